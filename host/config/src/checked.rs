@@ -1,0 +1,211 @@
+//! The checked configuration: what the rest of wasmill reads. It is made only by [`parse`](crate::parse), from a
+//! file without mistakes, so every value in it is within its bounds and agrees with the others.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{BreakerPolicy, CommitMode, Properties, RetryPolicy, SpanBound};
+
+/// A whole file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The cluster.
+    pub kafka: Kafka,
+    /// The admin port; `None` if there is no `[admin]`.
+    pub admin: Option<Admin>,
+    /// What prefetch and flight of all pipelines may use together, in bytes.
+    pub memory_bytes: u64,
+    /// In the order of the file; at least one.
+    pub pipelines: Vec<Pipeline>,
+    /// The folder of the file: relative paths in it are already joined to this.
+    pub directory: PathBuf,
+}
+
+/// The cluster all pipelines use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// For every client: consumers, producers, admin.
+    pub properties: Properties,
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address unless `allow_remote`.
+    pub listen: SocketAddr,
+    /// `listen` may be any address.
+    pub allow_remote: bool,
+    /// Where the token of calls that change something is read from.
+    pub token_file: Option<PathBuf>,
+}
+
+/// One pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    /// 1 to 64 of `a-z`, `0-9`, `-`, `_`.
+    pub name: String,
+    /// At least one, none twice.
+    pub topics: Vec<String>,
+    /// The consumer group.
+    pub group: String,
+    /// The handler's component, joined to the file's folder.
+    pub handler: PathBuf,
+    /// Consumers of the group in this process, 1 to 64.
+    pub members: usize,
+    /// What is handled in order.
+    pub order: Order,
+    /// 1 to 64; `None`: as many as assigned partitions, 64 at most.
+    pub lanes: Option<usize>,
+    /// Where a group without committed offsets begins.
+    pub start: Start,
+    /// What to do when the committed offset is no longer there.
+    pub out_of_range: OutOfRange,
+    /// How the group divides partitions.
+    pub assignor: Assignor,
+    /// How long a silent member is kept in the group.
+    pub session_timeout: Duration,
+    /// At most a third of the session timeout, unless the file says otherwise; always below it.
+    pub heartbeat_interval: Duration,
+    /// At least the session timeout.
+    pub max_poll_interval: Duration,
+    /// Below `max_poll_interval`.
+    pub drain_timeout: Duration,
+    /// Static membership; the number of the member is appended.
+    pub instance_id: Option<String>,
+    /// Where emitted messages go.
+    pub output: Output,
+    /// When offsets are committed.
+    pub commit: CommitMode,
+    /// Most messages of one handler call.
+    pub batch_messages: usize,
+    /// Most bytes of one handler call (one message may be larger).
+    pub batch_bytes: usize,
+    /// How far a partition may run ahead of its watermark; at least one batch.
+    pub span: SpanBound,
+    /// What a message may cost before it is given up.
+    pub retry: RetryPolicy,
+    /// What happens to a message that is given up.
+    pub on_exhausted: OnExhausted,
+    /// `None`: `breaker = false`.
+    pub breaker: Option<BreakerPolicy>,
+    /// What a handler may use.
+    pub limits: Limits,
+    /// For the handler's init; scalars as text.
+    pub config: Properties,
+    /// For the consumers of this pipeline.
+    pub properties: Properties,
+    /// For `wasmill dev` only.
+    pub dev: Dev,
+}
+
+/// What is handled in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Messages of a partition, by offset.
+    Partition,
+}
+
+/// Where a group without committed offsets begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// With the oldest message.
+    Earliest,
+    /// With the next message to arrive.
+    Latest,
+    /// With the first message at or after this time, in milliseconds since 1970.
+    Time(i64),
+}
+
+/// What to do when the committed offset is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutOfRange {
+    /// Hold the partition and say so.
+    Stop,
+    /// Go on with the oldest message.
+    Earliest,
+    /// Go on with the next message to arrive.
+    Latest,
+}
+
+/// How the group divides partitions among its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Assignor {
+    /// Everyone stops, then everyone gets a range.
+    Range,
+    /// Only partitions that move stop, but for longer.
+    CooperativeSticky,
+}
+
+impl Assignor {
+    /// Kafka's name of it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+}
+
+/// Where emitted messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Topic number 0: where a message goes that names no topic.
+    pub default: Option<String>,
+    /// Topic numbers 1 and up; none is the default.
+    pub granted: Vec<String>,
+    /// How long the producer waits to fill a request.
+    pub linger: Duration,
+    /// `gzip`, `snappy`, `lz4` or `zstd`; `None`: not compressed.
+    pub compression: Option<String>,
+    /// For the producer of this pipeline.
+    pub properties: Properties,
+}
+
+/// What happens to a message that is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnExhausted {
+    /// Published to this topic, with where it came from and why.
+    DeadLetter(String),
+    /// Its partition holds.
+    Stop,
+    /// Counted and logged, nothing else: it is lost.
+    Skip,
+}
+
+/// What a handler may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// An instance's memory, in bytes.
+    pub memory_bytes: u64,
+    /// Per message of a call.
+    pub time: Duration,
+    /// Per call; at least `time`.
+    pub time_cap: Duration,
+    /// For init.
+    pub init_time: Duration,
+    /// Messages a call may emit.
+    pub output_messages: usize,
+    /// Bytes a call may emit.
+    pub output_bytes: usize,
+    /// Log lines of an instance in a second.
+    pub log_lines_per_second: u32,
+    /// Bytes of one log line; the rest is cut off.
+    pub log_line_bytes: usize,
+}
+
+/// What `wasmill dev` uses, and nothing else does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dev {
+    /// Messages to send, one JSON object a line.
+    pub sample: Option<PathBuf>,
+    /// The command that builds the handler.
+    pub build: Option<Vec<String>>,
+    /// Folders and files whose change builds again.
+    pub watch: Vec<PathBuf>,
+    /// Partitions of each topic made.
+    pub partitions: u32,
+}
