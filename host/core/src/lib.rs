@@ -1,1 +1,31 @@
-//! placeholder
+//! The rules of wasmill, pure: what may be committed, what a verdict leads to, when to wait and when to stop.
+//!
+//! Nothing here does I/O or reads a clock or a source of randomness; time and chance come in as arguments. The nouns
+//! and the modules that own them are listed in this folder's README.md.
+#![deny(unsafe_code)]
+
+pub mod backoff;
+pub mod batch;
+pub mod breaker;
+pub mod commit;
+pub mod done;
+pub mod emitted;
+pub mod fence;
+pub mod metadata;
+pub mod offset;
+pub mod tracker;
+pub mod verdict;
+
+pub use backoff::Backoff;
+pub use batch::{ABSENT, Batch, BatchFull, HEADER_STRIDE, Headers, MessageRef, STRIDE};
+pub use breaker::{Breaker, BreakerPolicy};
+pub use commit::{CommitMode, due};
+pub use done::DoneSet;
+pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};
+pub use fence::{Epoch, Fence, Generation};
+pub use metadata::{CommitNote, RetryNote};
+pub use offset::{NextOffset, Offset};
+pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
+pub use verdict::{
+    AfterCrash, BatchBound, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,
+};
