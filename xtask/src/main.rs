@@ -1,1 +1,74 @@
-fn main() {}
+//! `cargo xtask <chore>`; `cargo xtask help` lists them.
+
+#![deny(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{ledger, setup, test, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "the project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what a new machine lacks: wasm targets, Apache Kafka for the tests, compiled handlers
+    Setup,
+    /// Set up, build and run every test, or those whose names contain FILTER
+    Test { filter: Vec<String> },
+    /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
+    Tidy,
+    /// Count messages through kills, freezes, joins and broker restarts: none may be lost
+    Ledger {
+        #[command(flatten)]
+        run: Run,
+        /// Run a build that breaks this promise on purpose; the ledger is expected to fail
+        #[arg(long)]
+        mutant: Option<String>,
+    },
+    /// Run the ledger for every way of breaking a promise on purpose and expect it to fail
+    Mutants {
+        #[command(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Length of the part with disturbances
+    #[arg(long, default_value_t = 1.0)]
+    minutes: f64,
+    /// Decides what is disturbed when
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// More for the ledger program, after `--`
+    #[arg(last = true)]
+    more: Vec<String>,
+}
+
+impl Run {
+    fn options(self, mutant: Option<String>) -> ledger::Options {
+        ledger::Options { minutes: self.minutes, seed: self.seed, mutant, more: self.more }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Setup => setup::run().map(drop),
+        Chore::Test { filter } => test::run(&filter),
+        Chore::Tidy => tidy::run(),
+        Chore::Ledger { run, mutant } => ledger::ledger(&run.options(mutant)),
+        Chore::Mutants { run } => ledger::mutants(&run.options(None)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The project's chores.
+//!
+//! - **setup**: what a new machine lacks: wasm targets, a real Apache Kafka, compiled handlers. Idempotent.
+//! - **test**: set-up, the binary, every test of the workspace.
+//! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
+//! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
+//!
+//! It is a library, too, so that the end-to-end tests find Kafka and the handlers where the set-up put them.
+
+#![deny(unsafe_code)]
+
+pub mod guests;
+pub mod kafka;
+pub mod ledger;
+pub mod process;
+pub mod setup;
+pub mod test;
+pub mod tidy;
