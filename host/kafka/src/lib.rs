@@ -1,1 +1,33 @@
-//! placeholder
+//! The only crate that names rdkafka: members of a group and their partition queues, commits, producer, admin calls, and
+//! a mock broker. The nouns and the reasons are in this folder's README.md.
+
+mod error;
+mod settings;
+
+pub use error::{ClientError, CommitError, CommitRefusal};
+pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Partition `partition` of `topic`.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}

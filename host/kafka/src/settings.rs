@@ -1,0 +1,249 @@
+//! Settings of clients, and how they become librdkafka's properties.
+//!
+//! A user's properties come first and ours are written over them, so that none of the promises of this crate can be
+//! configured away. What is ours is listed in [`owned_properties`] with the reason; the configuration refuses those names
+//! before anything starts, and [`ClientSettings`] drops them should they still come.
+
+use crate::error::ClientError;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What every client needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// The name brokers log and quota by.
+    pub client_id: String,
+    /// librdkafka properties of the user, such as `security.protocol`.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How the group shares out partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Assignor {
+    /// Everything is revoked and assigned anew at each change.
+    #[default]
+    Range,
+    /// Only partitions that move are revoked.
+    CooperativeSticky,
+}
+
+/// Where a group begins that has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// The oldest message there is.
+    #[default]
+    Earliest,
+    /// Only what is produced from now on.
+    Latest,
+    /// The first message with this timestamp or a later one, in milliseconds since the epoch.
+    Time(i64),
+}
+
+/// What to do when the committed offset no longer exists, or does not exist yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutOfRange {
+    /// The partition stops and says so.
+    #[default]
+    Stop,
+    /// Go on at the oldest message.
+    Earliest,
+    /// Go on behind the newest message.
+    Latest,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone)]
+pub struct MemberSettings {
+    /// The client.
+    pub client: ClientSettings,
+    /// The group's id.
+    pub group: String,
+    /// Topic names; one that begins with `^` is a pattern, as librdkafka reads it.
+    pub topics: Vec<String>,
+    /// How partitions are shared out.
+    pub assignor: Assignor,
+    /// The group forgets a member it has not heard of for this long.
+    pub session_timeout: Duration,
+    /// How often the member is heard of.
+    pub heartbeat_interval: Duration,
+    /// A member that is not polled for this long leaves the group.
+    pub max_poll_interval: Duration,
+    /// `group.instance.id` of a static member.
+    pub instance_id: Option<String>,
+    /// Where a group begins that has committed nothing.
+    pub start: Start,
+    /// What to do when the committed offset does not exist.
+    pub out_of_range: OutOfRange,
+    /// Bytes librdkafka may hold of each assigned partition ahead of us.
+    pub prefetch_bytes: u64,
+    /// True: each partition has its own queue (measured faster). False: one queue per member, from which the member's own
+    /// poll hands messages out; the fallback should librdkafka's queues ever prove unsound.
+    pub split_queues: bool,
+}
+
+impl Default for MemberSettings {
+    fn default() -> Self {
+        Self {
+            client: ClientSettings::default(),
+            group: String::new(),
+            topics: Vec::new(),
+            assignor: Assignor::default(),
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(3),
+            max_poll_interval: Duration::from_secs(300),
+            instance_id: None,
+            start: Start::default(),
+            out_of_range: OutOfRange::default(),
+            prefetch_bytes: 16 << 20,
+            split_queues: true,
+        }
+    }
+}
+
+/// Properties that belong to wasmill, each with the reason, aliases included. The configuration refuses them.
+pub fn owned_properties() -> &'static [(&'static str, &'static str)] {
+    const SETTING: &str = "it has a setting of its own";
+    const COMMIT: &str = "offsets are committed by the rules of the commit mode, never by the library";
+    const PRODUCER: &str =
+        "an output must be confirmed by all replicas, in order and once, however long a broker is away";
+    const BUDGET: &str = "it is derived from the memory budget";
+    const INNER: &str = "the way messages are taken from the library depends on it";
+    &[
+        ("bootstrap.servers", SETTING),
+        ("metadata.broker.list", SETTING),
+        ("client.id", SETTING),
+        ("group.id", SETTING),
+        ("group.instance.id", SETTING),
+        ("partition.assignment.strategy", SETTING),
+        ("session.timeout.ms", SETTING),
+        ("heartbeat.interval.ms", SETTING),
+        ("max.poll.interval.ms", SETTING),
+        ("group.protocol", "the classic group protocol is the one that is supported"),
+        ("group.remote.assignor", "the classic group protocol is the one that is supported"),
+        ("auto.offset.reset", "`start` and `out_of_range` say where to begin"),
+        ("enable.auto.commit", COMMIT),
+        ("auto.commit.enable", COMMIT),
+        ("auto.commit.interval.ms", COMMIT),
+        ("enable.auto.offset.store", COMMIT),
+        ("offset.store.method", COMMIT),
+        ("enable.partition.eof", "an end-of-partition entry can make the library skip a message"),
+        ("queued.min.messages", BUDGET),
+        ("queued.max.messages.kbytes", BUDGET),
+        ("queue.buffering.max.messages", BUDGET),
+        ("queue.buffering.max.kbytes", BUDGET),
+        ("fetch.queue.backoff.ms", INNER),
+        ("statistics.interval.ms", INNER),
+        ("enable.idempotence", PRODUCER),
+        ("enable.gapless.guarantee", PRODUCER),
+        ("acks", PRODUCER),
+        ("request.required.acks", PRODUCER),
+        ("message.timeout.ms", PRODUCER),
+        ("delivery.timeout.ms", PRODUCER),
+        ("retries", PRODUCER),
+        ("message.send.max.retries", PRODUCER),
+        ("max.in.flight", PRODUCER),
+        ("max.in.flight.requests.per.connection", PRODUCER),
+        ("delivery.report.only.error", PRODUCER),
+        ("queuing.strategy", PRODUCER),
+        ("transactional.id", PRODUCER),
+        ("partitioner", "keys must go to the partitions that java clients send them to"),
+        ("linger.ms", SETTING),
+        ("queue.buffering.max.ms", SETTING),
+        ("compression.codec", SETTING),
+        ("compression.type", SETTING),
+        ("plugin.library.paths", "it would load native code into the host"),
+    ]
+}
+
+impl ClientSettings {
+    /// The user's properties with ours over them: what every client starts from.
+    pub(crate) fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        // Asked of librdkafka at all times; what is shown is decided by the subscriber of `tracing`.
+        config.set_log_level(RDKafkaLogLevel::Info);
+        for (key, value) in &self.properties {
+            // An alias set by the user beside our own name would be applied in no certain order.
+            if !owned_properties().iter().any(|(owned, _)| owned == key) {
+                config.set(key, value);
+            }
+        }
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", &self.client_id);
+        if !self.properties.contains_key("broker.address.family") && all_localhost(&self.bootstrap) {
+            // `localhost` resolves to ::1 first, where a broker started with defaults does not listen: every connection
+            // would begin with a refusal. A machine with IPv6 alone can say `[::1]:9092` or set the property.
+            config.set("broker.address.family", "v4");
+        }
+        config
+    }
+}
+
+/// True if every bootstrap server is called `localhost`.
+fn all_localhost(bootstrap: &str) -> bool {
+    bootstrap.split(',').all(|server| {
+        let server = server.trim();
+        let host = server.rsplit_once("://").map_or(server, |(_, rest)| rest);
+        host.rsplit_once(':').map_or(host, |(host, _)| host).eq_ignore_ascii_case("localhost")
+    })
+}
+
+impl MemberSettings {
+    /// librdkafka's configuration of this member.
+    pub(crate) fn config(&self) -> Result<ClientConfig, ClientError> {
+        for text in self.topics.iter().chain([&self.group]).chain(&self.instance_id) {
+            if text.contains('\0') {
+                return Err(ClientError::Nul { what: "a topic, group or instance name" });
+            }
+        }
+        let mut config = self.client.base();
+        let user = |key: &str| self.client.properties.contains_key(key);
+        let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128).to_string();
+        config
+            .set("group.id", &self.group)
+            .set("session.timeout.ms", millis(self.session_timeout))
+            .set("heartbeat.interval.ms", millis(self.heartbeat_interval))
+            .set("max.poll.interval.ms", millis(self.max_poll_interval.max(self.session_timeout)))
+            .set(
+                "partition.assignment.strategy",
+                match self.assignor {
+                    Assignor::Range => "range",
+                    Assignor::CooperativeSticky => "cooperative-sticky",
+                },
+            )
+            // The first position is ours to find. A position that stops existing later must be an error on the queue: a
+            // silent jump loses or doubles messages.
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            // With it librdkafka would note what it handed out as processed.
+            .set("enable.auto.offset.store", "false")
+            // An end-of-partition entry moves the library's position one too far, and a pause keeps that (a message lost).
+            .set("enable.partition.eof", "false")
+            // The default is a second: that long a partition whose queue was full would stay without fetches.
+            .set("fetch.queue.backoff.ms", "2")
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string())
+            .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+        if let Some(instance) = &self.instance_id {
+            config.set("group.instance.id", instance);
+        }
+        let mut default = |keys: &[&str], value: String| {
+            if !keys.iter().any(|key| user(key)) {
+                config.set(keys[0], value);
+            }
+        };
+        default(&["isolation.level"], "read_committed".into());
+        default(&["fetch.min.bytes"], "1".into());
+        default(&["fetch.wait.max.ms"], "100".into());
+        // 64 KiB was 5 to 8 times slower; more than the prefetch of a partition cannot be kept anyway.
+        default(
+            &["fetch.message.max.bytes", "max.partition.fetch.bytes"],
+            self.prefetch_bytes.clamp(256 << 10, 4 << 20).to_string(),
+        );
+        Ok(config)
+    }
+}
+
+/// How often librdkafka describes itself to the member: the source of [`MemberEvent::Idle`](crate::MemberEvent::Idle).
+pub(crate) const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
