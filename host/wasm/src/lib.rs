@@ -1,1 +1,26 @@
-//! placeholder
+//! Handlers in WebAssembly: an engine compiles plugins, a plugin starts instances, an instance handles batches.
+//!
+//! The only crate that names wasmtime. Everything a guest says is checked here: the numbers, the text and the time it
+//! takes. What leaves this crate (`Emitted`, `Failure`, log lines, errors) can be used as it is.
+#![deny(unsafe_code)]
+
+mod batches;
+mod cache;
+mod capabilities;
+mod deadline;
+mod engine;
+mod error;
+mod instance;
+mod limiter;
+mod messages;
+mod plugin;
+mod spec;
+mod state;
+mod text;
+
+pub use deadline::Canceller;
+pub use engine::{Engine, EngineOptions};
+pub use error::{CallError, EngineError, LoadError, StartError};
+pub use instance::Instance;
+pub use plugin::{Plugin, World};
+pub use spec::{InstanceSpec, Limits, LogLevel, LogSink, OutputNames};

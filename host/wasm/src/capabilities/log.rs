@@ -1,0 +1,134 @@
+//! `log`: a handler's lines, cut, escaped, and dropped past so many a second.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
+
+use crate::spec::{Limits, LogLevel, LogSink};
+use crate::state::State;
+use crate::text;
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "wasmill:handler/log@0.1.0";
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "only guests make levels; they are lifted by number")]
+enum Level {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+/// Adds the interface to the linker.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.instance(INTERFACE)?.func_wrap(
+        "write",
+        |mut cx: StoreContextMut<'_, State>, (level, text): (Level, WasmStr)| {
+            // Before the text is looked at: a dropped line of megabytes must not cost what a written one does.
+            if cx.data_mut().log.admit() {
+                let line = text::clean(&text.to_str(&cx)?, cx.data().log.line_bytes);
+                cx.data().log.sink.write(level.into(), &line);
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Lets so many lines a second through and counts the rest.
+pub(crate) struct LogGate {
+    pub(crate) sink: Arc<dyn LogSink>,
+    pub(crate) line_bytes: usize,
+    per_second: u32,
+    since: Instant,
+    written: u32,
+    dropped: u64,
+    dropped_ever: u64,
+}
+
+impl LogGate {
+    pub(crate) fn new(limits: &Limits, sink: Arc<dyn LogSink>) -> Self {
+        Self {
+            sink,
+            line_bytes: limits.log_line_bytes,
+            per_second: limits.log_lines_per_second,
+            since: Instant::now(),
+            written: 0,
+            dropped: 0,
+            dropped_ever: 0,
+        }
+    }
+
+    /// Lines dropped since the instance was made.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped_ever
+    }
+
+    /// Whether one more line may be written now.
+    pub(crate) fn admit(&mut self) -> bool {
+        self.roll();
+        let admitted = self.written < self.per_second;
+        if admitted {
+            self.written += 1;
+        } else {
+            self.dropped += 1;
+            self.dropped_ever += 1;
+        }
+        admitted
+    }
+
+    /// Says what was dropped once its second is over. After a call, so that the last lines of a flood are not dropped
+    /// in silence.
+    pub(crate) fn settle(&mut self) {
+        if self.dropped > 0 {
+            self.roll();
+        }
+    }
+
+    fn roll(&mut self) {
+        if self.since.elapsed() < WINDOW {
+            return;
+        }
+        self.since = Instant::now();
+        self.written = 0;
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            let limit = self.per_second;
+            self.sink.write(LogLevel::Warn, &format!("{dropped} log lines dropped: more than {limit} in a second"));
+        }
+    }
+}
+
+impl Drop for LogGate {
+    fn drop(&mut self) {
+        self.report();
+    }
+}

@@ -1,0 +1,78 @@
+//! What a handler can do beyond computing: one file for each interface it may import. This file says which world may
+//! import what; whatever is not listed here is refused by name when a plugin is loaded.
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::plugin::World;
+use crate::state::State;
+
+pub(crate) mod log;
+pub(crate) mod outcome;
+pub(crate) mod topics;
+
+/// Interfaces of types alone.
+const TYPES: &str = "wasmill:handler/types@0.1.0";
+const PLAIN: &str = "wasmill:handler/plain@0.1.0";
+
+/// What a plugin of world `batches` may import.
+pub(crate) fn batches(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = common(engine)?;
+    topics::add_to_linker(&mut linker)?;
+    outcome::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// What a plugin of world `messages` may import.
+pub(crate) fn messages(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    common(engine)
+}
+
+fn common(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    log::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// The names of the interfaces that a world may import.
+pub(crate) fn allowed(world: World) -> Vec<&'static str> {
+    let mut names = match world {
+        World::Batches => vec![TYPES, log::INTERFACE, topics::INTERFACE, outcome::INTERFACE],
+        World::Messages => vec![TYPES, PLAIN, log::INTERFACE],
+    };
+    names.extend(WASI);
+    names
+}
+
+const WASI: &[&str] = &[];
+
+/// Whether `import` is one of `allowed`: the same interface, in a version that is compatible.
+pub(crate) fn is_allowed(import: &str, allowed: &[&str]) -> bool {
+    allowed.iter().any(|name| *name == import || family(name).is_some() && family(name) == family(import))
+}
+
+/// An interface without the part of its version that may differ: `a:b/c@0.2.6` is of the family `a:b/c`, 0, 2.
+fn family(name: &str) -> Option<(&str, &str, &str)> {
+    let (interface, version) = name.split_once('@')?;
+    let mut parts = version.splitn(3, '.');
+    let (major, minor) = (parts.next()?, parts.next()?);
+    // A pre-release is compatible with nothing but itself.
+    let patch = parts.next()?;
+    patch.bytes().all(|digit| digit.is_ascii_digit()).then_some((interface, major, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_patch_of_an_allowed_interface_is_allowed() {
+        let allowed = ["wasi:io/poll@0.2.6"];
+        for yes in ["wasi:io/poll@0.2.6", "wasi:io/poll@0.2.0", "wasi:io/poll@0.2.12"] {
+            assert!(is_allowed(yes, &allowed), "{yes}");
+        }
+        for no in ["wasi:io/poll@0.3.0", "wasi:io/poll@0.2.0-rc", "wasi:io/streams@0.2.6", "wasi:io/poll", "poll"] {
+            assert!(!is_allowed(no, &allowed), "{no}");
+        }
+    }
+}

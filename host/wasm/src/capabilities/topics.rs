@@ -1,0 +1,52 @@
+//! `topics`: the numbers of output topics and the names of input topics.
+
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, WasmStr};
+
+use crate::error::Stop;
+use crate::spec::OutputNames;
+use crate::state::State;
+use crate::text;
+
+/// The interface's name.
+pub(crate) const INTERFACE: &str = "wasmill:handler/topics@0.1.0";
+
+/// What the pipeline grants.
+pub(crate) struct Topics {
+    pub(crate) outputs: Arc<OutputNames>,
+    pub(crate) sources: Arc<Vec<String>>,
+}
+
+impl Topics {
+    /// The number of an output topic, or a text for the handler that says what there is.
+    pub(crate) fn number(&self, name: &str) -> Result<u32, String> {
+        self.outputs.number(name).ok_or_else(|| {
+            let name = text::clean(name, 300);
+            format!("the pipeline grants no output topic `{name}`; granted: {}", self.outputs.listed())
+        })
+    }
+
+    /// The name behind a `source` number.
+    pub(crate) fn source(&self, number: u32) -> Option<&str> {
+        self.sources.get(number as usize).map(String::as_str)
+    }
+}
+
+/// Adds the interface to the linker.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(INTERFACE)?;
+    interface.func_wrap("number", |cx: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
+        let name = name.to_str(&cx)?;
+        Ok((cx.data().topics.number(&name),))
+    })?;
+    interface.func_wrap("source-name", |cx: StoreContextMut<'_, State>, (source,): (u32,)| {
+        let topics = &cx.data().topics;
+        let Some(name) = topics.source(source) else {
+            let known = topics.sources.len();
+            return Err(Stop::protocol(format!("source-name: source {source} of {known}")).into());
+        };
+        Ok((name.to_owned(),))
+    })
+}

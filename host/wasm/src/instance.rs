@@ -1,0 +1,224 @@
+//! An instance: one running copy of a plugin, with its own store. It serves one lane and is over after its first error.
+
+use wasmill_core::{Batch, Emitted, ErrorClass, Failure};
+use wasmtime::component::{ComponentType, Lower};
+use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
+
+use crate::deadline::Canceller;
+use crate::error::{CallError, StartError, Stop};
+use crate::plugin::{Plugin, World};
+use crate::spec::{InstanceSpec, Limits};
+use crate::state::State;
+use crate::{batches, messages, text};
+
+/// Bytes of a backtrace's text; function names are the guest's and can be long.
+const BACKTRACE_BYTES: usize = 16 * 1024;
+const MESSAGE_BYTES: usize = 2 * 1024;
+
+/// What `init` is told.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Context<'a> {
+    pipeline: &'a str,
+    group: &'a str,
+    digest: &'a str,
+    config: Vec<Setting<'a>>,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Setting<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+pub(crate) type InitParameters<'a> = (Context<'a>,);
+pub(crate) type InitReturned = (Result<(), String>,);
+
+/// One running copy of a plugin.
+pub struct Instance {
+    store: Store<State>,
+    handle: Handle,
+    limits: Limits,
+    canceller: Canceller,
+    /// The error after which nothing is called any more: a trap leaves the guest's memory in any state.
+    over: Option<CallError>,
+}
+
+enum Handle {
+    Batches(batches::Handle),
+    Messages(messages::Handle),
+}
+
+impl Instance {
+    pub(crate) fn start(plugin: &Plugin, spec: &InstanceSpec) -> Result<Self, StartError> {
+        let mut store = Store::new(plugin.pre().engine(), State::new(spec));
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(lifted_bytes(&spec.limits));
+        store.epoch_deadline_callback(|cx| match cx.data().watch.check() {
+            Ok(()) => Ok(UpdateDeadline::Continue(1)),
+            Err(stop) => Err(stop.into()),
+        });
+        store.set_epoch_deadline(1);
+        store.data_mut().watch.start(spec.limits.init_time);
+        let handle = init(&mut store, plugin, spec).map_err(|error| match error {
+            Ok(refusal) => StartError::Refused(refusal),
+            Err(error) => start_error(&store, &error),
+        })?;
+        let canceller = store.data().watch.canceller().clone();
+        Ok(Self { store, handle, limits: spec.limits.clone(), canceller, over: None })
+    }
+
+    /// Hands a sealed batch of one partition over and says how many messages the guest reached, which is at most
+    /// `batch.len()`. What it emitted and which messages it did not acknowledge is in `emitted` and `failures` until
+    /// the next call.
+    ///
+    /// # Errors
+    /// The call failed as a whole, and nothing it said counts. Every later call fails at once: the instance must be
+    /// replaced. (A call that was not begun because of a canceller is the exception.)
+    pub fn handle(&mut self, source: u32, partition: i32, batch: &Batch) -> Result<u32, CallError> {
+        if let Some(over) = &self.over {
+            let message = format!("the instance has failed and must be replaced: {}", over.message);
+            return Err(CallError { class: over.class, message, backtrace: None });
+        }
+        self.store.data_mut().outcome_mut().clear();
+        if self.canceller.is_cancelled() {
+            let message = "the call was cancelled before it began".to_owned();
+            return Err(CallError { class: ErrorClass::Cancelled, message, backtrace: None });
+        }
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        self.begin(batch);
+        let called = match &self.handle {
+            Handle::Batches(handle) => handle.call(&mut self.store, source, partition, batch),
+            Handle::Messages(handle) => {
+                handle.call(&mut self.store, source, partition, batch, self.limits.time_per_message)
+            }
+        };
+        self.store.data_mut().outcome_mut().close();
+        self.store.data_mut().log.settle();
+        let result = called.map_err(|error| call_error(&self.store, &error)).and_then(|reached| {
+            if reached as usize <= batch.len() {
+                return Ok(reached);
+            }
+            let lie = Stop::protocol(format!("handle reached {reached} of {} messages", batch.len()));
+            Err(CallError { class: lie.class(), message: lie.to_string(), backtrace: None })
+        });
+        if let Err(error) = &result {
+            self.over = Some(error.clone());
+            self.store.data_mut().outcome_mut().clear();
+        }
+        result
+    }
+
+    fn begin(&mut self, batch: &Batch) {
+        let messages = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        let limits = &self.limits;
+        let allowed = limits.time_per_message.saturating_mul(messages).min(limits.time_cap);
+        let state = self.store.data_mut();
+        state.outcome_mut().open(batch);
+        state.limiter.forget_refusal();
+        state.watch.start(allowed);
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// What the last call emitted, checked. Empty unless it returned `Ok`. A span below the length of the batch's data
+    /// refers to the batch, so it is read together with that batch.
+    pub fn emitted(&self) -> &Emitted {
+        &self.store.data().outcome().emitted
+    }
+
+    /// The messages that the last call did not acknowledge, in the order in which the guest named them, each once.
+    pub fn failures(&self) -> &[Failure] {
+        &self.store.data().outcome().failures
+    }
+
+    /// Ends this instance's running call from another thread.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Bytes of linear memory that the instance holds.
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().limiter.memory_bytes()
+    }
+
+    /// Log lines dropped since the instance was made.
+    pub fn dropped_log_lines(&self) -> u64 {
+        self.store.data().log.dropped()
+    }
+}
+
+/// Instantiates and runs `init`. `Err(Ok(text))` is a refusal by the handler.
+fn init(
+    store: &mut Store<State>,
+    plugin: &Plugin,
+    spec: &InstanceSpec,
+) -> Result<Handle, Result<String, wasmtime::Error>> {
+    let instance = plugin.pre().instantiate(&mut *store).map_err(Err)?;
+    let init = instance.get_typed_func::<InitParameters<'_>, InitReturned>(&mut *store, "init").map_err(Err)?;
+    let mut config: Vec<Setting<'_>> = spec.config.iter().map(|(key, value)| Setting { key, value }).collect();
+    config.sort_by_key(|setting| setting.key);
+    let context = Context { pipeline: &spec.pipeline, group: &spec.group, digest: plugin.digest(), config };
+    let (answer,) = init.call(&mut *store, (context,)).map_err(Err)?;
+    answer.map_err(|refusal| Ok(text::clean(&refusal, MESSAGE_BYTES)))?;
+    match plugin.world() {
+        World::Batches => batches::Handle::find(store, instance).map(Handle::Batches),
+        World::Messages => messages::Handle::find(store, instance).map(Handle::Messages),
+    }
+    .map_err(Err)
+}
+
+/// How many bytes one call may have lifted out of guest memory: nested values can say the same bytes again and again.
+fn lifted_bytes(limits: &Limits) -> usize {
+    limits
+        .output_bytes
+        .saturating_mul(2)
+        .saturating_add(limits.output_messages.saturating_mul(256))
+        .saturating_add(1 << 20)
+}
+
+fn start_error(store: &Store<State>, error: &wasmtime::Error) -> StartError {
+    if store.data().limiter.refused().is_some() {
+        return StartError::Memory;
+    }
+    if error.is::<Trap>() || error.is::<Stop>() {
+        let error = call_error(store, error);
+        return match error.class {
+            ErrorClass::Deadline => StartError::Deadline,
+            _ => StartError::Trap(error.backtrace.iter().fold(error.message, |text, frames| text + "\n" + frames)),
+        };
+    }
+    StartError::Imports(text::clean(&format!("{error:#}"), MESSAGE_BYTES))
+}
+
+fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
+    let backtrace = error
+        .downcast_ref::<WasmBacktrace>()
+        .filter(|backtrace| !backtrace.frames().is_empty())
+        .map(|backtrace| text::clean_lines(backtrace.to_string().trim_end(), BACKTRACE_BYTES));
+    let (class, message) = describe(store, error);
+    CallError { class, message: text::clean(&message, MESSAGE_BYTES), backtrace }
+}
+
+fn describe(store: &Store<State>, error: &wasmtime::Error) -> (ErrorClass, String) {
+    if let Some(stop) = error.downcast_ref::<Stop>() {
+        return (stop.class(), stop.to_string());
+    }
+    let limiter = &store.data().limiter;
+    if let Some(wanted) = limiter.refused() {
+        let limit = limiter.limit();
+        return (ErrorClass::Memory, format!("the handler wanted {wanted} bytes of memory; its limit is {limit}"));
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return (ErrorClass::Trap, format!("the handler trapped: {trap}"));
+    }
+    let root = error.root_cause().to_string();
+    // The runtime keeps this error's type to itself.
+    if root.contains("fuel allocated for hostcalls") {
+        return (ErrorClass::OutputLimit, "output limit: the call gave the host too much data at once".to_owned());
+    }
+    // What is left are values that break the canonical ABI: lists outside of memory, text that is not UTF-8.
+    (ErrorClass::Protocol, format!("the handler broke the contract: {root}"))
+}
