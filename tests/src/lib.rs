@@ -1,1 +1,21 @@
-//! placeholder
+//! What the end-to-end tests stand on.
+//!
+//! - **broker**: a real Apache Kafka of the test's own, which can be stopped, killed and started again.
+//! - **eye**: the second opinion on topics, messages and offsets, through Kafka's own client. What wasmill says of its
+//!   own commits proves nothing.
+//! - **mill**: a wasmill process under test.
+//! - **scratch**: a folder that is kept when the test fails.
+//! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
+//!
+//! Whatever is started here ends with the process that started it, however that one ends.
+
+#![deny(unsafe_code)]
+
+pub mod broker;
+pub mod eye;
+pub mod ledger;
+pub mod mill;
+pub mod ports;
+pub mod scratch;
+pub mod shared;
+pub mod signal;

@@ -1,0 +1,274 @@
+//! A wasmill process under test.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::eye::{guard, unguard};
+use crate::ports;
+use crate::scratch::{Scratch, tail};
+use crate::signal::{Signal, send, wait};
+
+/// How long a process may take until it is ready: the handler is compiled and the group joined.
+const START: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+///
+/// # Errors
+/// It was not built.
+pub fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("WASMILL_BIN") {
+        Some(path) => path.into(),
+        None => xtask::test::binary(),
+    };
+    if !path.is_file() {
+        bail!("{} is not there; hint: run `cargo build -p wasmill` first, or `cargo xtask test`", path.display());
+    }
+    Ok(path)
+}
+
+/// The path of a handler of `tests/guests` by its name.
+///
+/// # Errors
+/// It was not built.
+pub fn guest(name: &str) -> Result<String> {
+    let path = xtask::guests::folder().join(format!("{name}.wasm"));
+    if !path.is_file() {
+        bail!("{} is not there; hint: run `cargo xtask setup` first, or `cargo xtask test`", path.display());
+    }
+    Ok(path.display().to_string())
+}
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The `[pipelines.NAME]` tables; `[kafka]` and `[admin]` are written for you.
+    pub pipelines: String,
+    /// Written before the tables: top-level keys.
+    pub top: String,
+    /// `[kafka] bootstrap`.
+    pub bootstrap: String,
+    /// Added to the environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Pipelines on a cluster.
+    pub fn new(bootstrap: &str, pipelines: impl Into<String>) -> Self {
+        Self { pipelines: pipelines.into(), top: String::new(), bootstrap: bootstrap.into(), environment: Vec::new() }
+    }
+
+    /// With one more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn toml(&self, port: u16) -> String {
+        let (top, bootstrap, pipelines) = (&self.top, &self.bootstrap, &self.pipelines);
+        format!(
+            "{top}\n[kafka]\nbootstrap = \"{bootstrap}\"\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n\n{pipelines}\n"
+        )
+    }
+}
+
+/// A running `wasmill run`. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Mill {
+    child: Child,
+    port: u16,
+    folder: Scratch,
+}
+
+impl Mill {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended, or was not ready in time; the end of its log is part of the message.
+    pub fn start(options: &Options) -> Result<Self> {
+        let mut mill = Self::spawn(options)?;
+        mill.wait_ready(START)?;
+        Ok(mill)
+    }
+
+    /// Starts it and does not wait.
+    ///
+    /// # Errors
+    /// The binary is not there.
+    pub fn spawn(options: &Options) -> Result<Self> {
+        let folder = Scratch::new("mill")?;
+        let port = ports::free()?;
+        let config = folder.path().join("wasmill.toml");
+        std::fs::write(&config, options.toml(port))?;
+        let log = File::create(folder.path().join("wasmill.log"))?;
+        let mut command = Command::new(binary()?);
+        command.arg("run").arg(&config).current_dir(folder.path()).stdin(Stdio::null());
+        command.stdout(File::create(folder.path().join("wasmill.out"))?).stderr(log);
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+        let child = command.spawn().context("cannot start wasmill")?;
+        let mill = Self { child, port, folder };
+        guard(mill.child.id())?;
+        Ok(mill)
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// The process ended, or was not ready in time.
+    pub fn wait_ready(&mut self, timeout: Duration) -> Result<()> {
+        let end = Instant::now() + timeout;
+        loop {
+            let answer = self.get("/readyz");
+            if matches!(answer, Ok((200, _))) {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("wasmill ended with {status} before it was ready\n{}", self.log_end());
+            }
+            if Instant::now() > end {
+                bail!("wasmill was not ready within {timeout:?}: {answer:?}\n{}", self.log_end());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until `wanted` holds of the status.
+    ///
+    /// # Errors
+    /// It did not in time; the message has the last status.
+    pub fn wait_status(&self, what: &str, timeout: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let end = Instant::now() + timeout;
+        loop {
+            let status = self.status();
+            if let Ok(status) = &status
+                && wanted(status)
+            {
+                return Ok(status.clone());
+            }
+            if Instant::now() > end {
+                bail!("{what}: not within {timeout:?}; status {status:?}\n{}", self.log_end());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `/api/v1/status`.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn status(&self) -> Result<Value> {
+        let (code, text) = self.get("/api/v1/status")?;
+        serde_json::from_str(&text).with_context(|| format!("the status is not JSON ({code}): {text}"))
+    }
+
+    /// `/metrics`, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(self.get("/metrics")?.1)
+    }
+
+    /// Code and text of a page of the admin port.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let url = self.url(path);
+        let request =
+            ureq::get(&url).config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5))).build();
+        let mut answer = request.call().with_context(|| format!("no answer from {url}"))?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+    }
+
+    /// Address of a page of the admin port.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        send(&mut self.child, signal)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It did not end in time; the end of its log is part of the message.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        wait(&mut self.child, timeout).with_context(|| self.log_end())
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Errors
+    /// It did not end in time.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::Term)?;
+        self.wait(Duration::from_secs(60))
+    }
+
+    /// SIGKILL, and its end.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::Kill)?;
+        self.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// True if it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All of its log so far.
+    pub fn log(&self) -> String {
+        let text = std::fs::read(self.folder.path().join("wasmill.log")).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Those lines of its log that are JSON.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// What it printed to standard output so far.
+    pub fn printed(&self) -> String {
+        let text = std::fs::read(self.folder.path().join("wasmill.out")).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Its folder: configuration, log, whatever a test puts there.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    fn log_end(&self) -> String {
+        format!("the end of its log:\n{}", tail(&self.folder.path().join("wasmill.log"), 30))
+    }
+}
+
+impl Drop for Mill {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        unguard(self.child.id());
+        if std::thread::panicking() {
+            eprintln!("{}", self.log_end());
+        }
+    }
+}

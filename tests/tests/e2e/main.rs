@@ -1,0 +1,5 @@
+//! End to end on a real Apache Kafka. One binary: the broker starts once.
+
+#![deny(unsafe_code)]
+
+mod harness;
