@@ -59,7 +59,7 @@ impl DoneSet {
     }
 
     /// The ranges, ascending; first and last offset of each are included.
-    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (Offset, Offset)> + '_ {
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (Offset, Offset)> + DoubleEndedIterator + '_ {
         self.ranges.iter().map(|&(first, last)| (Offset(first), Offset(last)))
     }
 

@@ -19,8 +19,8 @@ const MAX_TOPIC_ID_BYTES: usize = 128;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct CommitNote {
     /// The topic's id when this was committed. A topic that was deleted and made again has another one, and neither
-    /// the offset nor the rest of the note means anything there. Not kept if it is longer than 128 bytes or holds
-    /// anything but printable ASCII without `;` (Kafka's are 22 characters of base64).
+    /// the offset nor the rest of the note means anything there. An id longer than 128 bytes, or with anything but
+    /// printable ASCII without `;` in it, is not written, nor are done ranges then (Kafka's are 22 characters of base64).
     pub topic_id: Option<String>,
     /// The message that is being retried.
     pub retry: Option<RetryNote>,
@@ -53,18 +53,24 @@ impl CommitNote {
     /// ranges first, from the high end; then the topic id; then the retry.
     pub fn encode_within(&self, max_bytes: usize) -> String {
         let max_bytes = max_bytes.saturating_sub(CHECKSUM_BYTES);
-        let topic = self.topic_id.as_deref().filter(|id| is_topic_id(id)).map(|id| format!(";t={id}"));
+        let mut text = VERSION.to_owned();
         let retry =
             self.retry.map(|retry| format!(";r={},{},{}", retry.offset, retry.attempts, retry.first_failure_ms));
-        let mut text = VERSION.to_owned();
-        let fits = |text: &str, more: &str| text.len() + more.len() <= max_bytes;
-        if let Some(retry) = retry.filter(|retry| fits(&text, retry)) {
+        let retry = retry.unwrap_or_default();
+        let topic = match self.topic_id.as_deref() {
+            Some(id) if is_topic_id(id) => Some(format!(";t={id}")),
+            Some(_) => None,
+            None => Some(String::new()),
+        };
+        if text.len() + retry.len() <= max_bytes {
+            let topic = topic.filter(|topic| text.len() + topic.len() + retry.len() <= max_bytes);
+            text.push_str(topic.as_deref().unwrap_or_default());
             text.push_str(&retry);
+            // Not without the topic id: the ranges would be believed of a topic made anew under the same name.
+            if topic.is_some() {
+                self.encode_done(&mut text, max_bytes);
+            }
         }
-        if let Some(topic) = topic.filter(|topic| fits(&text, topic)) {
-            text.insert_str(VERSION.len(), &topic);
-        }
-        self.encode_done(&mut text, max_bytes);
         if text == VERSION {
             return String::new();
         }

@@ -220,14 +220,15 @@ impl Tracker {
     /// The poller's queue is empty and reading goes on at `position`: what lies between are markers and gaps. Moves
     /// the watermark there if nothing is outstanding and nothing that a rewind dropped is still to come.
     ///
-    /// The caller must have handed over, or skipped as done, everything it took from the queue.
-    pub fn advance_idle(&mut self, position: NextOffset) -> Completion {
-        if self.closed {
+    /// `position` has to come from the queue, under `fence`: everything below it was taken, and handed over or skipped
+    /// as done. The end of the partition as a broker tells it is not that; messages that are not fetched yet lie
+    /// below it.
+    pub fn advance_idle(&mut self, fence: Fence, position: NextOffset) -> Completion {
+        if self.closed || fence != self.fence {
             return Completion::Stale;
         }
         let met = self.skipped.map_or(self.position, |skipped| self.position.max(NextOffset::after(skipped)));
-        // A position that was asked for before the rewind lies behind messages that are about to come again; to commit
-        // it would lose them.
+        // Right after a rewind the queue is empty, too, and what was dropped is yet to come again.
         if self.lowest.is_some() || position <= self.watermark || met < self.unfinished {
             return Completion::Held;
         }
@@ -254,6 +255,16 @@ impl Tracker {
         self.skipped = None;
         self.position = self.watermark;
         self.watermark
+    }
+
+    /// Notes that `first` to `last` are complete though no run says so: after a rewind, what a run held beside the
+    /// message for which the rewind was made.
+    pub fn remember_done(&mut self, first: Offset, last: Offset) {
+        if self.closed {
+            return;
+        }
+        self.done.insert(first, last);
+        self.raise_watermark(self.watermark);
     }
 
     /// What is complete above the watermark.
