@@ -14,6 +14,7 @@
 pub mod broker;
 pub mod eye;
 pub mod ledger;
+pub mod message;
 pub mod mill;
 pub mod ports;
 pub mod scratch;

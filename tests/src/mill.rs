@@ -257,6 +257,11 @@ impl Mill {
         self.folder.path()
     }
 
+    /// Keeps its folder.
+    pub fn keep(&mut self) {
+        self.folder.keep();
+    }
+
     fn log_end(&self) -> String {
         format!("the end of its log:\n{}", tail(&self.folder.path().join("wasmill.log"), 30))
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    kept: bool,
 }
 
 impl Scratch {
@@ -25,7 +26,12 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = runs.join(std::process::id().to_string()).join(format!("{name}-{number}"));
         std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self { path, kept: false })
+    }
+
+    /// Keeps it although nothing panics.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Where it is.
@@ -36,7 +42,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.kept || std::thread::panicking() {
             eprintln!("kept for inspection: {}", self.path.display());
             return;
         }
