@@ -4,10 +4,22 @@
 //! cannot hold a bad value; a [key](keys) is one name a table may hold, with its kind, default, bounds and meaning.
 #![deny(unsafe_code)]
 
+mod check;
 mod checked;
+mod compound;
+mod environment;
 mod finding;
+mod kind;
+mod manual;
+mod owned;
 mod properties;
-mod provisional;
+mod raw;
+mod report;
+mod rules;
+mod source;
+mod table;
+mod text;
+mod units;
 
 use std::path::Path;
 
@@ -15,8 +27,10 @@ pub use checked::{
     Admin, Assignor, Config, Dev, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
+pub use manual::{Key, keys, reference, schema};
+pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
-pub use provisional::{BreakerPolicy, CommitMode, RetryPolicy, SpanBound};
+pub use wasmill_core::{BreakerPolicy, CommitMode, RetryPolicy, SpanBound};
 
 /// Reads and checks the file at `path`.
 ///
@@ -27,17 +41,19 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     Ok(parse(&path.display().to_string(), &text)?)
 }
 
-/// Checks `text`; `name` is the file's name in findings, and its folder is what relative paths start from.
+/// Checks `text`; `name` is the file's name in findings, and its folder is what relative paths start from. `${NAME}` is
+/// taken from the environment.
 ///
 /// # Errors
 /// Every mistake in the text.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, Mistakes> {
-    let _ = (name, text);
-    Err(Mistakes(Vec::new()))
+    parse_with(name, text, &|variable| std::env::var(variable).ok())
 }
 
-/// The JSON schema of the file, for editors.
-#[must_use]
-pub fn schema() -> serde_json::Value {
-    serde_json::Value::Null
+/// [`parse`] with `${NAME}` taken from `lookup`.
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn parse_with(name: &str, text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Mistakes> {
+    check::check(name, text, lookup)
 }

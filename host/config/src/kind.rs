@@ -1,0 +1,374 @@
+//! A kind of value: what TOML it takes, its bounds, and how it is shown in findings, the schema and the manual.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use toml::de::DeValue;
+
+use crate::manual::Entry;
+use crate::report::{Place, Report};
+use crate::units;
+
+/// A value of the file, at its key.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a> {
+    pub value: &'a DeValue<'a>,
+    /// The value's span under the key's name.
+    pub at: &'a Place,
+    /// The default as TOML, to show as an example.
+    pub default: Option<&'static str>,
+}
+
+/// What a kind says of itself.
+pub(crate) struct Facts {
+    /// "must be …" in a finding, and the type in the manual: `a duration`.
+    pub noun: String,
+    /// `1 to 64`; empty if every value of the type will do.
+    pub bounds: String,
+    /// The JSON schema of a value.
+    pub json: Value,
+    /// A good value, as TOML.
+    pub example: String,
+    /// Values of the right type that must be refused, as TOML, with the byte in them where the finding points.
+    pub refused: Vec<(String, usize)>,
+    pub inner: Inner,
+}
+
+/// The tables below a key.
+pub(crate) enum Inner {
+    None,
+    /// The key is a table with these keys.
+    Table(Vec<Entry>),
+    /// The key is a table of tables with these keys, each under a name that the user chooses.
+    Named(Vec<Entry>),
+}
+
+impl Facts {
+    fn new(noun: impl Into<String>, bounds: impl Into<String>, json: Value, example: impl Into<String>) -> Self {
+        let (noun, bounds, example) = (noun.into(), bounds.into(), example.into());
+        Self { noun, bounds, json, example, refused: Vec::new(), inner: Inner::None }
+    }
+
+    fn refusing(mut self, values: impl IntoIterator<Item = (String, usize)>) -> Self {
+        self.refused.extend(values);
+        self
+    }
+}
+
+/// A kind of value.
+pub(crate) trait Kind {
+    type Value;
+
+    fn facts(&self) -> Facts;
+
+    /// Whether this TOML type will do at all.
+    fn takes(&self, value: &DeValue<'_>) -> bool;
+
+    /// Reads a value that the kind takes. `None`: a finding says why.
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value>;
+
+    /// What to write instead of a value of the wrong type; by default an example.
+    fn instead(&self, _typed: &DeValue<'_>) -> Option<String> {
+        None
+    }
+}
+
+/// Reads a value of whatever type.
+pub(crate) fn read<K: Kind>(kind: &K, node: Node<'_>, report: &mut Report<'_>) -> Option<K::Value> {
+    if report.is_settled(&node.at.span) {
+        return None;
+    }
+    if kind.takes(node.value) {
+        return kind.read(node, report);
+    }
+    let facts = kind.facts();
+    let message = format!("`{}` must be {}, not {}", node.at.name(), facts.noun, type_name(node.value));
+    let example = || format!("write `{} = {}`", node.at.name(), node.default.unwrap_or(&facts.example));
+    report.error(node.at, message, kind.instead(node.value).unwrap_or_else(example));
+    None
+}
+
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i128> {
+    let number = value.as_integer()?;
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn out_of_bounds(node: Node<'_>, bounds: &str, report: &mut Report<'_>) {
+    let typed = report.source.typed(&node.at.span);
+    let message = format!("`{}` must be {bounds}, not `{typed}`", node.at.name());
+    report.error(node.at, message, format!("write a value from {bounds}"));
+}
+
+/// `true` or `false`.
+pub(crate) struct Flag;
+
+impl Kind for Flag {
+    type Value = bool;
+
+    fn facts(&self) -> Facts {
+        Facts::new("a boolean", "", json!({ "type": "boolean" }), "true")
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_bool()
+    }
+
+    fn read(&self, node: Node<'_>, _: &mut Report<'_>) -> Option<bool> {
+        node.value.as_bool()
+    }
+
+    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
+        let text = typed.as_str().filter(|text| matches!(*text, "true" | "false"))?;
+        Some(format!("write `{text}` without quotes"))
+    }
+}
+
+/// Only `false`: switches off what is a table otherwise.
+pub(crate) struct Off;
+
+impl Kind for Off {
+    type Value = ();
+
+    fn facts(&self) -> Facts {
+        Facts::new("false", "", json!({ "const": false }), "false").refusing([("true".to_owned(), 0)])
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_bool()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<()> {
+        let name = node.at.name();
+        if node.value.as_bool() == Some(true) {
+            report.error(node.at, format!("`{name}` is a table or `false`"), format!("leave `{name}` out: it is on"));
+            return None;
+        }
+        Some(())
+    }
+}
+
+/// A whole number from the first to the second.
+pub(crate) struct Count(pub u64, pub u64);
+
+impl Kind for Count {
+    type Value = u64;
+
+    fn facts(&self) -> Facts {
+        let Self(min, max) = self;
+        let json = json!({ "type": "integer", "minimum": min, "maximum": max });
+        Facts::new("a whole number", format!("{min} to {max}"), json, min.to_string())
+            .refusing([i128::from(*min) - 1, i128::from(*max) + 1].map(|value| (value.to_string(), 0)))
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_integer()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
+        let value = integer(node.value).and_then(|value| u64::try_from(value).ok());
+        let found = value.filter(|value| (self.0..=self.1).contains(value));
+        if found.is_none() {
+            out_of_bounds(node, &self.facts().bounds, report);
+        }
+        found
+    }
+
+    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
+        let number: u64 = typed.as_str()?.parse().ok()?;
+        Some(format!("write `{number}` without quotes"))
+    }
+}
+
+/// A duration from the first to the second, in milliseconds.
+pub(crate) struct Time(pub u64, pub u64);
+
+impl Kind for Time {
+    type Value = Duration;
+
+    fn facts(&self) -> Facts {
+        let [min, max] = [self.0, self.1].map(|ms| units::show_duration(Duration::from_millis(ms)));
+        let json = json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" });
+        let example = if (self.0..=self.1).contains(&1000) { "1s" } else { max.as_str() };
+        let below = self.0.checked_sub(1).map(|ms| format!("\"{ms}ms\""));
+        let refused = [format!("\"{}ms\"", self.1 + 1), "\"5\"".to_owned(), "\"5 parsecs\"".to_owned()];
+        Facts::new("a duration in quotes", format!("\"{min}\" to \"{max}\""), json, format!("\"{example}\""))
+            .refusing(below.into_iter().chain(refused).map(|text| (text, 0)))
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_str()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Duration> {
+        match units::duration(node.value.as_str()?) {
+            Ok(value) if (u128::from(self.0)..=u128::from(self.1)).contains(&value.as_millis()) => Some(value),
+            Ok(_) => {
+                out_of_bounds(node, &self.facts().bounds, report);
+                None
+            }
+            Err(instead) => {
+                let typed = report.source.typed(&node.at.span);
+                report.error(node.at, format!("`{}`: {typed} is not a duration", node.at.name()), instead);
+                None
+            }
+        }
+    }
+
+    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
+        integer(typed).map(|number| format!("write the unit, in quotes: `\"{number}s\"` or `\"{number}ms\"`"))
+    }
+}
+
+/// A size in bytes, from the first to the second: a number, or a string with a unit.
+pub(crate) struct Size(pub u64, pub u64);
+
+impl Kind for Size {
+    type Value = u64;
+
+    fn facts(&self) -> Facts {
+        let Self(min, max) = self;
+        let (shown_min, shown_max) = (units::show_size(*min), units::show_size(*max));
+        let json = json!({ "anyOf": [
+            { "type": "string", "pattern": "^[0-9]+([KMGT]iB|B)$" },
+            { "type": "integer", "minimum": min, "maximum": max },
+        ] });
+        let below = i128::from(*min) - 1;
+        let refused = [below.to_string(), (max + 1).to_string(), format!("\"{}B\"", max + 1)];
+        Facts::new("a size", format!("\"{shown_min}\" to \"{shown_max}\""), json, format!("\"{shown_max}\""))
+            .refusing(refused.into_iter().chain(["\"64 parsecs\"".to_owned()]).map(|text| (text, 0)))
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_str() || value.is_integer()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
+        let value = match node.value.as_str().map(units::size) {
+            None => integer(node.value).and_then(|value| u64::try_from(value).ok()),
+            Some(Ok(value)) => Some(value),
+            Some(Err(instead)) => {
+                let typed = report.source.typed(&node.at.span);
+                report.error(node.at, format!("`{}`: {typed} is not a size", node.at.name()), instead);
+                return None;
+            }
+        };
+        let found = value.filter(|value| (self.0..=self.1).contains(value));
+        if found.is_none() {
+            out_of_bounds(node, &self.facts().bounds, report);
+        }
+        found
+    }
+}
+
+/// One of a few words. `later`: words that will come, with what to say until then.
+pub(crate) struct Choice<T: 'static> {
+    pub words: &'static [(&'static str, T)],
+    pub later: &'static [(&'static str, &'static str)],
+}
+
+impl<T: Copy> Choice<T> {
+    fn list(&self) -> String {
+        let words: Vec<_> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        words.join(", ")
+    }
+}
+
+impl<T: Copy> Kind for Choice<T> {
+    type Value = T;
+
+    fn facts(&self) -> Facts {
+        let words: Vec<_> = self.words.iter().map(|(word, _)| *word).collect();
+        let example = words.first().map(|word| format!("\"{word}\"")).unwrap_or_default();
+        let later = self.later.iter().map(|(word, _)| format!("\"{word}\""));
+        let refused: Vec<_> = later.chain(["\"no-such-word\"".to_owned()]).map(|text| (text, 0)).collect();
+        Facts::new("a string", self.list(), json!({ "enum": words }), example).refusing(refused)
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_str()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<T> {
+        let typed = node.value.as_str()?;
+        if let Some((_, value)) = self.words.iter().find(|(word, _)| *word == typed) {
+            return Some(*value);
+        }
+        let (name, list) = (node.at.name(), self.list());
+        if let Some((word, why)) = self.later.iter().find(|(word, _)| *word == typed) {
+            report.error(
+                node.at,
+                format!("`{name} = \"{word}\"` is not available yet: {why}"),
+                format!("write {list}"),
+            );
+            return None;
+        }
+        let near = nearest(typed, self.words.iter().map(|(word, _)| *word));
+        let hint = near.map_or_else(|| format!("write one of {list}"), |word| format!("did you mean \"{word}\"?"));
+        let shown = report.source.typed(&node.at.span);
+        report.error(node.at, format!("`{name}` must be one of {list}, not {shown}"), hint);
+        None
+    }
+}
+
+/// Text with a rule.
+pub(crate) struct Text<T> {
+    /// `a topic name`.
+    pub noun: &'static str,
+    /// The rule, for the manual.
+    pub bounds: &'static str,
+    pub example: &'static str,
+    /// Texts that break the rule.
+    pub refused: &'static [&'static str],
+    /// The error says what is wrong ("has no port") and what to write instead.
+    pub parse: fn(&str) -> Result<T, Refusal>,
+}
+
+/// Why a text will not do: after the text in a message, and the hint.
+pub(crate) type Refusal = (String, String);
+
+impl<T> Kind for Text<T> {
+    type Value = T;
+
+    fn facts(&self) -> Facts {
+        let quote = |text: &str| json!(text).to_string();
+        Facts::new(format!("{} in quotes", self.noun), self.bounds, json!({ "type": "string" }), quote(self.example))
+            .refusing(self.refused.iter().map(|text| (quote(text), 0)))
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_str()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<T> {
+        match (self.parse)(node.value.as_str()?) {
+            Ok(value) => Some(value),
+            Err((problem, hint)) => {
+                let typed = report.source.typed(&node.at.span);
+                report.error(node.at, format!("`{}`: {typed} {problem}", node.at.name()), hint);
+                None
+            }
+        }
+    }
+}
+
+/// The word that was meant, if one is near enough.
+pub(crate) fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    words
+        .map(|word| (strsim::damerau_levenshtein(&typed, word), word))
+        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}

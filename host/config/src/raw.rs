@@ -1,0 +1,309 @@
+//! The file as typed. Each key stands here once: type, kind with bounds, default with its reason, and, as its doc
+//! comment, the manual. To add a key, add it here and read it in `check`.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::compound::{At, Either, List, Named, OneOf, Scalars};
+use crate::kind::{Choice, Count, Flag, Off, Size, Time};
+use crate::table::{Sub, table};
+use crate::text::{
+    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
+};
+use crate::{Assignor, Order, OutOfRange, Start, owned};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+const PROPERTIES: Scalars = Scalars {
+    noun: "a table of librdkafka properties",
+    bounds: "not those that wasmill owns",
+    example: "{ \"security.protocol\" = \"SASL_SSL\" }",
+    refused: &["enable.auto.commit", "acks", "test.mock.num.brokers"],
+    refuse: owned::refuse,
+};
+
+const HANDLER_CONFIG: Scalars = Scalars {
+    noun: "a table of strings, numbers and booleans",
+    bounds: "",
+    example: "{ mask = \"true\" }",
+    refused: &[],
+    refuse: |_| None,
+};
+
+const OUTPUT_TOPICS: List<crate::kind::Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+
+/// A cluster's properties or a handler's configuration: pairs with their places.
+pub(crate) type Pairs = Vec<At<(String, String)>>;
+
+/// The mode as typed; with the other keys of its table it becomes a [`CommitMode`](crate::CommitMode).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Manual,
+    Auto,
+}
+
+/// What to do without a dead-letter topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exhausted {
+    Stop,
+    Skip,
+}
+
+table! {
+    /// One file describes one process: a cluster, an admin port, pipelines. Durations and sizes are strings with a unit
+    /// (`"45s"`, `"64MiB"`). `${NAME}` in a string stands for an environment variable, `$${` for the characters
+    /// themselves.
+    RawConfig {
+        /// What messages may use that are prefetched or in flight, all pipelines together. Divided among the assigned
+        /// partitions; instances have their own `limits.memory`.
+        memory: u64 = Size(16 * MIB, TIB),
+            default("512MiB", "full speed at 64 partitions, and a small machine is left in peace");
+        /// The cluster.
+        kafka: RawKafka = Sub::<RawKafka>::new(), required;
+        /// The admin port: status, metrics, health, and what resumes or skips.
+        admin: RawAdmin = Sub::<RawAdmin>::new(), optional("no admin port");
+        /// The pipelines, each under its name.
+        pipelines: Vec<At<(String, RawPipeline)>> = Named {
+            refuse: refuse_pipeline_name,
+            refused: &["Orders", "or.ders", ""],
+            bounds: "a name is 1 to 64 of `a-z 0-9 - _`",
+            table: PhantomData::<RawPipeline>,
+        }, required;
+    }
+}
+
+table! {
+    /// The cluster.
+    RawKafka {
+        /// The servers to ask first.
+        bootstrap: String = BOOTSTRAP, required;
+        /// librdkafka properties of every client: security, SASL, TLS, timeouts of sockets.
+        properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+    }
+}
+
+table! {
+    /// The admin port.
+    RawAdmin {
+        /// Where to listen.
+        listen: SocketAddr = ADDRESS, default("127.0.0.1:9464", "only this machine can reach it");
+        /// Allow `listen` to be an address that other machines reach.
+        allow_remote: bool = Flag, default(false, "status and metrics show names of topics and groups");
+        /// The file with the token that calls which change something must carry.
+        token_file: PathBuf = FILE, optional("a token is made at each start");
+    }
+}
+
+table! {
+    /// A pipeline: topics, group, handler, output and what to do about failures.
+    RawPipeline {
+        /// The topics to read.
+        topics: Vec<At<String>> = List { of: TOPIC, unique: true }, required;
+        /// The consumer group.
+        group: String = GROUP, required;
+        /// The handler: a WebAssembly component, or a core module with an embedded component type.
+        handler: PathBuf = FILE, required;
+        /// How many consumers of the group this process runs.
+        members: u64 = Count(1, 64), default(1, "one member reads any number of partitions");
+        /// How many instances handle messages beside each other. A partition always goes to the same lane.
+        lanes: u64 = Count(1, 64), optional("as many as assigned partitions, 64 at most");
+        /// What is handled in order.
+        order: Order = Choice {
+            words: &[("partition", Order::Partition)],
+            later: &[
+                ("key", "messages are handled in order of their partition, which keeps the order of each key too"),
+                ("none", "messages are handled in order of their partition"),
+            ],
+        }, default("partition", "it is Kafka's own order");
+        /// Where a group without committed offsets begins. Partitions that are added later begin at the earliest.
+        start: Start = StartKind, default("earliest", "nothing is lost that is still there");
+        /// What to do when the committed offset is not there any more.
+        out_of_range: OutOfRange = Choice {
+            words: &[
+                ("stop", OutOfRange::Stop),
+                ("earliest", OutOfRange::Earliest),
+                ("latest", OutOfRange::Latest),
+            ],
+            later: &[],
+        }, default("stop", "messages were lost to retention; somebody should know before anything goes on");
+        /// How the group divides partitions among its members. All members of a group need the same.
+        assignor: Assignor = Choice {
+            words: &[("range", Assignor::Range), ("cooperative-sticky", Assignor::CooperativeSticky)],
+            later: &[],
+        }, default(
+            "range",
+            "measured when a member joins: everything stands still for less than 60 ms (half a second under full load), under cooperative-sticky what moves stands for 1 s; the same when a member leaves"
+        );
+        /// How long the group waits for a member that is silent. Below 6 s only if the brokers allow it.
+        session_timeout: Duration = Time(SECOND, 30 * MINUTE),
+            default("45s", "Kafka's own: longer than a garbage collection or a migration of a machine");
+        /// How often a member is heard. Below the session timeout, better below a third of it.
+        heartbeat_interval: Duration = Time(100, 10 * MINUTE),
+            optional("`\"3s\"`, Kafka's own, or a third of `session_timeout` if that is less");
+        /// How long wasmill may be stuck before the group gives up on this member. At least the session timeout.
+        max_poll_interval: Duration = Time(SECOND, 24 * HOUR),
+            default("5m", "Kafka's own; slow handlers do not count, only a process that is stuck");
+        /// How long a rebalance or a shutdown waits for what is in flight. Below `max_poll_interval`.
+        drain_timeout: Duration = Time(0, HOUR),
+            default("30s", "three calls at their cap; the group waits meanwhile");
+        /// Static membership: a member that comes back within the session timeout finds its partitions again. The
+        /// number of the member is appended.
+        instance_id: String = INSTANCE_ID, optional("dynamic membership");
+        /// Where emitted messages go.
+        output: RawOutput = Sub::<RawOutput>::or_just("topic"), section;
+        /// The topic for messages that are given up. Either this or `on_exhausted` must be written.
+        dead_letter: String = OUTPUT_TOPIC, optional("`on_exhausted` must be written");
+        /// What to do with a message that is given up when there is no dead-letter topic: `"stop"` holds its partition,
+        /// `"skip"` loses it.
+        on_exhausted: Exhausted = Choice {
+            words: &[("stop", Exhausted::Stop), ("skip", Exhausted::Skip)],
+            later: &[],
+        }, optional("`dead_letter` must be written");
+        /// When offsets are committed.
+        commit: RawCommit = Sub::<RawCommit>::new(), section;
+        /// How much one call of the handler is given: what is there, up to these bounds. Nothing waits for more.
+        batch: RawBatch = Sub::<RawBatch>::new(), section;
+        /// How far a partition may run ahead of the oldest message that is not complete.
+        span: RawSpan = Sub::<RawSpan>::new(), section;
+        /// How often a message is tried.
+        retry: RawRetry = Sub::<RawRetry>::new(), section;
+        /// Holds the pipeline when too many messages are given up: a bad deploy must not drain a topic into the dead
+        /// letters. `false` switches it off.
+        breaker: Either<(), RawBreaker> = OneOf(Off, Sub::<RawBreaker>::new()), section;
+        /// What the handler may use.
+        limits: RawLimits = Sub::<RawLimits>::new(), section;
+        /// Names and values for the handler's init.
+        config: Pairs = HANDLER_CONFIG, optional("nothing");
+        /// librdkafka properties of this pipeline's consumers, over those in `[kafka]`.
+        properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+        /// For `wasmill dev` only.
+        dev: RawDev = Sub::<RawDev>::new(), section;
+    }
+}
+
+table! {
+    /// Where emitted messages go. A string in its place is the `topic`. A handler can publish to no other topic.
+    RawOutput {
+        /// Where a message goes that names no topic.
+        topic: String = OUTPUT_TOPIC, optional("a message must name its topic");
+        /// Topics that a message may name.
+        topics: Vec<At<String>> = OUTPUT_TOPICS, optional("none");
+        /// How long the producer waits to fill a request.
+        linger: Duration = Time(0, MINUTE), default("5ms", "hardly felt, and requests are well filled");
+        /// How requests are compressed.
+        compression: &'static str = Choice {
+            words: &[("none", "none"), ("gzip", "gzip"), ("snappy", "snappy"), ("lz4", "lz4"), ("zstd", "zstd")],
+            later: &[],
+        }, default("none", "it is Kafka's own; what pays depends on the messages");
+        /// librdkafka properties of this pipeline's producer, over those in `[kafka]`.
+        properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+    }
+}
+
+table! {
+    /// When offsets are committed.
+    RawCommit {
+        /// `"manual"`: only what is complete. `"auto"`: whatever was handed over, which can lose messages in a crash.
+        mode: Mode = Choice {
+            words: &[("manual", Mode::Manual), ("auto", Mode::Auto)],
+            later: &[("transaction", "outputs and offsets are not yet written in one transaction")],
+        }, default("manual", "nothing is lost");
+        /// Hand over nothing more until the commit of the last batch is confirmed.
+        sync: bool = Flag, default(false, "a crash repeats a little more, but a partition is many times faster");
+        /// Commit once an interval.
+        interval: Duration = Time(10, HOUR), optional("manual: as the watermark moves; auto: `\"1s\"`");
+        /// At least so long from one commit of a member to the next, when commits follow the watermark.
+        min_interval: Duration = Time(0, 10 * SECOND),
+            default("50ms", "20 commits a second are little for `__consumer_offsets`, and a crash repeats little");
+    }
+}
+
+table! {
+    /// The bounds of one call.
+    RawBatch {
+        /// Messages.
+        messages: u64 = Count(1, 100_000), default(512, "the cost of a call is spread; more gains little");
+        /// Bytes of keys, values and headers. A message that is larger alone is a batch of its own.
+        bytes: u64 = Size(KIB, 256 * MIB), default("1MiB", "Kafka's largest message, and small beside a handler's memory");
+    }
+}
+
+table! {
+    /// The bounds of a partition's span: from its watermark to the highest message handed over.
+    RawSpan {
+        /// Messages. At least `batch.messages`.
+        messages: u64 = Count(1, 10_000_000), default(20000, "measured: as fast as no bound, at half the memory");
+        /// Bytes. At least `batch.bytes`, at most `memory`.
+        bytes: u64 = Size(KIB, 16 * GIB), default("64MiB", "what librdkafka itself would prefetch for a partition");
+    }
+}
+
+table! {
+    /// How often a message is tried before it is given up, and how patiently.
+    RawRetry {
+        /// Attempts in all, the first included.
+        attempts: u64 = Count(1, 1000), default(5, "over a second and a half: a hiccup passes, a poisonous message does not hold for long");
+        /// The wait before the second attempt; it doubles with each.
+        backoff: Duration = Time(1, HOUR), default("100ms", "a service that is asked again at once seldom has recovered");
+        /// No wait is longer, whatever the handler asks for.
+        max_delay: Duration = Time(1, HOUR), default("30s", "a partition stands still meanwhile");
+    }
+}
+
+table! {
+    /// When the pipeline holds: as soon as more than `given_up` of the last `of` messages are given up.
+    RawBreaker {
+        /// As many are borne.
+        given_up: u64 = Count(0, 100_000), default(50, "half of the messages failing is a bad deploy, not bad messages");
+        /// Messages in the window.
+        of: u64 = Count(1, 100_000), default(100, "enough to tell a deploy from a run of bad messages");
+        /// As many are borne in the smaller window that applies after a start or a swap.
+        first_given_up: u64 = Count(0, 100_000), optional("`given_up` in proportion");
+        /// Messages in the smaller window.
+        first_of: u64 = Count(1, 100_000), optional("a fifth of `of`, at least 10");
+    }
+}
+
+table! {
+    /// What a handler may use. It is stopped at a limit, and only its own lane feels it.
+    RawLimits {
+        /// The memory of one instance.
+        memory: u64 = Size(64 * KIB, 4 * GIB), default("64MiB", "ample for a handler without a large model or table");
+        /// The time of a call, for each message in it.
+        time: Duration = Time(1, HOUR), default("1s", "a handler computes; it cannot wait for a network");
+        /// The time of a call, however many messages are in it.
+        time_cap: Duration = Time(1, HOUR), default("10s", "an endless loop holds its lane no longer");
+        /// The time of init.
+        init_time: Duration = Time(1, HOUR), default("5s", "tables are built in init, and every new instance waits for it");
+        /// Messages that a call may emit.
+        output_messages: u64 = Count(0, 10_000_000), default(100000, "200 for each message of a full batch");
+        /// Bytes that a call may emit.
+        output_bytes: u64 = Size(0, GIB), default("16MiB", "16 times a full batch");
+        /// Log lines of an instance in a second; more are dropped and counted.
+        log_lines: u64 = Count(0, 100_000), default(100, "enough to read, too few to fill a disk");
+        /// Bytes of a log line; the rest is cut off.
+        log_line: u64 = Size(16, 64 * KIB), default("2KiB", "a message and its context fit");
+    }
+}
+
+table! {
+    /// For `wasmill dev`; nothing else reads it.
+    RawDev {
+        /// Messages to send: one JSON object a line, with `key`, `value`, `headers`, `partition`.
+        sample: PathBuf = FILE, optional("standard input");
+        /// The command that builds the handler, and its arguments.
+        build: Vec<At<String>> = List { of: ARGUMENT, unique: false }, optional("the handler is used as it is");
+        /// Folders and files whose change builds again.
+        watch: Vec<At<PathBuf>> = List { of: FILE, unique: true }, optional("the folder of this file");
+        /// Partitions of each topic that is made.
+        partitions: u64 = Count(1, 64), default(4, "enough to see lanes and a second member at work");
+    }
+}

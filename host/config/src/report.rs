@@ -1,0 +1,93 @@
+//! What was found so far in one file, and the places findings point to.
+
+use std::collections::HashSet;
+
+use crate::source::{Source, Span};
+use crate::{Finding, Severity};
+
+/// A key or a value of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub span: Span,
+    /// The key with its tables.
+    pub key: String,
+}
+
+impl Place {
+    /// The key without its tables.
+    pub(crate) fn name(&self) -> &str {
+        self.key.rsplit('.').next().unwrap_or("")
+    }
+}
+
+pub(crate) struct Report<'a> {
+    pub source: Source<'a>,
+    findings: Vec<Finding>,
+    /// Values about which everything has been said: where they start.
+    settled: HashSet<usize>,
+    /// The file did not parse to its end: what is absent may only be hidden behind the mistake.
+    pub partial: bool,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(source: Source<'a>) -> Self {
+        Self { source, findings: Vec::new(), settled: HashSet::new(), partial: false }
+    }
+
+    pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(Severity::Error, place, message.into(), Some(hint.into()), false);
+    }
+
+    pub(crate) fn warn(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.push(Severity::Warning, place, message.into(), Some(hint.into()), false);
+    }
+
+    /// A mistake of syntax; every other mistake of its line would only be an echo of it.
+    pub(crate) fn syntax(&mut self, span: Span, message: &str) {
+        self.partial = true;
+        let place = Place { span, key: String::new() };
+        self.push(Severity::Error, &place, message.to_owned(), None, true);
+    }
+
+    /// Nothing more is to be said about the value that starts here.
+    pub(crate) fn settle(&mut self, at: &Span) {
+        self.settled.insert(at.start);
+    }
+
+    pub(crate) fn is_settled(&self, at: &Span) -> bool {
+        self.settled.contains(&at.start)
+    }
+
+    fn push(&mut self, severity: Severity, place: &Place, message: String, hint: Option<String>, syntax: bool) {
+        let at = self.source.locate(&place.span, syntax);
+        let same_line = |known: &Finding| known.key.is_empty() && known.line == at.line;
+        if self.partial && self.findings.iter().any(same_line) {
+            return;
+        }
+        let same = |known: &Finding| known.message == message && (known.line, known.column) == (at.line, at.column);
+        if self.findings.iter().any(same) {
+            return;
+        }
+        self.findings.push(Finding {
+            severity,
+            file: self.source.name.to_owned(),
+            line: at.line,
+            column: at.column,
+            width: at.width,
+            key: place.key.clone(),
+            message,
+            hint: hint.filter(|hint| !hint.is_empty()),
+            source: at.source,
+        });
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// In order of position; what was found first comes first at the same place.
+    pub(crate) fn into_findings(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| (finding.line, finding.column));
+        self.findings
+    }
+}

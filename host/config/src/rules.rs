@@ -1,0 +1,376 @@
+//! Rules between keys: what contradicts, and what is legal but can hurt.
+//!
+//! A rule looks only at values that are right in themselves, so that one mistake is named once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::check::convert_breaker;
+use crate::compound::{At, Either};
+use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
+use crate::report::{Place, Report};
+use crate::table::Field;
+use crate::units::{show_duration, show_size};
+use crate::{OutOfRange, Start};
+
+/// Brokers refuse less by default (`group.min.session.timeout.ms`).
+const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);
+
+type Named = At<(String, RawPipeline)>;
+
+/// Finds everything that is wrong or dangerous in the file as a whole.
+pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
+    admin(raw, report);
+    let pipelines = raw.pipelines.value.as_deref().unwrap_or_default();
+    for At { value: (_, pipeline), place } in pipelines {
+        exhaustion(pipeline, place, report);
+        commit(pipeline, report);
+        timeouts(pipeline, report);
+        bounds(pipeline, &raw.memory, report);
+        breaker(pipeline, report);
+        starts(pipeline, report);
+        topics(pipeline, report);
+        misplaced_properties(pipeline, report);
+    }
+    shared_groups(pipelines, report);
+    loops_between(pipelines, report);
+}
+
+fn admin(raw: &RawConfig, report: &mut Report<'_>) {
+    let Some(admin) = &raw.admin.value else { return };
+    let (Some(listen), Some(allowed)) = (admin.listen.value, admin.allow_remote.value) else { return };
+    if listen.ip().is_loopback() {
+        return;
+    }
+    let place = &admin.listen.key;
+    if allowed {
+        report.warn(
+            place,
+            format!("other machines can reach `{listen}`"),
+            "put something in front that asks who calls",
+        );
+    } else {
+        let hint = format!("write `\"127.0.0.1:{}\"`, or add `allow_remote = true`", listen.port());
+        report.error(place, format!("`listen` is not a loopback address: {listen}"), hint);
+    }
+}
+
+/// Exactly one of `dead_letter` and `on_exhausted`: that a message may be lost must have been written by somebody.
+fn exhaustion(raw: &RawPipeline, place: &Place, report: &mut Report<'_>) {
+    match (raw.dead_letter.written, raw.on_exhausted.written) {
+        (true, true) => report.error(
+            &raw.on_exhausted.key,
+            "`on_exhausted` contradicts `dead_letter`: messages that are given up go to the dead-letter topic",
+            "take one of the two out",
+        ),
+        (false, false) => report.error(
+            place,
+            format!("`{}` does not say what happens to a message that is given up", place.name()),
+            "add `dead_letter = \"TOPIC\"`, or `on_exhausted = \"stop\"` (its partition holds) or `\"skip\"` (it is lost)",
+        ),
+        _ => {}
+    }
+    if raw.on_exhausted.value == Some(Exhausted::Skip) {
+        report.warn(
+            &raw.on_exhausted.key,
+            "`on_exhausted = \"skip\"` loses every message that is given up",
+            "write `dead_letter = \"TOPIC\"` to keep them",
+        );
+    }
+}
+
+fn commit(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(commit) = &raw.commit.value else { return };
+    let auto = commit.mode.value == Some(Mode::Auto);
+    let sync = commit.sync.value == Some(true);
+    if auto {
+        let place = &commit.mode.key;
+        let message =
+            "`mode = \"auto\"` can lose messages in a crash: offsets are committed before messages are complete";
+        report.warn(place, message, "write `mode = \"manual\"` with the same `interval`");
+    }
+    if auto && sync {
+        let hint = "take `sync` out, or write `mode = \"manual\"`";
+        report.error(&commit.sync.key, "`sync = true` contradicts `mode = \"auto\"`", hint);
+    }
+    if sync && !auto && commit.interval.written {
+        let message = "`interval` contradicts `sync = true`: every batch is committed at once";
+        report.error(&commit.interval.key, message, "take one of the two out");
+    }
+    let spaced_by = if auto {
+        Some("`mode = \"auto\"`: it commits once an interval")
+    } else if sync {
+        Some("`sync = true`: every batch is committed at once")
+    } else if commit.interval.written {
+        Some("`interval`")
+    } else {
+        None
+    };
+    if let Some(other) = spaced_by.filter(|_| commit.min_interval.written) {
+        report.error(
+            &commit.min_interval.key,
+            format!("`min_interval` contradicts {other}"),
+            "take `min_interval` out",
+        );
+    } else if commit.min_interval.chosen() == Some(&Duration::ZERO) {
+        let message = "`min_interval` of zero can mean a thousand commits a second in `__consumer_offsets`";
+        report.warn(&commit.min_interval.key, message, "write `\"50ms\"`, or keep an eye on the brokers");
+    }
+}
+
+fn timeouts(raw: &RawPipeline, report: &mut Report<'_>) {
+    if let (Some(session), Some(heartbeat)) = (raw.session_timeout.value, raw.heartbeat_interval.chosen()) {
+        let (place, third) = (&raw.heartbeat_interval.key, show_duration(session / 3));
+        let hint = format!("write at most a third of it, `\"{third}\"`, or take `heartbeat_interval` out");
+        let shown = show_duration(session);
+        if *heartbeat >= session {
+            report.error(place, format!("`heartbeat_interval` must be below `session_timeout`, {shown}"), hint);
+        } else if *heartbeat > session / 3 {
+            let message = format!("two lost heartbeats within `session_timeout`, {shown}, are the end of the member");
+            report.warn(place, message, hint);
+        }
+    }
+    if raw.session_timeout.chosen().is_some_and(|session| *session < BROKER_MIN_SESSION) {
+        let message = "brokers refuse a `session_timeout` below 6 s unless `group.min.session.timeout.ms` allows it";
+        report.warn(&raw.session_timeout.key, message, "write `\"6s\"` or more");
+    }
+    at_least(&raw.max_poll_interval, &raw.session_timeout, "session_timeout", report);
+    if let (Some(drain), Some(poll)) = (raw.drain_timeout.value, raw.max_poll_interval.value)
+        && drain >= poll
+    {
+        let place = written_first(&raw.drain_timeout, &raw.max_poll_interval);
+        let message = format!(
+            "`drain_timeout`, {}, must be below `max_poll_interval`, {}: the group would take the partitions away",
+            show_duration(drain),
+            show_duration(poll)
+        );
+        report.error(place, message, "write less for `drain_timeout` or more for `max_poll_interval`");
+    }
+}
+
+fn bounds(raw: &RawPipeline, memory: &Field<u64>, report: &mut Report<'_>) {
+    if let Some(retry) = &raw.retry.value {
+        at_least(&retry.max_delay, &retry.backoff, "retry.backoff", report);
+    }
+    let (batch, span, limits) = (raw.batch.value.as_ref(), raw.span.value.as_ref(), raw.limits.value.as_ref());
+    if let (Some(batch), Some(span)) = (batch, span) {
+        least(&span.messages, &batch.messages, ["span.messages", "batch.messages"], u64::to_string, report);
+        least(&span.bytes, &batch.bytes, ["span.bytes", "batch.bytes"], |bytes| show_size(*bytes), report);
+        if let (Some(bytes), Some(total)) = (span.bytes.value, memory.value)
+            && bytes > total
+        {
+            let (bytes, total) = (show_size(bytes), show_size(total));
+            let message = format!("`span.bytes`, {bytes}, is more than `memory`, {total}, at the top of the file");
+            let hint = format!("write `bytes = \"{total}\"` or less in `span`, or more `memory`");
+            report.error(written_first(&span.bytes, memory), message, hint);
+        }
+    }
+    let Some(limits) = limits else { return };
+    at_least(&limits.time_cap, &limits.time, "limits.time", report);
+    if let (Some(bytes), Some(memory)) = (batch.and_then(|batch| batch.bytes.value), limits.memory.value)
+        && bytes >= memory
+    {
+        let message = format!("a full batch, {}, does not fit into `limits.memory`", show_size(bytes));
+        let place = batch.map(|batch| written_first(&limits.memory, &batch.bytes)).unwrap_or(&limits.memory.key);
+        report.error(place, message, "write less for `batch.bytes` or more for `limits.memory`");
+    }
+    long_calls(raw, limits, report);
+}
+
+fn long_calls(raw: &RawPipeline, limits: &RawLimits, report: &mut Report<'_>) {
+    if let (Some(cap), Some(drain)) = (limits.time_cap.value, raw.drain_timeout.value)
+        && cap > drain
+        && (limits.time_cap.written || raw.drain_timeout.written)
+    {
+        let place = written_first(&limits.time_cap, &raw.drain_timeout);
+        let message = format!(
+            "a call may take {}, a drain waits {}: a rebalance can cut a call off",
+            show_duration(cap),
+            show_duration(drain)
+        );
+        report.warn(place, message, "write less for `limits.time_cap` or more for `drain_timeout`");
+    }
+}
+
+fn breaker(raw: &RawPipeline, report: &mut Report<'_>) {
+    let breaker = match &raw.breaker.value {
+        Some(Either::A(())) => {
+            let message = "without a breaker a bad deploy can send a whole topic to the dead letters";
+            report.warn(&raw.breaker.key, message, "take `breaker = false` out");
+            return;
+        }
+        Some(Either::B(breaker)) => breaker,
+        None => return,
+    };
+    let Some(policy) = convert_breaker(breaker) else { return };
+    let never = |given_up: &str, of: &str| format!("`{given_up}` must be below `{of}`, or the breaker never opens");
+    if policy.given_up >= policy.of {
+        let place = written_first(&breaker.given_up, &breaker.of);
+        report.error(place, never("given_up", "of"), format!("write `given_up = {}` or less", policy.of - 1));
+    } else if policy.first_given_up >= policy.first_of {
+        let place = written_first(&breaker.first_given_up, &breaker.first_of);
+        let hint = format!("write `first_given_up = {}` or less", policy.first_of - 1);
+        report.error(place, never("first_given_up", "first_of"), hint);
+    }
+}
+
+fn starts(raw: &RawPipeline, report: &mut Report<'_>) {
+    if raw.start.value == Some(Start::Latest) {
+        let message = "`start = \"latest\"` never handles what arrives before the group's first start";
+        report.warn(&raw.start.key, message, "write `\"earliest\"` or a time if that matters");
+    }
+    if raw.out_of_range.value == Some(OutOfRange::Latest) {
+        let message = "`out_of_range = \"latest\"` skips everything that is there when retention overtakes the group";
+        report.warn(&raw.out_of_range.key, message, "write `\"stop\"`, or `\"earliest\"` to go on with the oldest");
+    }
+}
+
+/// Every topic that a pipeline may write to, with its place. The dead-letter topic is the last.
+fn written_topics(raw: &RawPipeline) -> Vec<(&str, &Place)> {
+    let output = raw.output.value.as_ref();
+    let default = output.and_then(|output| Some((output.topic.value.as_deref()?, &output.topic.key)));
+    let granted = output.and_then(|output| output.topics.value.as_deref()).unwrap_or_default();
+    let dead_letter = raw.dead_letter.value.as_deref().map(|topic| (topic, &raw.dead_letter.key));
+    let granted = granted.iter().map(|topic| (topic.value.as_str(), &topic.place));
+    default.into_iter().chain(granted).chain(dead_letter).collect()
+}
+
+fn reads(raw: &RawPipeline, topic: &str) -> bool {
+    raw.topics.value.iter().flatten().any(|known| known.value == topic)
+}
+
+fn topics(raw: &RawPipeline, report: &mut Report<'_>) {
+    for (topic, place) in written_topics(raw) {
+        if reads(raw, topic) {
+            let message =
+                format!("`{topic}` is written and read by the same pipeline: its messages would go round for ever");
+            report.error(place, message, "write to another topic, or take it out of `topics`");
+        }
+    }
+    let Some(output) = &raw.output.value else { return };
+    if raw.output.written && !output.topic.written && !output.topics.written {
+        let hint = "add `topic = \"TOPIC\"` or `topics = [\"TOPIC\"]`, or take `output` out";
+        report.error(&raw.output.key, "`output` names no topic", hint);
+    }
+    for topic in output.topics.value.iter().flatten() {
+        if output.topic.value.as_ref() == Some(&topic.value) {
+            let message = format!("`{}` is the `topic` of this output already", topic.value);
+            report.error(&topic.place, message, "take it out: a message that names no topic goes there");
+        }
+    }
+    let Some(dead_letter) = &raw.dead_letter.value else { return };
+    let is_output = |(topic, place): &(&str, &Place)| topic == dead_letter && **place != raw.dead_letter.key;
+    if written_topics(raw).iter().any(is_output) {
+        let message = format!("`{dead_letter}` is an output too: its readers could not tell dead letters from results");
+        report.error(&raw.dead_letter.key, message, "write a topic of its own");
+    }
+}
+
+/// What connects to a cluster must be known to every client, not only to a pipeline's consumers or producer.
+fn misplaced_properties(raw: &RawPipeline, report: &mut Report<'_>) {
+    let output = raw.output.value.as_ref().and_then(|output| output.properties.value.as_deref());
+    let consumer = raw.properties.value.as_deref();
+    for pair in consumer.into_iter().chain(output).flatten() {
+        let name = &pair.value.0;
+        if ["security.", "sasl.", "ssl."].iter().any(|begin| name.starts_with(begin)) {
+            let message = format!("`{name}` is set for one kind of client only; the others connect without it");
+            report.warn(&pair.place, message, "move it to `[kafka.properties]`");
+        }
+    }
+}
+
+fn shared_groups(pipelines: &[Named], report: &mut Report<'_>) {
+    for (index, At { value: (_, later), .. }) in pipelines.iter().enumerate() {
+        for At { value: (name, earlier), .. } in &pipelines[..index] {
+            let Some(group) = later.group.value.as_ref().filter(|_| later.group.value == earlier.group.value) else {
+                continue;
+            };
+            let topics = earlier.topics.value.iter().flatten();
+            let shared = topics.map(|topic| topic.value.as_str()).find(|topic| reads(later, topic));
+            if let Some(topic) = shared {
+                let message =
+                    format!("`{name}` reads `{topic}` in the group `{group}` too: each gets a part of the partitions");
+                report.warn(&later.group.key, message, "write another group if both are to read every message");
+            }
+            if later.instance_id.value.is_some() && later.instance_id.value == earlier.instance_id.value {
+                let message =
+                    format!("`{name}` has the same `instance_id` in the same group: they would fence each other");
+                report.error(&later.instance_id.key, message, "write another `instance_id`");
+            }
+        }
+    }
+}
+
+/// Loops through several pipelines can be meant (a handler may end them), so they are only shown.
+fn loops_between(pipelines: &[Named], report: &mut Report<'_>) {
+    let mut seen: Vec<usize> = Vec::new();
+    for first in 0..pipelines.len() {
+        if seen.contains(&first) {
+            continue;
+        }
+        if let Some(path) = way_back(pipelines, first) {
+            let names: Vec<_> = path.iter().map(|index| pipelines[*index].value.0.as_str()).collect();
+            let message = format!("messages can go round for ever: {} → {}", names.join(" → "), names[0]);
+            report.warn(&pipelines[first].place, message, "make sure that a handler ends it");
+            seen.extend(path);
+        }
+    }
+}
+
+/// The shortest way from a pipeline through others back to itself: the pipelines on it, the first one first.
+fn way_back(pipelines: &[Named], first: usize) -> Option<Vec<usize>> {
+    let mut before: HashMap<usize, usize> = HashMap::new();
+    let mut queue = std::collections::VecDeque::from([first]);
+    while let Some(at) = queue.pop_front() {
+        let written = written_topics(&pipelines[at].value.1);
+        for (next, candidate) in pipelines.iter().enumerate() {
+            if next == at || !written.iter().any(|(topic, _)| reads(&candidate.value.1, topic)) {
+                continue;
+            }
+            if next == first {
+                let mut path = vec![at];
+                while let Some(previous) = path.last().filter(|last| **last != first).and_then(|last| before.get(last))
+                {
+                    path.push(*previous);
+                }
+                path.reverse();
+                return Some(path);
+            }
+            before.entry(next).or_insert_with(|| {
+                queue.push_back(next);
+                at
+            });
+        }
+    }
+    None
+}
+
+/// The key that the user wrote, if only one of two that contradict was.
+fn written_first<'a, A, B>(field: &'a Field<A>, other: &'a Field<B>) -> &'a Place {
+    if field.written || !other.written { &field.key } else { &other.key }
+}
+
+fn at_least(field: &Field<Duration>, other: &Field<Duration>, other_name: &str, report: &mut Report<'_>) {
+    let name = field.key.name().to_owned();
+    least(field, other, [&name, other_name], |value| show_duration(*value), report);
+}
+
+fn least<T: PartialOrd>(
+    field: &Field<T>,
+    other: &Field<T>,
+    [name, other_name]: [&str; 2],
+    show: impl Fn(&T) -> String,
+    report: &mut Report<'_>,
+) {
+    if let (Some(value), Some(bound)) = (&field.value, &other.value)
+        && value < bound
+    {
+        let (value, bound) = (show(value), show(bound));
+        let message = format!("`{name}`, {value}, must be at least `{other_name}`, {bound}");
+        report.error(
+            written_first(field, other),
+            message,
+            format!("write more for `{name}` or less for `{other_name}`"),
+        );
+    }
+}
