@@ -1,10 +1,19 @@
 //! The only crate that names rdkafka: members of a group and their partition queues, commits, producer, admin calls, and
 //! a mock broker. The nouns and the reasons are in this folder's README.md.
 
+pub mod admin;
+mod delivery;
 mod error;
+pub mod mock;
+mod native;
+pub mod plain;
+mod producer;
 mod settings;
 
 pub use error::{ClientError, CommitError, CommitRefusal};
+pub use producer::{
+    CLOSE_PATIENCE, DeliveryError, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, SendError,
+};
 pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
 
 use std::fmt;

@@ -1,0 +1,436 @@
+//! The delivery thread: takes what a producing client has to say and turns it into reports.
+//!
+//! librdkafka reports a produce request at a time, and a broker refuses whole requests: one message without a key in a
+//! compacted topic, or a batch larger than the topic allows, and every message of that batch comes back with an error. To give
+//! up on all of them would send innocent messages to the dead letters. So what was refused *in company* and not by name is
+//! sent again **alone**, by a second client that puts one message in a batch, and only that answer is reported. The price: such
+//! messages are written behind others that were sent after them. Only refused batches pay it.
+
+use crate::error::{ClientError, Code};
+use crate::native::{Client, Event, Queue, each_header, text_of};
+use crate::producer::{DeliveryError, DeliverySink, Fields, Headers, Report, Room, SendError, produce, weight_of};
+use rdkafka::bindings as sys;
+use rdkafka::config::ClientConfig;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+use sys::rd_kafka_resp_err_t as E;
+
+/// How long a dropped producer waits for its delivery thread before it leaves it behind.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the thread sleeps when nothing happens. It is woken when it is to stop.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long the reports of a last purge may take.
+const LAST_REPORTS: Duration = Duration::from_secs(3);
+
+/// A client with the thread that reads its reports. Dropping it purges what is left, reports that, and ends the client.
+pub(crate) struct Running {
+    // Both present until `drop`.
+    delivery: Option<Arc<Delivery>>,
+    queue: Option<Queue>,
+    finished: Mutex<mpsc::Receiver<()>>,
+    thread: ThreadId,
+}
+
+impl Running {
+    /// Makes the client and starts its thread. `buffer_bytes`: what keys and headers may hold (see `Room`).
+    pub(crate) fn open(
+        config: ClientConfig,
+        buffer_bytes: u64,
+        sink: Arc<dyn DeliverySink>,
+    ) -> Result<Self, ClientError> {
+        Self::start(Delivery {
+            room: Room::new(buffer_bytes),
+            client: open_client(&config)?,
+            sink,
+            stop: AtomicBool::new(false),
+            fatal_told: Arc::new(AtomicBool::new(false)),
+            alone: Alone::Later { config: Box::new(config), buffer_bytes, running: OnceLock::new() },
+        })
+    }
+
+    fn start(delivery: Delivery) -> Result<Self, ClientError> {
+        let delivery = Arc::new(delivery);
+        let queue = delivery.client.main_queue();
+        let (done, finished) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("delivery".into())
+            .spawn({
+                let delivery = Arc::clone(&delivery);
+                move || {
+                    run(delivery);
+                    // Nobody listening any more is fine: then nobody waits.
+                    let _ = done.send(());
+                }
+            })
+            .map_err(|error| ClientError::Open(format!("no thread for delivery reports: {error}")))?
+            .thread()
+            .id();
+        Ok(Self { delivery: Some(delivery), queue: Some(queue), finished: Mutex::new(finished), thread })
+    }
+
+    pub(crate) fn delivery(&self) -> &Arc<Delivery> {
+        self.delivery.as_ref().expect("taken by drop alone")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(delivery) = self.delivery.take() else { return };
+        delivery.stop.store(true, Ordering::SeqCst);
+        if let Some(queue) = self.queue.take() {
+            queue.interrupt();
+        }
+        // The thread waits until it alone has it, so that the client always ends there and never blocks who drops.
+        drop(delivery);
+        // A sink may hold the last producer: the thread cannot wait for itself.
+        if std::thread::current().id() != self.thread
+            && let Ok(finished) = self.finished.get_mut()
+            && finished.recv_timeout(CLOSE_PATIENCE).is_err()
+        {
+            tracing::warn!("a kafka producer did not end in time and is left behind");
+        }
+    }
+}
+
+/// A producing client and who hears of it. Shared by the senders and the delivery thread.
+pub(crate) struct Delivery {
+    // First: dropped before the client that its messages came from.
+    alone: Alone,
+    pub(crate) room: Room,
+    pub(crate) client: Client,
+    sink: Arc<dyn DeliverySink>,
+    stop: AtomicBool,
+    fatal_told: Arc<AtomicBool>,
+}
+
+/// The client for messages that were refused in company.
+enum Alone {
+    /// Made when first needed.
+    Later { config: Box<ClientConfig>, buffer_bytes: u64, running: OnceLock<Option<Running>> },
+    /// This is that client: its answers are final.
+    Itself,
+}
+
+fn open_client(config: &ClientConfig) -> Result<Client, ClientError> {
+    let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
+    Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, config, events)
+}
+
+impl Delivery {
+    /// Waits until everything is reported. Room, linger: see `Producer::flush`.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        // What the first client is done with may have gone to the second, never back.
+        self.client.flush(timeout)
+            && self.second().is_none_or(|alone| alone.flush(deadline.saturating_duration_since(Instant::now())))
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.client.outstanding() + self.second().map_or(0, |alone| alone.in_flight())
+    }
+
+    pub(crate) fn purge(&self) {
+        self.client.purge();
+        if let Some(alone) = self.second() {
+            alone.purge();
+        }
+    }
+
+    /// The second client if it was ever needed.
+    fn second(&self) -> Option<&Arc<Delivery>> {
+        match &self.alone {
+            Alone::Later { running, .. } => running.get()?.as_ref().map(Running::delivery),
+            Alone::Itself => None,
+        }
+    }
+
+    /// The second client, made if need be; None if it cannot be made or this is it.
+    fn second_or_new(&self) -> Option<&Arc<Delivery>> {
+        let Alone::Later { config, buffer_bytes, running } = &self.alone else { return None };
+        let open = || {
+            let mut config = config.clone();
+            config.set("batch.num.messages", "1").set("linger.ms", "0");
+            let delivery = open_client(&config).map(|client| Delivery {
+                alone: Alone::Itself,
+                room: Room::new(*buffer_bytes),
+                client,
+                sink: Arc::clone(&self.sink),
+                stop: AtomicBool::new(false),
+                fatal_told: Arc::clone(&self.fatal_told),
+            });
+            delivery
+                .and_then(Running::start)
+                .inspect_err(|error| tracing::error!(%error, "no second producer: refused batches are given up whole"))
+                .ok()
+        };
+        running.get_or_init(open).as_ref().map(Running::delivery)
+    }
+
+    fn tell(&self, reports: &[Report]) {
+        if reports.is_empty() {
+            return;
+        }
+        if catch_unwind(AssertUnwindSafe(|| self.sink.delivered(reports))).is_err() {
+            // Reports are lost with the panic; to go on quietly would leave messages outstanding for ever.
+            self.tell_fatal("the receiver of delivery reports panicked");
+        }
+    }
+
+    fn tell_fatal(&self, text: &str) {
+        if !self.fatal_told.swap(true, Ordering::SeqCst) {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.sink.fatal(text)));
+        }
+    }
+}
+
+/// The thread's life: report until told to stop, then purge, report that too, and end the client.
+fn run(delivery: Arc<Delivery>) {
+    let queue = delivery.client.main_queue();
+    let mut reader = Reader::default();
+    while !delivery.stop.load(Ordering::SeqCst) {
+        if let Some(event) = queue.poll(IDLE) {
+            reader.read(&delivery, event);
+        }
+    }
+    // Whoever told us to stop gives its reference back next; nobody can send or take one any more.
+    while Arc::strong_count(&delivery) > 1 {
+        std::thread::yield_now();
+    }
+    delivery.client.purge();
+    let deadline = Instant::now() + LAST_REPORTS;
+    while delivery.client.outstanding() > 0 && Instant::now() < deadline {
+        if let Some(event) = queue.poll(Duration::from_millis(10)) {
+            reader.read(&delivery, event);
+        }
+    }
+}
+
+/// Buffers of the delivery thread, kept between events.
+#[derive(Default)]
+struct Reader {
+    messages: Vec<*const sys::rd_kafka_message_t>,
+    reports: Vec<Report>,
+}
+
+impl Reader {
+    fn read(&mut self, delivery: &Delivery, event: Event) {
+        match event.kind() {
+            sys::RD_KAFKA_EVENT_DR => self.reports(delivery, event),
+            sys::RD_KAFKA_EVENT_ERROR => {
+                let (code, text) = event.error();
+                if code.is(E::RD_KAFKA_RESP_ERR__FATAL) {
+                    delivery.tell_fatal(&delivery.client.fatal().unwrap_or(text));
+                } else {
+                    let _ = catch_unwind(AssertUnwindSafe(|| delivery.sink.trouble(&code.name(), &text)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reports(&mut self, delivery: &Delivery, event: Event) {
+        self.messages.clear();
+        self.reports.clear();
+        // SAFETY: the array has room for `count` pointers and as many as were written are taken over; they point into the
+        // event, which lives until the end of this function.
+        unsafe {
+            let count = sys::rd_kafka_event_message_count(event.ptr());
+            self.messages.reserve(count);
+            let got = sys::rd_kafka_event_message_array(event.ptr(), self.messages.as_mut_ptr(), count);
+            self.messages.set_len(got);
+        }
+        let weighs = delivery.room.weighs();
+        let mut weight = 0;
+        let mut failed = false;
+        for &message in &self.messages {
+            let message = Settled::of(message, &event);
+            failed |= message.code().is_error();
+            if weighs {
+                weight += message.weight();
+            }
+        }
+        if failed {
+            self.sort_out(delivery, &event);
+        } else {
+            let report = |&message: &_| Report { token: Settled::of(message, &event).token(), error: None };
+            self.reports.extend(self.messages.iter().map(report));
+        }
+        delivery.tell(&self.reports);
+        // The buffer is given back with the event, so first that, then the news.
+        drop(event);
+        delivery.room.release(weight);
+        delivery.room.made();
+    }
+
+    /// At least one message failed: who is to blame, and who gets another chance.
+    fn sort_out(&mut self, delivery: &Delivery, event: &Event) {
+        let in_company = self.messages.len() > 1;
+        // The broker named the bad ones if it called others merely bystanders.
+        let named = self.messages.iter().any(|&message| Settled::of(message, event).code().is(BYSTANDER));
+        let dead = delivery.client.fatal().is_some();
+        for &message in &self.messages {
+            let message = Settled::of(message, event);
+            let code = message.code();
+            let token = message.token();
+            if !code.is_error() {
+                self.reports.push(Report { token, error: None });
+                continue;
+            }
+            // After a fatal error nothing that fails is the message's fault: it is sent again by a new client.
+            let purged = dead || is_any(code, PURGED);
+            let topic_wide = !purged && is_any(code, TOPIC_WIDE);
+            let to_blame = !in_company || purged || topic_wide || (named && !code.is(BYSTANDER));
+            if !to_blame {
+                match message.send_alone(delivery) {
+                    Second::Sent => continue,
+                    Second::Stopped => {
+                        self.reports.push(Report { token, error: Some(message.error(true, false)) });
+                        continue;
+                    }
+                    Second::Impossible => {}
+                }
+            }
+            self.reports.push(Report { token, error: Some(message.error(purged, topic_wide)) });
+        }
+    }
+}
+
+/// The error of a message that is only in the same batch as a bad one.
+const BYSTANDER: E = E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
+/// Errors that say that nobody refused the message.
+const PURGED: &[E] = &[
+    E::RD_KAFKA_RESP_ERR__PURGE_QUEUE,
+    E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
+    E::RD_KAFKA_RESP_ERR__DESTROY,
+    E::RD_KAFKA_RESP_ERR__FATAL,
+];
+/// Errors that every message to the topic would meet.
+const TOPIC_WIDE: &[E] = &[
+    E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    E::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+    E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+    E::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+    E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+];
+
+fn is_any(code: Code, errors: &[E]) -> bool {
+    errors.iter().any(|&error| code.is(error))
+}
+
+/// What became of a second try.
+enum Second {
+    /// Its report comes from the second client.
+    Sent,
+    /// The producer is being dropped.
+    Stopped,
+    /// There is no second client, or it cannot take the message.
+    Impossible,
+}
+
+/// A message that librdkafka is done with, valid as long as the event it came with.
+#[derive(Clone, Copy)]
+struct Settled<'a>(*const sys::rd_kafka_message_t, PhantomData<&'a Event>);
+
+impl<'a> Settled<'a> {
+    /// `message` was taken from `event`.
+    fn of(message: *const sys::rd_kafka_message_t, _: &'a Event) -> Self {
+        Self(message, PhantomData)
+    }
+}
+
+impl Settled<'_> {
+    fn code(self) -> Code {
+        // SAFETY: the message lives as long as the event. Read as a number: a new broker may send one that the enum of this
+        // version does not have.
+        Code(unsafe { (&raw const (*self.0).err).cast::<i32>().read() })
+    }
+
+    fn token(self) -> u64 {
+        // SAFETY: the message lives as long as the event.
+        (unsafe { (*self.0)._private }) as usize as u64
+    }
+
+    fn error(self, purged: bool, topic_wide: bool) -> Box<DeliveryError> {
+        let code = self.code();
+        // SAFETY: the message lives as long as the event, and so does the broker's explanation.
+        let said = unsafe { text_of(sys::rd_kafka_message_produce_errstr(self.0)) };
+        let text = if said.is_empty() { code.text() } else { said };
+        Box::new(DeliveryError { code: code.name(), text, purged, topic_wide })
+    }
+
+    /// The same figure as `Outgoing::weight` gave when it was sent.
+    fn weight(self) -> u64 {
+        // SAFETY: the message lives as long as the event and belongs to this thread.
+        let mut bytes = unsafe { (*self.0).key_len };
+        // SAFETY: as above.
+        unsafe { each_header(self.0, |name, value| bytes += name.len() + value.map_or(0, <[u8]>::len)) };
+        weight_of(bytes)
+    }
+
+    /// Sends the message again, alone in its batch, to the partition it was for. Waits for room in the second client: the
+    /// buffer of the first is not given back meanwhile, so refused batches cannot pile up.
+    fn send_alone(self, delivery: &Delivery) -> Second {
+        let Some(alone) = delivery.second_or_new() else { return Second::Impossible };
+        let weight = self.weight();
+        let mut list = null_mut();
+        // SAFETY: the message is ours until the event is dropped, and nobody else looks at it: taking its headers is a
+        // change it allows.
+        let headers = unsafe {
+            let code = sys::rd_kafka_message_detach_headers(self.0.cast_mut(), &mut list);
+            (code == E::RD_KAFKA_RESP_ERR_NO_ERROR)
+                .then(|| NonNull::new(list))
+                .flatten()
+                .map(|list| Headers::owned(list))
+        };
+        let fields = self.fields(headers.as_ref());
+        let mut headers = Some(headers);
+        loop {
+            let outcome = alone.room.admit(weight, || {
+                // SAFETY: topic name, value and key are the message's, which lives as long as the event.
+                let outcome = unsafe { produce(&alone.client, &fields) };
+                if outcome.is_ok() {
+                    // The list is librdkafka's now.
+                    std::mem::forget(headers.take());
+                }
+                outcome
+            });
+            match outcome {
+                Ok(()) => return Second::Sent,
+                Err(SendError::QueueFull) if delivery.stop.load(Ordering::SeqCst) => return Second::Stopped,
+                Err(SendError::QueueFull) => {
+                    alone.room.wait(IDLE);
+                }
+                Err(SendError::Fatal { .. }) => return Second::Stopped,
+                Err(SendError::Refused { .. }) => return Second::Impossible,
+            }
+        }
+    }
+
+    fn fields(self, headers: Option<&Headers>) -> Fields {
+        let mut fields = Fields::new();
+        // SAFETY: the message and its topic live as long as the event. Value and key are described by pointer and length of
+        // the same message.
+        unsafe {
+            let message = &raw const *self.0;
+            let bytes = |ptr: *mut c_void, len: usize| {
+                (!ptr.is_null()).then(|| std::slice::from_raw_parts(ptr.cast::<u8>().cast_const(), len))
+            };
+            fields.topic_name(sys::rd_kafka_topic_name((*message).rkt));
+            fields.partition((*message).partition);
+            fields.value(bytes((*message).payload, (*message).len));
+            fields.key(bytes((*message).key, (*message).key_len));
+            fields.timestamp(sys::rd_kafka_message_timestamp(self.0, null_mut()));
+        }
+        fields.token(self.token());
+        if let Some(headers) = headers {
+            fields.headers(headers);
+        }
+        fields
+    }
+}

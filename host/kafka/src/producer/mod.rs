@@ -1,0 +1,225 @@
+//! The producer: messages in, one report for each out.
+//!
+//! A *producer* wraps one idempotent client of librdkafka. An *output topic* is a cheap handle to send to. A *report* says of
+//! one message, known by its *token*, that every in-sync replica has it or that it never will be there. The *sink* is who
+//! gets the reports, a whole batch at a time, on the producer's delivery thread (`delivery.rs`).
+//!
+//! Whatever may pass by itself (broker away, leader moving, too few replicas, timeouts) is never reported: the message stays
+//! in the buffer and is tried again without end, and back-pressure ([`SendError::QueueFull`]) is all that is seen of it.
+//! Exactly one report comes for each message that [`Producer::send`] accepted, also when the producer is dropped; the one
+//! exception is a drop that takes longer than [`CLOSE_PATIENCE`].
+
+mod room;
+mod send;
+
+pub(crate) use room::{Room, weight_of};
+pub(crate) use send::{Fields, Headers, enqueue, produce};
+pub use send::{Outgoing, SendError};
+
+pub use crate::delivery::CLOSE_PATIENCE;
+use crate::delivery::Running;
+use crate::error::ClientError;
+use crate::native::{Client, Topic};
+use crate::settings::ClientSettings;
+use rdkafka::config::ClientConfig;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long [`Producer::partitions`] waits for an answer.
+const METADATA_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes librdkafka puts in one batch by default. A topic whose `max.message.bytes` is lower refuses full batches, which
+/// then go out again one message at a time: set the property `batch.size` for such topics.
+const BATCH_BYTES: u32 = 262_144;
+/// librdkafka's default of `message.max.bytes`.
+const MESSAGE_BYTES: u64 = 1_000_000;
+
+/// What a producer is made from.
+#[derive(Debug, Clone)]
+pub struct ProducerSettings {
+    /// The client. Of its properties `batch.size` and `message.max.bytes` matter most here.
+    pub client: ClientSettings,
+    /// How long a message waits for company.
+    pub linger: Duration,
+    /// `none`, `gzip`, `snappy`, `lz4` or `zstd`; absent: librdkafka's default, none.
+    pub compression: Option<String>,
+    /// Bytes of messages accepted and not yet reported. At least two messages of the largest size fit whatever is set.
+    pub buffer_bytes: u64,
+    /// The same in messages.
+    pub buffer_messages: u32,
+}
+
+/// Who gets the reports. Both calls come from the delivery thread and must not block: no report is read meanwhile.
+pub trait DeliverySink: Send + Sync + 'static {
+    /// A batch of reports, in the order in which the client settled them.
+    fn delivered(&self, reports: &[Report]);
+    /// The client can do nothing any more. Called once; what was not confirmed is reported as purged. Make a new producer.
+    fn fatal(&self, text: &str);
+    /// The client is in trouble that may pass, such as `_ALL_BROKERS_DOWN` or `_AUTHENTICATION`. Repeats itself.
+    fn trouble(&self, code: &str, text: &str) {
+        let _ = (code, text);
+    }
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The token it was sent with.
+    pub token: u64,
+    /// Why it is not there; absent: confirmed by all in-sync replicas.
+    pub error: Option<Box<DeliveryError>>,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryError {
+    /// librdkafka's name of the error, such as `MSG_SIZE_TOO_LARGE`.
+    pub code: String,
+    /// The broker's explanation where it gave one, else librdkafka's.
+    pub text: String,
+    /// True: nobody refused the message. It was dropped by [`Producer::purge`], a fatal error or the end of the producer,
+    /// and may or may not have been written. Never a reason to give up on it.
+    pub purged: bool,
+    /// True: the topic refuses every message (not authorised, deleted), so that trying the next one is pointless.
+    pub topic_wide: bool,
+}
+
+/// Sends messages; clones share one client. Dropping the last clone, and the last [`OutputTopic`], purges what is left.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<Running>,
+}
+
+/// A topic to send to. It keeps the producer alive.
+#[derive(Clone)]
+pub struct OutputTopic {
+    // Before `inner`: the handle has to be given back before the client goes.
+    topic: Arc<Topic>,
+    name: Arc<str>,
+    inner: Arc<Running>,
+}
+
+impl OutputTopic {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl std::fmt::Debug for OutputTopic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OutputTopic").field(&self.name).finish()
+    }
+}
+
+impl Producer {
+    /// Makes the client and starts its delivery thread. No broker is asked yet.
+    ///
+    /// # Errors
+    /// A property that librdkafka refuses, or no memory or threads for a client.
+    pub fn open(settings: &ProducerSettings, sink: Arc<dyn DeliverySink>) -> Result<Self, ClientError> {
+        let running = Running::open(settings.config(), settings.buffer_bytes, sink)?;
+        Ok(Self { inner: Arc::new(running) })
+    }
+
+    /// A handle of a topic. No broker is asked: a topic that does not exist shows when something is sent to it.
+    ///
+    /// # Errors
+    /// A name that no topic can have.
+    pub fn topic(&self, name: &str) -> Result<OutputTopic, ClientError> {
+        let topic = Arc::new(self.client().topic(name)?);
+        Ok(OutputTopic { topic, name: name.into(), inner: Arc::clone(&self.inner) })
+    }
+
+    /// Copies the message into the buffer. A report with its token comes later if, and only if, this says Ok. Messages sent
+    /// by one thread to one partition are written in that order.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
+        debug_assert!(Arc::ptr_eq(&self.inner, &message.topic.inner), "a topic of another producer");
+        let delivery = self.inner.delivery();
+        let (client, topic) = (&delivery.client, &message.topic.topic);
+        delivery.room.admit(message.weight(), || enqueue(client, topic, message))
+    }
+
+    /// Waits until every message is reported, `timeout` at most; linger is over meanwhile. True if all are. Others may go
+    /// on sending: then it can stay false although everything sent before was reported. Never from the sink.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.inner.delivery().flush(timeout)
+    }
+
+    /// After [`SendError::QueueFull`]: waits until some message was reported, `timeout` at most. False: the time is over.
+    pub fn wait_room(&self, timeout: Duration) -> bool {
+        self.inner.delivery().room.wait(timeout)
+    }
+
+    /// How many partitions a topic has, asked of the brokers.
+    ///
+    /// # Errors
+    /// The topic does not exist, or no broker answered within ten seconds.
+    pub fn partitions(&self, topic: &str) -> Result<i32, ClientError> {
+        crate::admin::partition_count(self.client(), topic, METADATA_PATIENCE)
+    }
+
+    /// Messages accepted and not yet reported, counting some events too: 0 means none.
+    pub fn in_flight(&self) -> usize {
+        self.inner.delivery().in_flight()
+    }
+
+    /// Drops every message that is not confirmed; each is reported as purged. Those already on their way may get written.
+    pub fn purge(&self) {
+        self.inner.delivery().purge();
+    }
+
+    /// Waits for all reports, `timeout` at most, then purges the rest and waits for their reports. True if nothing had to be
+    /// purged. The producer stays usable; dropping it afterwards is quick.
+    pub fn close(&self, timeout: Duration) -> bool {
+        let all = self.flush(timeout);
+        if !all {
+            self.purge();
+            self.flush(CLOSE_PATIENCE);
+        }
+        all
+    }
+
+    fn client(&self) -> &Client {
+        &self.inner.delivery().client
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+impl ProducerSettings {
+    /// librdkafka's configuration of this producer.
+    fn config(&self) -> ClientConfig {
+        let mut config = self.client.base();
+        let user = |key: &str| self.client.properties.get(key);
+        if user("batch.size").is_none() {
+            config.set("batch.size", BATCH_BYTES.to_string());
+        }
+        let largest = user("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(MESSAGE_BYTES);
+        // A buffer smaller than a message would answer "full" to it for ever.
+        let buffer_kib = self.buffer_bytes.max(2 * largest).div_ceil(1024).clamp(1, i32::MAX as u64);
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // 0 is without end: time must never turn a broker's absence into a lost message.
+            .set("message.timeout.ms", "0")
+            .set("message.send.max.retries", i32::MAX.to_string())
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", (self.linger.as_secs_f64() * 1000.0).min(900_000.0).to_string())
+            .set("queue.buffering.max.kbytes", buffer_kib.to_string())
+            .set("queue.buffering.max.messages", self.buffer_messages.clamp(1, 10_000_000).to_string());
+        if let Some(compression) = &self.compression {
+            config.set("compression.codec", compression);
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests;
