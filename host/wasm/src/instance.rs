@@ -197,9 +197,15 @@ fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
         .filter(|backtrace| !backtrace.frames().is_empty())
-        .map(|backtrace| text::clean_lines(backtrace.to_string().trim_end(), BACKTRACE_BYTES));
+        .map(|backtrace| frames(&backtrace.to_string()));
     let (class, message) = describe(store, error);
     CallError { class, message: text::clean(&message, MESSAGE_BYTES), backtrace }
+}
+
+/// The frames of the runtime's text: it demangles the names, which its other form does not.
+fn frames(backtrace: &str) -> String {
+    let frames: Vec<&str> = backtrace.lines().skip(1).map(str::trim).collect();
+    text::clean_lines(&frames.join("\n"), BACKTRACE_BYTES)
 }
 
 fn describe(store: &Store<State>, error: &wasmtime::Error) -> (ErrorClass, String) {
