@@ -2,18 +2,26 @@
 //! a mock broker. The nouns and the reasons are in this folder's README.md.
 
 pub mod admin;
+mod commit;
 mod delivery;
 mod error;
+mod list;
+mod log;
+mod member;
 pub mod mock;
 mod native;
 pub mod plain;
 mod producer;
+mod queue;
 mod settings;
 
+pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
+pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
 pub use producer::{
     CLOSE_PATIENCE, DeliveryError, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, SendError,
 };
+pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
 
 use std::fmt;

@@ -135,7 +135,6 @@ pub fn owned_properties() -> &'static [(&'static str, &'static str)] {
         ("queue.buffering.max.messages", BUDGET),
         ("queue.buffering.max.kbytes", BUDGET),
         ("fetch.queue.backoff.ms", INNER),
-        ("statistics.interval.ms", INNER),
         ("enable.idempotence", PRODUCER),
         ("enable.gapless.guarantee", PRODUCER),
         ("acks", PRODUCER),
@@ -223,8 +222,7 @@ impl MemberSettings {
             // The default is a second: that long a partition whose queue was full would stay without fetches.
             .set("fetch.queue.backoff.ms", "2")
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string())
-            .set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string());
         if let Some(instance) = &self.instance_id {
             config.set("group.instance.id", instance);
         }
@@ -244,6 +242,3 @@ impl MemberSettings {
         Ok(config)
     }
 }
-
-/// How often librdkafka describes itself to the member: the source of [`MemberEvent::Idle`](crate::MemberEvent::Idle).
-pub(crate) const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,285 @@
+//! Commits: one at a time per member, answered or given up on after a while.
+//!
+//! The plain synchronous call of librdkafka waits without a bound while the coordinator is away (the request is put off
+//! for a session timeout, then sent, then waits for the socket's timeout). So the request goes out with a reply queue of
+//! ours, and the wait for the answer is ours. A request that was not answered in time may still be carried out later: the
+//! next one is not sent before that answer is in, or an old offset could land on top of a newer one.
+
+use crate::TopicPartition;
+use crate::error::{Code, CommitError, CommitRefusal};
+use crate::list;
+use rdkafka::bindings as sys;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::ptr::{self, NonNull};
+use std::time::{Duration, Instant};
+use wasmill_core::NextOffset;
+
+/// How long a commit waits for its answer.
+pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Brokers refuse longer metadata by default.
+pub(crate) const NOTE_LIMIT_BYTES: usize = 4096;
+
+/// What is to be committed for one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitEntry {
+    /// The partition.
+    pub id: TopicPartition,
+    /// The offset to go on from.
+    pub next: NextOffset,
+    /// Metadata kept with the offset, at most 4096 bytes.
+    pub note: String,
+}
+
+/// The one place from which a member commits.
+pub(crate) struct CommitLane {
+    /// Made with the first commit.
+    queue: Option<ReplyQueue>,
+    unanswered: bool,
+}
+
+/// A queue of librdkafka's that only answers to our requests come to.
+pub(crate) struct ReplyQueue(NonNull<sys::rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues may be used from any thread; each of ours is behind a lock or owned by one thread.
+unsafe impl Send for ReplyQueue {}
+
+impl ReplyQueue {
+    /// # Safety
+    /// `client` is alive, and outlives the queue.
+    pub(crate) unsafe fn new(client: NonNull<sys::rd_kafka_t>) -> Option<Self> {
+        // SAFETY: the client is alive, says the caller.
+        NonNull::new(unsafe { sys::rd_kafka_queue_new(client.as_ptr()) }).map(Self)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
+        self.0.as_ptr()
+    }
+
+    /// The next answer, if one comes within `timeout`.
+    pub(crate) fn poll(&self, timeout: Duration) -> Option<Answer> {
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive as long as `self`.
+        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis) }).map(Answer)
+    }
+}
+
+impl Drop for ReplyQueue {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, destroyed once. An answer that comes later finds the queue disabled and is dropped.
+        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// An event of librdkafka's, destroyed with the value.
+pub(crate) struct Answer(NonNull<sys::rd_kafka_event_t>);
+
+impl Answer {
+    pub(crate) fn as_ptr(&self) -> *mut sys::rd_kafka_event_t {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn kind(&self) -> i32 {
+        // SAFETY: the event is alive as long as `self`.
+        unsafe { sys::rd_kafka_event_type(self.0.as_ptr()) }
+    }
+
+    pub(crate) fn code(&self) -> Code {
+        // SAFETY: the event is alive as long as `self`.
+        Code(unsafe { sys::rd_kafka_event_error(self.0.as_ptr()) } as i32)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: ours alone since `poll`, destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl CommitLane {
+    pub(crate) fn new() -> Self {
+        Self { queue: None, unanswered: false }
+    }
+
+    /// Gives the queue back to librdkafka; the client is about to be destroyed.
+    pub(crate) fn close(&mut self) {
+        self.queue = None;
+    }
+
+    /// Commits and waits for the answer, at most `timeout` (and as long again for an earlier request's).
+    ///
+    /// # Safety
+    /// `client` is a live consumer, the same at each call, and outlives this lane's queue (`close`).
+    pub(crate) unsafe fn commit(
+        &mut self,
+        client: NonNull<sys::rd_kafka_t>,
+        list: &TopicPartitionList,
+        timeout: Duration,
+    ) -> Result<Vec<CommitRefusal>, CommitError> {
+        if list.count() == 0 {
+            return Ok(Vec::new());
+        }
+        if self.queue.is_none() {
+            // SAFETY: alive and outliving, says the caller.
+            self.queue = unsafe { ReplyQueue::new(client) };
+        }
+        let Some(queue) = &self.queue else {
+            return Err(CommitError::Again { code: "_FAIL".into() });
+        };
+        if self.unanswered {
+            if commit_answer(queue, timeout).is_none() {
+                return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
+            }
+            self.unanswered = false;
+        }
+        // SAFETY: client and queue are alive; librdkafka copies the list before it returns; no callback is given, so the
+        // answer comes to the queue as an event.
+        let err =
+            unsafe { sys::rd_kafka_commit_queue(client.as_ptr(), list.ptr(), queue.as_ptr(), None, ptr::null_mut()) };
+        let sent = Code(err as i32);
+        if sent.is_error() {
+            // SAFETY: the client is alive.
+            return verdict(sent, &[], unsafe { lost(client) });
+        }
+        self.unanswered = true;
+        let Some(answer) = commit_answer(queue, timeout) else {
+            return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
+        };
+        self.unanswered = false;
+        // SAFETY: the list belongs to the answer, which is alive until the end of this function.
+        let rows = unsafe { list::rows(sys::rd_kafka_event_topic_partition_list(answer.as_ptr())) };
+        // SAFETY: the client is alive.
+        verdict(answer.code(), &rows, unsafe { lost(client) })
+    }
+}
+
+fn commit_answer(queue: &ReplyQueue, timeout: Duration) -> Option<Answer> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match queue.poll(left) {
+            Some(answer) if answer.kind() == sys::RD_KAFKA_EVENT_OFFSET_COMMIT => return Some(answer),
+            Some(_) => {}
+            None if left.is_zero() => return None,
+            None => {}
+        }
+    }
+}
+
+/// # Safety
+/// `client` is a live consumer.
+unsafe fn lost(client: NonNull<sys::rd_kafka_t>) -> bool {
+    // SAFETY: alive, says the caller.
+    unsafe { sys::rd_kafka_assignment_lost(client.as_ptr()) != 0 }
+}
+
+fn again(err: sys::rd_kafka_resp_err_t) -> CommitError {
+    CommitError::Again { code: Code(err as i32).name() }
+}
+
+/// What an answer means. librdkafka names the last partition's error as that of the whole request even if only some
+/// partitions were refused; a failed request leaves the partitions without errors of their own.
+fn verdict(whole: Code, rows: &[list::Row], lost: bool) -> Result<Vec<CommitRefusal>, CommitError> {
+    let failed: Vec<_> = rows.iter().filter(|row| classify(row.err, lost).is_some()).collect();
+    let alike = failed.windows(2).all(|pair| pair[0].err == pair[1].err);
+    if failed.is_empty() || (failed.len() == rows.len() && alike) {
+        let code = failed.first().map_or(whole, |row| row.err);
+        return match classify(code, lost) {
+            Some(error) => Err(error),
+            None => Ok(Vec::new()),
+        };
+    }
+    Ok(failed
+        .into_iter()
+        .filter_map(|row| Some(CommitRefusal { id: row.id.clone(), error: classify(row.err, lost)? }))
+        .collect())
+}
+
+/// What a code means for who commits; None is success.
+///
+/// `ILLEGAL_GENERATION` has two meanings. Outside a rebalance librdkafka takes it as the loss of everything, and says so
+/// (`lost`) before the answer arrives. During one, a cooperative member still holds what it does not give up and commits
+/// again under the new number; if it does not, the revoke that ends the generation is on its way. To close the generation
+/// in the second case would leave a partition held and unread.
+fn classify(code: Code, lost: bool) -> Option<CommitError> {
+    use sys::rd_kafka_resp_err_t as E;
+    let any = |errors: &[E]| errors.iter().any(|err| code.is(*err));
+    if !code.is_error() || code.is(E::RD_KAFKA_RESP_ERR__NO_OFFSET) {
+        return None;
+    }
+    let name = code.name();
+    let closed = any(&[
+        E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        E::RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST,
+        E::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+        E::RD_KAFKA_RESP_ERR_FENCED_MEMBER_EPOCH,
+        E::RD_KAFKA_RESP_ERR__FENCED,
+        E::RD_KAFKA_RESP_ERR__FATAL,
+        E::RD_KAFKA_RESP_ERR__DESTROY,
+    ]);
+    let again = any(&[
+        E::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        E::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+        E::RD_KAFKA_RESP_ERR_STALE_MEMBER_EPOCH,
+    ]);
+    Some(if closed || (again && lost) {
+        CommitError::Closed { code: name }
+    } else if again || code.is_transient() {
+        CommitError::Again { code: name }
+    } else {
+        CommitError::Other { code: name, text: code.text() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::rd_kafka_resp_err_t as E;
+
+    fn row(partition: i32, err: E) -> list::Row {
+        list::Row { id: TopicPartition::new("t", partition), offset: 1, note: String::new(), err: Code(err as i32) }
+    }
+
+    fn code(err: E) -> Code {
+        Code(err as i32)
+    }
+
+    #[test]
+    fn nothing_to_commit_is_success() {
+        assert_eq!(verdict(code(E::RD_KAFKA_RESP_ERR__NO_OFFSET), &[], false), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_failed_request_is_not_success_though_its_partitions_carry_no_error() {
+        let rows = [row(0, E::RD_KAFKA_RESP_ERR_NO_ERROR), row(1, E::RD_KAFKA_RESP_ERR_NO_ERROR)];
+        let said = verdict(code(E::RD_KAFKA_RESP_ERR__TRANSPORT), &rows, false);
+        assert_eq!(said, Err(CommitError::Again { code: "_TRANSPORT".into() }));
+    }
+
+    #[test]
+    fn one_refused_partition_does_not_hide_that_the_others_were_committed() {
+        let rows = [row(0, E::RD_KAFKA_RESP_ERR_NO_ERROR), row(1, E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)];
+        let said = verdict(code(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), &rows, false).unwrap();
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].id.partition, 1);
+        assert!(matches!(said[0].error, CommitError::Other { .. }));
+    }
+
+    #[test]
+    fn a_rebalance_asks_for_another_try_and_a_lost_assignment_ends_the_generation() {
+        for err in [E::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, E::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION] {
+            let rows = [row(0, err), row(1, err)];
+            assert!(matches!(verdict(code(err), &rows, false), Err(CommitError::Again { .. })), "{err:?}");
+            assert!(matches!(verdict(code(err), &rows, true), Err(CommitError::Closed { .. })), "{err:?}");
+        }
+        let gone = E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+        assert!(matches!(verdict(code(gone), &[row(0, gone)], false), Err(CommitError::Closed { .. })));
+    }
+
+    #[test]
+    fn an_error_number_of_a_newer_broker_is_named_and_not_retried_for_ever() {
+        let said = verdict(Code(9999), &[], false);
+        assert!(matches!(said, Err(CommitError::Other { code, .. }) if code == "ERR_9999"));
+    }
+}

@@ -1,0 +1,72 @@
+//! librdkafka's log lines, on their way to `tracing`.
+
+use rdkafka::config::RDKafkaLogLevel as Level;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Lines let through in a window; a broker that is away writes several a second and client.
+const LINES: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Lets a few lines through per window and counts the rest.
+pub(crate) struct Limit(Mutex<Window>);
+
+struct Window {
+    start: Option<Instant>,
+    lines: u32,
+}
+
+impl Limit {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Window { start: None, lines: 0 }))
+    }
+
+    /// Some(how many were held back before) if a line at `now` may be written.
+    fn admit(&self, now: Instant) -> Option<u32> {
+        let mut window = self.0.lock().ok()?;
+        let mut held_back = 0;
+        if window.start.is_none_or(|start| now.duration_since(start) >= WINDOW) {
+            held_back = window.lines.saturating_sub(LINES);
+            *window = Window { start: Some(now), lines: 0 };
+        }
+        window.lines = window.lines.saturating_add(1);
+        (window.lines <= LINES).then_some(held_back)
+    }
+}
+
+/// Writes a line of librdkafka's. Never unwinds: a subscriber that panics (standard error closed) must not do so inside a
+/// callback.
+pub(crate) fn forward(limit: &Limit, client: &str, level: Level, facility: &str, text: &str) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        if matches!(level, Level::Debug) {
+            tracing::debug!(target: "librdkafka", client, facility, "{text}");
+            return;
+        }
+        let Some(held_back) = limit.admit(Instant::now()) else { return };
+        if held_back > 0 {
+            tracing::warn!(target: "librdkafka", client, "{held_back} lines of librdkafka were left out");
+        }
+        match level {
+            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+                tracing::error!(target: "librdkafka", client, facility, "{text}");
+            }
+            Level::Warning => tracing::warn!(target: "librdkafka", client, facility, "{text}"),
+            _ => tracing::info!(target: "librdkafka", client, facility, "{text}"),
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_back_a_flood_and_says_how_much() {
+        let limit = Limit::new();
+        let start = Instant::now();
+        let let_through = (0..100).filter(|_| limit.admit(start).is_some()).count();
+        assert_eq!(let_through, 10);
+        assert_eq!(limit.admit(start + WINDOW), Some(90));
+    }
+}

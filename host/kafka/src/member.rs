@@ -1,0 +1,265 @@
+//! A member of a group: joins, is polled, hands out partition queues, leaves.
+//!
+//! One thread owns the [`Member`] and polls it; librdkafka calls back into that thread when partitions come and go, and
+//! there [`RebalanceHandler`] runs. Everybody else has a [`MemberHandle`], which keeps nothing alive: once the member is
+//! closed its calls answer `Closed`. So the consumer is always destroyed by the thread that polls it; were a poller the
+//! last to let go of it, the revoke would run on that poller and wait for itself.
+
+mod context;
+mod describe;
+mod handle;
+mod janitor;
+mod rebalance;
+mod start;
+mod topics;
+
+pub use handle::MemberHandle;
+
+use crate::TopicPartition;
+use crate::error::{ClientError, Code};
+use crate::queue::{Feed, PartitionQueue, Slot, lock};
+use crate::settings::MemberSettings;
+use context::Context;
+use handle::Shared;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use topics::TopicWatch;
+use wasmill_core::NextOffset;
+
+/// How long leaving waits for the revoke to come round.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the owner of the partitions does when they come and go. Both run inside librdkafka's rebalance callback, on the
+/// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A
+/// panic is caught and makes the member fatal.
+pub trait RebalanceHandler: Send + Sync + 'static {
+    /// These partitions are the member's now; never empty.
+    fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>);
+
+    /// These partitions go. Must not return before nothing of them is being handed over, and commits through `handle`
+    /// itself. `lost`: the group has given them to others already, so nothing may be committed.
+    fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool);
+}
+
+/// A partition that came.
+#[derive(Debug)]
+pub struct AssignedPartition {
+    /// The partition.
+    pub id: TopicPartition,
+    /// Its messages.
+    pub queue: PartitionQueue,
+    /// Where they begin.
+    pub start: NextOffset,
+    /// The metadata of the committed offset, or "".
+    pub note: String,
+    /// The group had no position: commit `start` before handing over anything, or a crash before the first commit could
+    /// jump ahead.
+    pub needs_first_commit: bool,
+    /// What was done, in words, when the committed offset did not exist and `out_of_range` said to move.
+    pub reset: Option<String>,
+    /// The topic's id in Kafka's notation; None if the broker is too old to have one. A topic that was deleted and made
+    /// again has the same name and another id, and its offsets mean something else.
+    pub topic_id: Option<String>,
+}
+
+/// What `poll` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// An error that librdkafka gets over by itself, such as a broker that is away.
+    Transient {
+        /// librdkafka's name of the error.
+        code: String,
+        /// Its text.
+        text: String,
+    },
+    /// The member is of no more use. Close it and make a new one, after a while.
+    Fatal {
+        /// librdkafka's name of the error.
+        code: String,
+        /// Its text.
+        text: String,
+    },
+    /// Another process uses the same `instance_id`: stop for good, do not fight.
+    Fenced {
+        /// librdkafka's text.
+        text: String,
+    },
+    /// A message came past its partition's queue: a bug here or in librdkafka, and a message that nobody handles.
+    Leaked {
+        /// Where it belongs.
+        id: TopicPartition,
+        /// Its offset.
+        offset: i64,
+    },
+    /// A topic that partitions of this member belong to was deleted, or deleted and made again.
+    TopicGone {
+        /// Its name.
+        topic: String,
+    },
+}
+
+/// One consumer of the group.
+pub struct Member {
+    consumer: Option<BaseConsumer<Context>>,
+    shared: Arc<Shared>,
+    watch: Mutex<TopicWatch>,
+}
+
+impl Member {
+    /// Makes the consumer and subscribes; partitions come while it is polled.
+    ///
+    /// # Errors
+    /// A refused property, a bad topic pattern, or a client that cannot be made.
+    pub fn join(settings: &MemberSettings, handler: Arc<dyn RebalanceHandler>) -> Result<Self, ClientError> {
+        let shared = Arc::new(Shared::new(settings.clone(), handler));
+        let consumer: BaseConsumer<Context> = settings
+            .config()?
+            .create_with_context(Context::new(shared.clone()))
+            .map_err(|error| ClientError::from_rdkafka("making a consumer", &error))?;
+        shared.open(consumer.client().native_ptr());
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        let subscribed = consumer.subscribe(&topics);
+        let member = Self { consumer: Some(consumer), shared, watch: Mutex::new(TopicWatch::new()) };
+        match subscribed {
+            Ok(()) => Ok(member),
+            Err(error) => {
+                member.close();
+                Err(ClientError::Open(format!("cannot subscribe to {topics:?}: {error}")))
+            }
+        }
+    }
+
+    /// What every other thread uses.
+    pub fn handle(&self) -> MemberHandle {
+        MemberHandle::new(self.shared.clone())
+    }
+
+    /// Serves librdkafka for at most `timeout`, less if something happened. Rebalances happen in here, so it has to be
+    /// called at least every few hundred milliseconds, by one thread.
+    pub fn poll(&self, timeout: Duration) -> Option<MemberEvent> {
+        if let Some(event) = self.shared.next_event() {
+            return Some(event);
+        }
+        let consumer = self.consumer.as_ref()?;
+        self.shared.sweep(Instant::now());
+        if let Some(event) = self.watch_topics(consumer) {
+            return Some(event);
+        }
+        let event = if self.shared.settings.split_queues {
+            consumer.poll(timeout).and_then(|polled| self.event(polled))
+        } else {
+            self.pump(consumer, timeout)
+        };
+        event.or_else(|| self.shared.next_event())
+    }
+
+    fn watch_topics(&self, consumer: &BaseConsumer<Context>) -> Option<MemberEvent> {
+        let topics = self.shared.live_topics();
+        let client = std::ptr::NonNull::new(consumer.client().native_ptr())?;
+        // SAFETY: the consumer is alive for the call; `close` empties the watch before it is destroyed.
+        unsafe { lock(&self.watch).step(client, &topics, Instant::now()) }
+    }
+
+    /// The fallback: messages come to the member, which puts them aside for their partitions.
+    fn pump(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
+        // Short, since a seek waits for it.
+        let until = Instant::now() + timeout.min(Duration::from_millis(50));
+        loop {
+            let _pump = self.shared.pump_begins();
+            let left = until.saturating_duration_since(Instant::now());
+            match consumer.poll(left) {
+                Some(Ok(message)) => self.put_aside(&message),
+                Some(Err(error)) => return self.event(Err(error)),
+                None => {
+                    self.shared.resume_drained();
+                    return None;
+                }
+            }
+            if left.is_zero() {
+                self.shared.resume_drained();
+                return None;
+            }
+        }
+    }
+
+    fn put_aside(&self, message: &BorrowedMessage<'_>) {
+        let id = TopicPartition::new(message.topic(), message.partition());
+        let Some(feed) = self.shared.feed(&id) else {
+            self.shared.tell(MemberEvent::Leaked { id, offset: message.offset() });
+            return;
+        };
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.as_bytes().to_vec(), header.value.map(<[u8]>::to_vec))).collect()
+        });
+        let len = feed.put(crate::queue::Copied {
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+            error: None,
+        });
+        if len >= Feed::BOUND && !feed.paused.swap(true, Ordering::Relaxed) {
+            self.shared.pause(&id, true);
+        }
+    }
+
+    fn event(&self, polled: Result<BorrowedMessage<'_>, KafkaError>) -> Option<MemberEvent> {
+        let error = match polled {
+            Ok(message) => {
+                let id = TopicPartition::new(message.topic(), message.partition());
+                return Some(MemberEvent::Leaked { id, offset: message.offset() });
+            }
+            Err(error) => error,
+        };
+        if let Some((code, text)) = self.shared.fatal_error() {
+            return Some(if code.is(E::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+                MemberEvent::Fenced { text }
+            } else {
+                MemberEvent::Fatal { code: code.name(), text }
+            });
+        }
+        let code = error.rdkafka_error_code().map_or(Code::NONE, |code| Code(code as i32));
+        let text = self.shared.take_reason().unwrap_or_else(|| error.to_string());
+        Some(MemberEvent::Transient { code: code.name(), text })
+    }
+
+    /// Gives the partitions back through the handler and leaves the group. Ends within a bound even if the broker is away.
+    pub fn close(mut self) {
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        let Some(consumer) = self.consumer.take() else { return };
+        consumer.unsubscribe();
+        let until = Instant::now() + LEAVE_TIMEOUT;
+        while self.shared.has_partitions() && Instant::now() < until {
+            let _ = consumer.poll(Duration::from_millis(20));
+        }
+        // After a fatal error librdkafka may never ask for them back.
+        self.shared.give_up();
+        lock(&self.watch).close();
+        // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.
+        self.shared.shut();
+        drop(consumer);
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The other half of what a member knows of a partition it holds.
+pub(crate) struct Live {
+    pub(crate) slot: Arc<Slot>,
+    /// The fallback's messages.
+    pub(crate) feed: Option<Arc<Feed>>,
+    pub(crate) topic_id: Option<String>,
+}

@@ -1,0 +1,146 @@
+//! What the brokers say of topics: whether they exist, their ids, how many partitions they have. Asked without waiting.
+
+use crate::commit::ReplyQueue;
+use crate::error::Code;
+use rdkafka::bindings as sys;
+use std::ffi::{CStr, CString};
+use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an answer is waited for by librdkafka.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One topic as described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) topic: Arc<str>,
+    /// None if the broker has no ids.
+    pub(super) id: Option<String>,
+    pub(super) partitions: i32,
+    pub(super) err: Code,
+}
+
+/// A question under way.
+pub(super) struct Question {
+    queue: ReplyQueue,
+}
+
+impl Question {
+    /// Asks about `topics`; None if there is nothing to ask or it cannot be asked.
+    ///
+    /// # Safety
+    /// `client` is alive and outlives the question.
+    pub(super) unsafe fn ask(client: NonNull<sys::rd_kafka_t>, topics: &[Arc<str>]) -> Option<Self> {
+        let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(&**topic).ok()).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: the client is alive and outlives the queue, says the caller.
+        let queue = unsafe { ReplyQueue::new(client) }?;
+        let mut text = [0; 256];
+        // SAFETY: all pointers live through the calls; librdkafka copies the names and the options, and both are
+        // destroyed once.
+        unsafe {
+            let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+            let options = sys::rd_kafka_AdminOptions_new(client.as_ptr(), op);
+            let millis = REQUEST_TIMEOUT.as_millis() as i32;
+            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis, text.as_mut_ptr(), text.len());
+            sys::rd_kafka_DescribeTopics(client.as_ptr(), collection, options, queue.as_ptr());
+            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_TopicCollection_destroy(collection);
+        }
+        Some(Self { queue })
+    }
+
+    /// The answer, if it comes within `timeout`: Err if the question failed as a whole.
+    pub(super) fn answer(&self, timeout: Duration) -> Option<Result<Vec<Described>, Code>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.queue.poll(left) {
+                Some(answer) if answer.kind() == sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
+                    let code = answer.code();
+                    if code.is_error() {
+                        return Some(Err(code));
+                    }
+                    // SAFETY: the event is of this kind, and alive as long as `answer`.
+                    return Some(Ok(unsafe { described(answer.as_ptr()) }));
+                }
+                Some(_) => {}
+                None if left.is_zero() => return None,
+                None => {}
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `event` is a live event of kind DescribeTopics.
+unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Vec<Described> {
+    let mut count = 0;
+    // SAFETY: alive and of this kind, says the caller; what comes out belongs to the event.
+    let topics = unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() { null_mut() } else { sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count) }
+    };
+    if topics.is_null() {
+        return Vec::new();
+    }
+    (0..count)
+        // SAFETY: `topics` has `count` pointers to descriptions that live as long as the event.
+        .map(|index| unsafe { description(*topics.add(index)) })
+        .collect()
+}
+
+/// # Safety
+/// `topic` is a live description.
+unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Described {
+    let mut partitions = 0;
+    // SAFETY: alive, says the caller; name, error and id belong to it, the first is NUL-terminated, the others may be NULL.
+    unsafe {
+        let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy();
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        let err = if error.is_null() { Code::NONE } else { Code(sys::rd_kafka_error_code(error) as i32) };
+        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let uuid = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let id = (!uuid.is_null())
+            .then(|| {
+                let (high, low) =
+                    (sys::rd_kafka_Uuid_most_significant_bits(uuid), sys::rd_kafka_Uuid_least_significant_bits(uuid));
+                topic_id(high.cast_unsigned(), low.cast_unsigned())
+            })
+            .flatten();
+        Described { topic: Arc::from(&*name), id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX), err }
+    }
+}
+
+/// Kafka's notation of a topic id: 16 bytes in base 64 for addresses, without padding. None for the id that means none.
+fn topic_id(high: u64, low: u64) -> Option<String> {
+    if high == 0 && low == 0 {
+        return None;
+    }
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let bits = (u128::from(high) << 64) | u128::from(low);
+    let digit = |six: u128| char::from(DIGITS[(six & 63) as usize]);
+    // 128 bits are 21 digits and 2 bits; the last digit has them at its top.
+    let mut text: String = (0..21).map(|index| digit(bits >> (122 - 6 * index))).collect();
+    text.push(digit((bits & 3) << 4));
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_topic_ids_as_kafka_does() {
+        // Kafka's own `Uuid.METADATA_TOPIC_ID` and two that its tools printed.
+        assert_eq!(topic_id(0, 1).as_deref(), Some("AAAAAAAAAAAAAAAAAAAAAQ"));
+        assert_eq!(topic_id(u64::MAX, u64::MAX).as_deref(), Some("_____________________w"));
+        assert_eq!(topic_id(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef).as_deref(), Some("ASNFZ4mrze8BI0VniavN7w"));
+        assert_eq!(topic_id(0, 0), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Partitions come and go: the order of steps that keeps messages where they belong.
+//!
+//! Coming: cut each queue off, find the first position, tell the handler, then let the assignment take effect at explicit
+//! offsets. Going: ask whether the assignment is lost, tell the handler (it stops, drains and commits), let the change
+//! take effect, then retire the queues. What librdkafka is waiting for is said in every case, whatever failed before it, or
+//! the group would wait for this member.
+
+use super::handle::{Client, Shared, take_error};
+use super::start::{self, First};
+use super::{AssignedPartition, Live, MemberEvent, MemberHandle};
+use crate::TopicPartition;
+use crate::error::{ClientError, Code};
+use crate::list::{self, list_of};
+use crate::queue::{Feed, FeedReader, PartitionQueue, Slot, SplitQueue, Take, lock};
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{NonNull, null};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use wasmill_core::NextOffset;
+
+impl Shared {
+    /// `lost` was read before anything else.
+    pub(super) fn rebalance(
+        self: &Arc<Self>,
+        client: *mut sys::rd_kafka_t,
+        err: sys::rd_kafka_resp_err_t,
+        partitions: &TopicPartitionList,
+        lost: bool,
+    ) {
+        let Some(client) = NonNull::new(client).map(Client) else { return };
+        let change = Change { client, list: partitions };
+        let ids: Vec<_> = list::rows_of(partitions).into_iter().map(|row| row.id).collect();
+        match err {
+            E::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(&change, &ids),
+            E::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(&change, &ids, lost),
+            _ => {
+                self.revoke(&change, &ids, true);
+                self.transient(Code(err as i32), "rebalance");
+            }
+        }
+    }
+
+    fn assign(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition]) {
+        // Both protocols report changes that bring nothing.
+        if ids.is_empty() || self.leaving.load(Ordering::Relaxed) {
+            self.fatal_if(change.assign(change.list));
+            return;
+        }
+        let sources = match self.sources(change.client, ids) {
+            Ok(sources) => sources,
+            Err(text) => {
+                self.fatal_if(change.assign_idle(ids));
+                self.fatal("_UNKNOWN_PARTITION", text);
+                return;
+            }
+        };
+        // SAFETY: librdkafka calls this with a live client.
+        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids) } {
+            Ok(firsts) => firsts,
+            Err(error) => {
+                self.fatal_if(change.assign_idle(ids));
+                // A lost assignment ends by itself: the revoke is on its way.
+                if !matches!(error, ClientError::Closed) {
+                    self.fatal(error.code().unwrap_or("_FAIL"), error.to_string());
+                }
+                return;
+            }
+        };
+        let offsets: Vec<_> = firsts.iter().map(|first| (first.id.clone(), first.offset)).collect();
+        let came = self.take_over(firsts, sources);
+        let handle = MemberHandle::new(self.clone());
+        let told = catch_unwind(AssertUnwindSafe(|| self.handler.assigned(&handle, came)));
+        match list_of(offsets.iter().map(|(id, offset)| (id, *offset))) {
+            Ok(list) => self.fatal_if(change.assign(&list)),
+            Err(error) => self.fatal("_INVALID_ARG", error.to_string()),
+        }
+        if told.is_err() {
+            self.retire(ids);
+            self.fatal("PANIC", "a panic while partitions were assigned".into());
+        }
+    }
+
+    /// One source for each partition: its own queue cut off, or the fallback's.
+    fn sources(&self, client: Client, ids: &[TopicPartition]) -> Result<Vec<Source>, String> {
+        ids.iter()
+            .map(|id| {
+                if !self.settings.split_queues {
+                    let feed = Arc::new(Feed::default());
+                    return Ok((Box::new(FeedReader(feed.clone())) as Box<dyn Take>, Some(feed)));
+                }
+                // SAFETY: librdkafka calls with a live client. It outlives the queue: slots are retired and the janitor
+                // is emptied before it is destroyed.
+                let queue = unsafe { SplitQueue::cut(client.0, id) };
+                let queue = queue.ok_or_else(|| format!("librdkafka has no queue of {id}"))?;
+                Ok((Box::new(queue) as Box<dyn Take>, None))
+            })
+            .collect()
+    }
+
+    /// Makes the slots and what the handler gets of them.
+    fn take_over(self: &Arc<Self>, firsts: Vec<First>, sources: Vec<Source>) -> Vec<AssignedPartition> {
+        let mut live = lock(&self.live);
+        let mut came = Vec::with_capacity(firsts.len());
+        for (first, (source, feed)) in firsts.into_iter().zip(sources) {
+            let slot = Arc::new(Slot::new(first.id.clone(), first.founding, source, first.offset, first.problem));
+            let queue = PartitionQueue::new(slot.clone(), self.clone());
+            let before = live.insert(first.id.clone(), Live { slot, feed, topic_id: first.topic_id.clone() });
+            if let Some(before) = before {
+                // Cannot be: a revoke comes first. Two readers of one queue must not be, either.
+                drop(before.slot.retire());
+            }
+            came.push(AssignedPartition {
+                id: first.id,
+                queue,
+                start: NextOffset::at(first.offset),
+                note: first.note,
+                needs_first_commit: first.needs_first_commit,
+                reset: first.reset,
+                topic_id: first.topic_id,
+            });
+        }
+        came
+    }
+
+    fn revoke(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition], lost: bool) {
+        let held: Vec<_> = {
+            let live = lock(&self.live);
+            ids.iter().filter(|id| live.contains_key(id)).cloned().collect()
+        };
+        let told = self.tell_revoked(&held, lost);
+        self.fatal_if(change.unassign());
+        self.retire(&held);
+        if !told {
+            self.fatal("PANIC", "a panic while partitions were revoked".into());
+        }
+    }
+
+    fn tell_revoked(self: &Arc<Self>, ids: &[TopicPartition], lost: bool) -> bool {
+        let handle = MemberHandle::new(self.clone());
+        ids.is_empty() || catch_unwind(AssertUnwindSafe(|| self.handler.revoked(&handle, ids, lost))).is_ok()
+    }
+
+    fn retire(&self, ids: &[TopicPartition]) {
+        let gone: Vec<_> = {
+            let mut live = lock(&self.live);
+            ids.iter().filter_map(|id| live.remove(id)).collect()
+        };
+        let now = Instant::now();
+        for live in gone {
+            if let Some(source) = live.slot.retire() {
+                lock(&self.janitor).keep(live.slot.id.clone(), source, now);
+            }
+        }
+    }
+
+    /// Ends what is left when the member closes: partitions that librdkafka did not ask back are lost, and all queues go
+    /// before the client does.
+    pub(super) fn give_up(self: &Arc<Self>) {
+        self.leaving.store(true, Ordering::Relaxed);
+        let left: Vec<_> = lock(&self.live).keys().cloned().collect();
+        self.tell_revoked(&left, true);
+        self.retire(&left);
+        self.sweep_all();
+    }
+
+    fn fatal_if(&self, failed: Result<(), (Code, String)>) {
+        if let Err((code, text)) = failed {
+            self.fatal(&code.name(), text);
+        }
+    }
+
+    fn fatal(&self, code: &str, text: String) {
+        self.tell(MemberEvent::Fatal { code: code.to_owned(), text });
+    }
+
+    fn transient(&self, code: Code, what: &str) {
+        self.tell(MemberEvent::Transient { code: code.name(), text: format!("{what}: {}", code.text()) });
+    }
+}
+
+type Source = (Box<dyn Take>, Option<Arc<Feed>>);
+
+/// A change librdkafka waits for.
+struct Change<'a> {
+    client: Client,
+    list: &'a TopicPartitionList,
+}
+
+impl Change<'_> {
+    fn cooperative(&self) -> bool {
+        // SAFETY: the client is alive during its callback; the answer is NULL or a static string.
+        unsafe {
+            let protocol = sys::rd_kafka_rebalance_protocol(self.client.0.as_ptr());
+            !protocol.is_null() && CStr::from_ptr(protocol).to_bytes() == b"COOPERATIVE"
+        }
+    }
+
+    fn assign(&self, list: &TopicPartitionList) -> Result<(), (Code, String)> {
+        // SAFETY: client and list are alive; librdkafka copies the list.
+        let code = unsafe {
+            if self.cooperative() {
+                take_error(sys::rd_kafka_incremental_assign(self.client.0.as_ptr(), list.ptr()))
+            } else {
+                Code(sys::rd_kafka_assign(self.client.0.as_ptr(), list.ptr()) as i32)
+            }
+        };
+        said(code, "assign")
+    }
+
+    /// Takes the partitions without reading them, for a member that cannot go on: their first position is not known, and
+    /// librdkafka must not choose one.
+    fn assign_idle(&self, ids: &[TopicPartition]) -> Result<(), (Code, String)> {
+        match list_of(ids.iter().map(|id| (id, start::LATEST))) {
+            Ok(list) => self.assign(&list),
+            Err(error) => Err((Code(E::RD_KAFKA_RESP_ERR__INVALID_ARG as i32), error.to_string())),
+        }
+    }
+
+    fn unassign(&self) -> Result<(), (Code, String)> {
+        // SAFETY: as in `assign`; NULL gives everything back.
+        let code = unsafe {
+            if self.cooperative() {
+                take_error(sys::rd_kafka_incremental_unassign(self.client.0.as_ptr(), self.list.ptr()))
+            } else {
+                Code(sys::rd_kafka_assign(self.client.0.as_ptr(), null()) as i32)
+            }
+        };
+        said(code, "unassign")
+    }
+}
+
+fn said(code: Code, what: &str) -> Result<(), (Code, String)> {
+    if code.is_error() { Err((code, format!("{what}: {}", code.text()))) } else { Ok(()) }
+}
+
+/// How long finding the first positions may take: the group waits, and librdkafka gives the member up when it is not
+/// polled for `max.poll.interval.ms`.
+pub(super) fn patience(max_poll_interval: Duration) -> Duration {
+    (max_poll_interval * 2 / 3).min(Duration::from_secs(120))
+}

@@ -1,0 +1,119 @@
+use super::*;
+use crate::settings::MemberSettings;
+
+fn id(partition: i32) -> TopicPartition {
+    TopicPartition::new("orders", partition)
+}
+
+fn row(partition: i32, offset: i64, note: &str) -> Row {
+    Row { id: id(partition), offset, note: note.into(), err: Code::NONE }
+}
+
+fn ends(low: i64, latest: i64) -> Ends {
+    Ends {
+        low: HashMap::from([(id(0), low)]),
+        latest: HashMap::from([(id(0), latest)]),
+        at_time: HashMap::from([(id(0), 42)]),
+        ..Ends::default()
+    }
+}
+
+fn settings(start: Start, out_of_range: OutOfRange) -> MemberSettings {
+    MemberSettings { start, out_of_range, ..MemberSettings::default() }
+}
+
+const FRESH: Founding = Founding { count: 4, fresh: true };
+
+#[test]
+fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
+    for (start, offset) in [(Start::Earliest, 10), (Start::Latest, 90), (Start::Time(7), 42)] {
+        let first = begin(&id(0), None, FRESH, &settings(start, OutOfRange::Stop), &ends(10, 90));
+        assert_eq!((first.offset, first.needs_first_commit, first.founding), (offset, true, 4), "{start:?}");
+    }
+}
+
+#[test]
+fn a_time_younger_than_every_message_is_the_end() {
+    let mut ends = ends(10, 90);
+    ends.at_time.insert(id(0), -1);
+    let first = begin(&id(0), None, FRESH, &settings(Start::Time(7), OutOfRange::Stop), &ends);
+    assert_eq!(first.offset, 90);
+}
+
+#[test]
+fn a_partition_added_later_begins_at_its_first_message() {
+    let rows = [row(0, 5, "v1#4"), row(1, 6, "v1#4"), row(4, -1001, ""), row(5, 9, "#4")];
+    let founding = Founding::of(rows.iter(), 6);
+    assert_eq!(founding, Founding { count: 4, fresh: false });
+    assert!(founding.came_later(4));
+    let ends = Ends { low: HashMap::from([(id(4), 3)]), latest: HashMap::from([(id(4), 8)]), ..Ends::default() };
+    let first = begin(&id(4), None, founding, &settings(Start::Latest, OutOfRange::Stop), &ends);
+    assert_eq!((first.offset, first.founding), (3, 4), "what was produced before it was noticed must be read");
+}
+
+#[test]
+fn members_of_a_fresh_group_that_commit_one_after_the_other_all_begin_at_the_end() {
+    // Another member was faster and has committed its two partitions already.
+    let rows = [row(0, 100, "#4"), row(1, 100, "#4"), row(2, -1001, ""), row(3, -1001, "")];
+    let founding = Founding::of(rows.iter(), 4);
+    assert!(!founding.came_later(2) && !founding.came_later(3));
+}
+
+#[test]
+fn the_highest_commit_of_somebody_else_stands_for_the_founding_count() {
+    let rows = [row(0, 100, ""), row(2, 100, "foreign"), row(3, -1001, "")];
+    let founding = Founding::of(rows.iter(), 4);
+    assert!(!founding.came_later(1) && founding.came_later(3));
+}
+
+#[test]
+fn goes_on_at_the_committed_offset_with_its_note() {
+    let first =
+        begin(&id(0), Some(row(0, 50, "v1;a=1#4")), FRESH, &settings(Start::Latest, OutOfRange::Stop), &ends(10, 90));
+    assert_eq!((first.offset, first.note.as_str(), first.founding), (50, "v1;a=1", 4));
+    assert!(!first.needs_first_commit && first.problem.is_none() && first.reset.is_none());
+}
+
+#[test]
+fn both_ends_are_in_range() {
+    for offset in [10, 90] {
+        let first =
+            begin(&id(0), Some(row(0, offset, "")), FRESH, &settings(Start::Latest, OutOfRange::Stop), &ends(10, 90));
+        assert_eq!((first.offset, first.problem), (offset, None));
+    }
+}
+
+#[test]
+fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
+    for offset in [9, 91] {
+        let at = |policy| {
+            let row = Some(row(0, offset, "v1#4"));
+            begin(&id(0), row, FRESH, &settings(Start::Earliest, policy), &ends(10, 90))
+        };
+        assert_eq!(at(OutOfRange::Stop).problem, Some(QueueProblem::OutOfRange { offset }));
+        for (policy, to) in [(OutOfRange::Earliest, 10), (OutOfRange::Latest, 90)] {
+            let first = at(policy);
+            assert_eq!((first.offset, first.needs_first_commit, first.note.as_str()), (to, true, ""));
+            assert!(first.reset.is_some_and(|text| text.contains(&offset.to_string())));
+        }
+    }
+}
+
+#[test]
+fn an_offset_behind_an_open_transaction_is_in_range() {
+    let mut ends = ends(10, 90);
+    ends.high.insert(id(0), 120);
+    let first = begin(&id(0), Some(row(0, 100, "")), FRESH, &settings(Start::Latest, OutOfRange::Earliest), &ends);
+    assert_eq!((first.offset, first.reset), (100, None));
+}
+
+#[test]
+fn the_founding_count_is_added_and_taken_off_again() {
+    assert_eq!(seal_note("v1;x#y", Some(12), 4096), "v1;x#y#12");
+    assert_eq!(open_note("v1;x#y#12"), ("v1;x#y", Some(12)));
+    assert_eq!(open_note("#3"), ("", Some(3)));
+    assert_eq!(open_note("foreign # text"), ("foreign # text", None));
+    assert_eq!(open_note("v1#"), ("v1#", None));
+    let long = "x".repeat(4095);
+    assert_eq!(seal_note(&long, Some(12), 4096), long, "a note must not be refused for the sake of the count");
+}

@@ -1,0 +1,186 @@
+//! One message as librdkafka holds it, read in place and given back at once.
+
+use crate::error::Code;
+use rdkafka::bindings as sys;
+use std::collections::VecDeque;
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::{NonNull, addr_of, null, null_mut};
+use wasmill_core::{Batch, BatchFull};
+
+/// An entry taken from the library and not yet handed out: a message, or an error in a message's clothes.
+pub(crate) enum Held {
+    /// Still in librdkafka's memory.
+    Native(Native),
+    /// Copied when it was taken: the fallback's.
+    Copied(Box<Copied>),
+}
+
+/// A message of the fallback.
+pub(crate) struct Copied {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) error: Option<(Code, String)>,
+}
+
+impl Held {
+    pub(crate) fn offset(&self) -> i64 {
+        match self {
+            Self::Native(message) => message.offset(),
+            Self::Copied(message) => message.offset,
+        }
+    }
+
+    /// The code if this is an error and not a message.
+    pub(crate) fn error(&self) -> Option<Code> {
+        let code = match self {
+            Self::Native(message) => message.code(),
+            Self::Copied(message) => message.error.as_ref().map_or(Code::NONE, |error| error.0),
+        };
+        code.is_error().then_some(code)
+    }
+
+    pub(crate) fn error_text(&self) -> String {
+        match self {
+            Self::Native(message) => message.error_text(),
+            Self::Copied(message) => message.error.as_ref().map_or_else(String::new, |error| error.1.clone()),
+        }
+    }
+
+    /// Bytes of key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Native(message) => message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len),
+            Self::Copied(message) => {
+                message.key.as_ref().map_or(0, Vec::len) + message.value.as_ref().map_or(0, Vec::len)
+            }
+        }
+    }
+
+    /// Appends the message to `batch`. On an error the batch is as it was.
+    pub(crate) fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
+        let pushed = match self {
+            Self::Native(message) => message.gather(batch),
+            Self::Copied(message) => {
+                batch.push(message.key.as_deref(), message.value.as_deref(), message.offset, message.timestamp, 1)?;
+                message.headers.iter().try_for_each(|(name, value)| batch.push_header(name, value.as_deref()))
+            }
+        };
+        pushed
+    }
+}
+
+/// A message in librdkafka's memory; dropping it gives the memory back.
+pub(crate) struct Native(NonNull<sys::rd_kafka_message_t>);
+
+// SAFETY: librdkafka lets any thread read and destroy a message, and a `Native` has one owner.
+unsafe impl Send for Native {}
+
+impl Native {
+    /// # Safety
+    /// `message` was handed over by librdkafka and belongs to nobody else; its client outlives the value.
+    pub(crate) unsafe fn new(message: NonNull<sys::rd_kafka_message_t>) -> Self {
+        Self(message)
+    }
+
+    fn code(&self) -> Code {
+        // SAFETY: the message is alive as long as `self`. Its error is read as a number and not as the enum, which may
+        // lack what a newer broker sent.
+        Code(unsafe { addr_of!((*self.0.as_ptr()).err).cast::<i32>().read() })
+    }
+
+    fn offset(&self) -> i64 {
+        // SAFETY: the message is alive as long as `self`.
+        unsafe { (*self.0.as_ptr()).offset }
+    }
+
+    fn error_text(&self) -> String {
+        // SAFETY: the message is alive; the text is NULL or NUL-terminated and belongs to the message.
+        unsafe {
+            let text = sys::rd_kafka_message_errstr(self.0.as_ptr());
+            if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+        }
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        // SAFETY: the message is alive as long as `self`, and so are its bytes, which nobody changes.
+        unsafe { bytes((*self.0.as_ptr()).key, (*self.0.as_ptr()).key_len) }
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        // SAFETY: as in `key`. In an error entry this is the error's text.
+        unsafe { bytes((*self.0.as_ptr()).payload, (*self.0.as_ptr()).len) }
+    }
+
+    fn timestamp(&self) -> Option<i64> {
+        // SAFETY: the message is alive; the kind of timestamp need not be asked for.
+        let millis = unsafe { sys::rd_kafka_message_timestamp(self.0.as_ptr(), null_mut()) };
+        (millis >= 0).then_some(millis)
+    }
+
+    fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
+        batch.push(self.key(), self.value(), self.offset(), self.timestamp(), 1)?;
+        let mut headers = null_mut();
+        // SAFETY: the message is alive. librdkafka parses the headers on the first call (it allocates its list then, and
+        // only for a message that has some) and keeps them with the message.
+        let found = unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &raw mut headers) } as i32;
+        if found != 0 || headers.is_null() {
+            return Ok(());
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut len): (*const c_char, *const c_void, usize) = (null(), null(), 0);
+            // SAFETY: `headers` belongs to the live message; the call fills the three in or says there is no such header.
+            let found =
+                unsafe { sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut len) }
+                    as i32;
+            if found != 0 {
+                break;
+            }
+            // SAFETY: a header's name is a NUL-terminated string and its value as long as said (or NULL); both live as
+            // long as the message.
+            let (name, value) = unsafe { (CStr::from_ptr(name).to_bytes(), bytes(value, len)) };
+            if let Err(full) = batch.push_header(name, value) {
+                batch.pop();
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        // SAFETY: ours alone, destroyed once.
+        unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// A key or value: NULL is absent, which is not the same as empty.
+///
+/// # Safety
+/// `start` is NULL or points to `len` bytes that live and stay as they are for `'a`.
+unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and as long as the caller says.
+    Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
+}
+
+/// Room for pointers, kept between calls.
+pub(crate) type Scratch = Vec<*mut sys::rd_kafka_message_t>;
+
+/// Moves the first `taken` pointers of `scratch` to `into` as owners.
+///
+/// # Safety
+/// librdkafka wrote `taken` messages to the front of `scratch` and gave them away.
+pub(crate) unsafe fn adopt(scratch: &[*mut sys::rd_kafka_message_t], taken: usize, into: &mut VecDeque<Held>) {
+    for message in scratch.iter().take(taken) {
+        if let Some(message) = NonNull::new(*message) {
+            // SAFETY: given away by librdkafka, says the caller; each pointer is taken once.
+            into.push_back(Held::Native(unsafe { Native::new(message) }));
+        }
+    }
+}
