@@ -311,10 +311,6 @@ impl Tracker {
             Some(highest) => {
                 let run = self.slot(highest);
                 run.last = run.last.max(skipped.0);
-                if run.state == State::Complete {
-                    let (first, last) = (run.first, run.last);
-                    self.done.insert(Offset(first), Offset(last));
-                }
             }
             None => self.raise_watermark(NextOffset::after(skipped)),
         }

@@ -56,7 +56,18 @@ fn fields_and_versions_that_are_not_known_are_passed_over() {
 
 #[test]
 fn a_malformed_list_of_ranges_names_nothing_as_done() {
-    for bad in ["5", "5+", "+5", "5+1,", "5+1,x", "-5+1", "5+1;d=", "9223372036854775807+1", "1+18446744073709551615"] {
+    for bad in [
+        "5",
+        "5+",
+        "+5",
+        "5+1,",
+        "5+1,x",
+        "-5+1",
+        "5+1;d=",
+        "9223372036854775807+1",
+        "1+18446744073709551615",
+        "9223372036854775807+1,9223372036854775813+1",
+    ] {
         assert!(CommitNote::decode(&signed(&format!("w1;d={bad}"))).done.is_empty(), "{bad}");
     }
 }
@@ -84,6 +95,13 @@ fn done_ranges_give_way_first_and_the_retry_last() {
         }
     }
     assert_eq!(lost, [(2, true, true), (1, true, true), (0, true, true), (0, false, true), (0, false, false)]);
+}
+
+#[test]
+fn offsets_that_kafka_does_not_have_are_left_out() {
+    let mut note = full();
+    note.done.insert(Offset(i64::MIN), Offset(-2));
+    assert_eq!(CommitNote::decode(&note.encode()), full());
 }
 
 #[test]

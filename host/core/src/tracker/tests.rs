@@ -267,6 +267,29 @@ fn a_done_message_behind_a_gap_is_passed_as_soon_as_something_lies_behind_it() {
 }
 
 #[test]
+fn a_done_message_behind_what_was_gathered_keeps_its_place() {
+    let mut note = DoneSet::new();
+    note.insert(Offset(8), Offset(8));
+    let mut tracker = Tracker::new(at(5), Generation(1), BOUND, note);
+    // 5 and 6 are gathered, 7 does not exist.
+    assert!(tracker.skip_done(Offset(8)));
+    let low = over(&mut tracker, 5, 6);
+    over(&mut tracker, 9, 9);
+    assert_eq!(done(&mut tracker, low), Completion::Moved(at(9)));
+}
+
+#[test]
+fn a_done_message_met_before_a_rewind_says_nothing_after_it() {
+    let mut note = DoneSet::new();
+    note.insert(Offset(8), Offset(8));
+    let mut tracker = Tracker::new(at(5), Generation(1), BOUND, note);
+    over(&mut tracker, 5, 6);
+    assert!(tracker.skip_done(Offset(8)));
+    tracker.rewind();
+    assert_eq!(idle(&mut tracker, 9), Completion::Held, "5 and 6 are still to come");
+}
+
+#[test]
 fn a_message_that_is_not_done_cannot_be_skipped() {
     let mut tracker = tracker(0);
     assert!(!tracker.skip_done(Offset(0)));

@@ -128,6 +128,8 @@ fn waits_for_what_is_longer_and_never_beyond_the_longest() {
     assert_eq!((delay(1, 700), delay(4, 700), delay(1, 5000)), (700, 800, 1000));
     assert_eq!(POLICY.delay(u32::MAX, None), POLICY.max_delay);
     assert_eq!(POLICY.delay(0, Some(Duration::MAX)), POLICY.max_delay);
+    let waits: Vec<_> = (1..200).map(|attempt| POLICY.delay(attempt, None)).collect();
+    assert!(waits.is_sorted());
     let failure = Failure { retry_after: Some(Duration::from_millis(700)), ..retry(0) };
     assert_eq!(judge(1, 1, &[failure], 1, &POLICY).rest, again(700, 2));
 }
@@ -162,6 +164,10 @@ fn a_lane_halves_its_batch_after_a_crash_and_grows_it_back_slowly() {
         bound.grew(bound.get());
     }
     assert_eq!(bound.get(), 512);
+    let mut bound = BatchBound::new(500);
+    (0..3).for_each(|_| bound.halve());
+    (0..100).for_each(|_| bound.grew(500));
+    assert_eq!(bound.get(), 500);
     assert_eq!(BatchBound::new(0).get(), 1);
 }
 
