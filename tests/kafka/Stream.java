@@ -10,11 +10,12 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 /**
  * Numbered messages at a steady rate until stopped: what the ledger test counts.
  *
- * The value is `partition number key-number`: the number counts the messages of the partition from 0 and so is the
+ * The value is `partition number key-number`, after a `!` in one of 300, for handlers that treat some differently: the number counts the messages of the partition from 0 and so is the
  * message's offset there, the key-number counts those of its key. The partition is the one that Kafka's own client
  * picks for the key. Nothing is given up: the producer waits for as long as an outage lasts.
  */
 final class Stream implements Runnable {
+    private static final int MARKED = 300;
     private final KafkaProducer<byte[], byte[]> producer;
     private final String topic;
     private final int keys;
@@ -83,7 +84,8 @@ final class Stream implements Runnable {
         int key = (int) ((number * 7919) % keys);
         byte[] name = ("key-" + key).getBytes(StandardCharsets.UTF_8);
         int partition = BuiltInPartitioner.partitionForKey(name, numbers.length);
-        String value = partition + " " + numbers[partition]++ + " " + keyNumbers[key]++;
+        String mark = numbers[partition] % MARKED == MARKED - 1 ? "!" : "";
+        String value = mark + partition + " " + numbers[partition]++ + " " + keyNumbers[key]++;
         producer.send(new ProducerRecord<>(topic, partition, name, value.getBytes(StandardCharsets.UTF_8)), (done, error) -> {
             if (error != null) {
                 failure.compareAndSet(null, error);

@@ -29,7 +29,7 @@ impl Scratch {
         Ok(Self { path, kept: false })
     }
 
-    /// Keeps it although nothing panics.
+    /// Keeps it although nothing panics, and says nothing.
     pub fn keep(&mut self) {
         self.kept = true;
     }
@@ -42,8 +42,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if self.kept || std::thread::panicking() {
+        if std::thread::panicking() {
             eprintln!("kept for inspection: {}", self.path.display());
+            return;
+        }
+        if self.kept {
             return;
         }
         std::fs::remove_dir_all(&self.path).ok();

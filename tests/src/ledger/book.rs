@@ -19,13 +19,13 @@ const COMMIT_DELAY: i64 = 1_500;
 const COMMIT_DELAY_AFTER_OUTAGE: i64 = 20_000;
 /// A message counts as delivered before a kill up to this much later: it was in the broker's socket.
 const STILL_ARRIVING: i64 = 2_000;
-/// The same for what an outage of the broker makes come again: a process that had messages waiting delivers them when
-/// the broker is back, and loses its partitions because the group did not hear of it in time.
-const STILL_ARRIVING_AFTER_OUTAGE: i64 = 10_000;
+/// How long the group may need until an outage or a change of its members is behind it: a commit at a revoke may
+/// fail, and what waited for the broker is delivered when it is back, by a process that may have lost its partitions.
+const STILL_SETTLING: i64 = 10_000;
 /// Findings of one sort that are spelt out; the rest is only counted.
 const SPELT_OUT: usize = 5;
 
-/// A message of the input, as its copies name it: `partition number key-number`.
+/// A message of the input, as its copies name it: `partition number key-number`, some after a `!`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 struct Name {
     partition: usize,
@@ -288,7 +288,7 @@ impl Book {
 }
 
 fn parse(value: &str) -> Option<Name> {
-    let mut words = value.split(' ');
+    let mut words = value.trim_start_matches('!').split(' ');
     let name = Name {
         partition: words.next()?.parse().ok()?,
         number: words.next()?.parse().ok()?,
@@ -308,15 +308,19 @@ fn latest_below(times: &[Option<i64>]) -> Vec<i64> {
     all
 }
 
-/// The disturbance that made a message come out again: between its two copies; a kill before anything else.
+/// The disturbance that made a message come out again: the first kill after its first copy of a process that held its
+/// partition; else the latest disturbance between the copies.
 fn cause(again: &Again, disturbances: &[Disturbance]) -> Option<usize> {
     let slack = |kind| match kind {
-        Kind::BrokerKill | Kind::BrokerRestart => STILL_ARRIVING_AFTER_OUTAGE,
-        _ => STILL_ARRIVING,
+        Kind::Kill | Kind::Freeze => STILL_ARRIVING,
+        _ => STILL_SETTLING,
     };
     let between = |one: &Disturbance| one.to >= again.before - slack(one.kind) && one.from <= again.time;
     let found = disturbances.iter().enumerate().filter(|(_, one)| between(one));
-    found.max_by_key(|(_, one)| (one.kind == Kind::Kill, one.from)).map(|(index, _)| index)
+    let held =
+        |one: &Disturbance| i32::try_from(again.partition).is_ok_and(|partition| one.partitions.contains(&partition));
+    let kill = found.clone().find(|(_, one)| one.kind == Kind::Kill && held(one));
+    kill.or_else(|| found.max_by_key(|(_, one)| (one.kind != Kind::Kill, one.from))).map(|(index, _)| index)
 }
 
 #[cfg(test)]

@@ -120,24 +120,34 @@ impl<'a> Fleet<'a> {
             Kind::Freeze => self.freeze(),
             Kind::Restart => self.stop(Kind::Restart),
             Kind::Join if self.running.len() > self.options.processes => self.stop(Kind::Leave),
-            Kind::Join => self.join(),
-            Kind::Leave if self.running.len() < self.options.processes => self.join(),
+            Kind::Join => self.spawn(),
+            Kind::Leave if self.running.len() < self.options.processes => self.spawn(),
             Kind::Leave => self.stop(Kind::Leave),
             kind @ (Kind::BrokerRestart | Kind::BrokerKill) => self.outage(kind),
         }
     }
 
-    /// Kills a process that holds partitions while messages flow.
+    /// Kills a process while messages of its partitions come out.
     fn kill(&mut self) -> Result<()> {
-        self.wait_flow()?;
-        let holding = self.holding()?;
-        let holds = |process: &Process| holding.iter().any(|client| client.contains(&process.name));
-        // While the group finds together nobody is known to hold anything: any process will do.
-        let Some(index) = self.pick(holds).or_else(|| self.pick(|_| true)) else { return Ok(()) };
+        let end = Instant::now() + FLOW;
+        let (index, partitions) = loop {
+            let holding = self.holding()?;
+            let flowing = self.flowing()?;
+            let flows = |name: &str| held(&holding, name).iter().any(|one| flowing.contains(one));
+            if let Some(index) = self.pick(|process| flows(&process.name)) {
+                break (index, held(&holding, &self.running[index].name));
+            }
+            self.tend()?;
+            // A group that stands still may be killed, too.
+            if Instant::now() > end {
+                let Some(index) = self.pick(|_| true) else { return Ok(()) };
+                break (index, held(&holding, &self.running[index].name));
+            }
+        };
         let mut process = self.running.remove(index);
         let from = milliseconds();
         process.mill.kill()?;
-        self.note(Kind::Kill, &process.name, from);
+        self.note(Kind::Kill, &process.name, partitions, from);
         self.over.push(process.mill);
         self.expect_successor();
         Ok(())
@@ -149,7 +159,7 @@ impl<'a> Fleet<'a> {
         let length = Duration::from_millis(self.random.random_range(300..7000));
         let name = self.running[index].name.clone();
         self.running[index].mill.signal(Signal::Stop)?;
-        self.note(Kind::Freeze, &name, milliseconds());
+        self.note(Kind::Freeze, &name, Vec::new(), milliseconds());
         // Open until it is thawed.
         let noted = self.disturbances.len() - 1;
         self.disturbances[noted].to = i64::MAX;
@@ -166,19 +176,11 @@ impl<'a> Fleet<'a> {
             Ok(status) => self.complaints.push(format!("process {} ended with {status} after SIGTERM", process.name)),
             Err(error) => self.complaints.push(format!("process {} after SIGTERM: {error:#}", process.name)),
         }
-        self.note(kind, &process.name, from);
+        self.note(kind, &process.name, Vec::new(), from);
         self.over.push(process.mill);
         if kind == Kind::Restart {
             self.expect_successor();
         }
-        Ok(())
-    }
-
-    fn join(&mut self) -> Result<()> {
-        let from = milliseconds();
-        self.spawn()?;
-        let name = name(self.started);
-        self.note(Kind::Join, &name, from);
         Ok(())
     }
 
@@ -194,7 +196,7 @@ impl<'a> Fleet<'a> {
         let length = self.random.random_range(0..6000);
         std::thread::sleep(Duration::from_millis(length));
         self.broker.start_again()?;
-        self.disturbances.push(Disturbance { kind, process: None, from, to: milliseconds() });
+        self.disturbances.push(Disturbance { kind, process: None, partitions: Vec::new(), from, to: milliseconds() });
         if self.random.random_bool(0.5) {
             // Messages that waited for the broker are delivered now: the moment for completions that come late.
             std::thread::sleep(Duration::from_millis(self.random.random_range(0..2000)));
@@ -228,9 +230,10 @@ impl<'a> Fleet<'a> {
         self.eye.committed_offsets(GROUP, INPUT)
     }
 
-    /// Keeps the logs of all processes.
-    pub fn keep(&mut self) {
+    /// Keeps the logs of all processes, and says where.
+    pub fn keep(&mut self) -> Option<std::path::PathBuf> {
         self.over.iter_mut().for_each(Mill::keep);
+        self.over.first().and_then(|mill| mill.folder().parent()).map(std::path::Path::to_path_buf)
     }
 
     /// True if the group has processes to kill.
@@ -240,12 +243,15 @@ impl<'a> Fleet<'a> {
 
     fn spawn(&mut self) -> Result<()> {
         self.started += 1;
+        let from = milliseconds();
         let name = name(self.started);
         let mut options = mill::Options::new(&self.broker.bootstrap(), pipeline(&name, self.options)?);
         if let Some(mutant) = &self.options.mutant {
             options = options.env("WASMILL_MUTANT", mutant);
         }
-        self.running.push(Process { mill: Mill::spawn(&options)?, name, frozen: None });
+        let mill = Mill::spawn(&options)?;
+        self.note(Kind::Join, &name, Vec::new(), from);
+        self.running.push(Process { mill, name, frozen: None });
         Ok(())
     }
 
@@ -260,28 +266,31 @@ impl<'a> Fleet<'a> {
         able.choose(&mut self.random).copied()
     }
 
-    /// The client names of the members that hold partitions.
-    fn holding(&self) -> Result<Vec<String>> {
+    /// The client names of the members, and what they hold.
+    fn holding(&self) -> Result<Vec<(String, Vec<i32>)>> {
         let members = self.eye.group(GROUP)?.members.into_iter();
-        Ok(members.filter(|member| !member.partitions.is_empty()).map(|member| member.client).collect())
+        Ok(members
+            .map(|one| (one.client, one.partitions.into_iter().map(|(_, partition)| partition).collect()))
+            .collect())
     }
 
-    /// Waits until a message comes out, so that there are some on their way; not for ever: a group that stands still
-    /// may be killed, too.
-    fn wait_flow(&self) -> Result<()> {
-        let end = Instant::now() + FLOW;
-        let sum = || Ok::<i64, anyhow::Error>(self.eye.end_offsets(OUTPUT)?.values().sum());
-        let before = sum()?;
-        while sum()? == before && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+    /// The partitions of which a message came out just now.
+    fn flowing(&self) -> Result<Vec<i32>> {
+        let before = self.eye.end_offsets(OUTPUT)?;
+        std::thread::sleep(Duration::from_millis(20));
+        let now = self.eye.end_offsets(OUTPUT)?;
+        Ok(now.into_iter().filter(|(partition, end)| before.get(partition) != Some(end)).map(|(one, _)| one).collect())
     }
 
-    fn note(&mut self, kind: Kind, name: &str, from: i64) {
+    fn note(&mut self, kind: Kind, name: &str, partitions: Vec<i32>, from: i64) {
         let process = name.trim_start_matches('p').split('-').next().and_then(|number| number.parse().ok());
-        self.disturbances.push(Disturbance { kind, process, from, to: milliseconds() });
+        self.disturbances.push(Disturbance { kind, process, partitions, from, to: milliseconds() });
     }
+}
+
+/// What the process of that name holds.
+fn held(holding: &[(String, Vec<i32>)], name: &str) -> Vec<i32> {
+    holding.iter().filter(|(client, _)| client.contains(name)).flat_map(|(_, partitions)| partitions.clone()).collect()
 }
 
 /// The pipeline of the process, which names its client: no such name is part of another.
@@ -299,7 +308,8 @@ fn pipeline(name: &str, options: &Options) -> Result<String> {
     if options.seed > i64::MAX as u64 {
         bail!("the seed is too large");
     }
-    let handler = mill::guest("echo").context("the ledger's handler")?;
+    // Hands back what is marked with `!` once, and forwards everything: what waits for a retry may not be forgotten.
+    let handler = mill::guest("retry").context("the ledger's handler")?;
     // Both assignors are to be trusted: the seed decides.
     let assignor = if options.seed.is_multiple_of(2) { "range" } else { "cooperative-sticky" };
     // The linger keeps messages on their way for long: what is committed too early is then seen to be.
@@ -316,14 +326,14 @@ heartbeat_interval = "500ms"
 drain_timeout = "3s"
 output = {{ topic = "{OUTPUT}", linger = "60ms" }}
 on_exhausted = "stop"
-config = {{ retry_every = "400" }}
+config = {{ when = "value-prefix", prefix = "!", until_attempt = "2" }}
 [pipelines.{name}.commit]
 min_interval = "20ms"
 [pipelines.{name}.span]
 messages = {span}
 [pipelines.{name}.retry]
 attempts = 100
-backoff = "150ms"
+backoff = "100ms"
 "#,
         span = options.span_messages,
     ))

@@ -58,7 +58,7 @@ pub enum Kind {
     Freeze,
     /// SIGTERM and a new process.
     Restart,
-    /// One process more.
+    /// One process more, or the successor of one that was killed or stopped.
     Join,
     /// SIGTERM without a successor.
     Leave,
@@ -75,6 +75,8 @@ pub struct Disturbance {
     pub kind: Kind,
     /// To which process; `None` for the broker.
     pub process: Option<usize>,
+    /// What it held according to the coordinator just before.
+    pub partitions: Vec<i32>,
     /// When it began, in milliseconds since the epoch.
     pub from: i64,
     /// When it was over, as far as the ledger had a hand in it.

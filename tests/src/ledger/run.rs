@@ -62,8 +62,10 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Report> {
     let commits = eye.commits(GROUP, INPUT)?;
     let verdict = book.close(&commits, &at_end, &fleet.disturbances, options.span_messages);
     let reasons = reasons(options, &verdict, &fleet);
-    if !reasons.is_empty() {
-        fleet.keep();
+    if !reasons.is_empty()
+        && let Some(folder) = fleet.keep()
+    {
+        say(&format!("logs kept in {}", folder.display()));
     }
     let (disturbances, complaints) = (fleet.disturbances.clone(), fleet.complaints.clone());
     Ok(Report { options: options.clone(), disturbances, complaints, verdict, passed: reasons.is_empty(), reasons })

@@ -10,7 +10,7 @@ fn commit(partition: i32, offset: i64, time: i64) -> Commit {
 }
 
 fn kill(time: i64) -> Disturbance {
-    Disturbance { kind: Kind::Kill, process: Some(0), from: time, to: time }
+    Disturbance { kind: Kind::Kill, process: Some(0), partitions: vec![0], from: time, to: time }
 }
 
 fn verdict(copies: &[Message], commits: &[Commit], disturbances: &[Disturbance], span: u64) -> Verdict {
@@ -88,6 +88,16 @@ fn a_second_copy_needs_a_cause_and_a_kill_has_a_bound() {
     assert_eq!(broken(&beyond), ["a kill repeats no more than the span and what was not committed yet"]);
     // Delivered just before the kill: the commit may not have been written.
     assert!(verdict(&copies, &ends, &[kill(500)], 0).holds());
+}
+
+#[test]
+fn a_kill_answers_for_what_the_process_held_when_it_died() {
+    let ends = [commit(0, 3, 90_000), commit(1, 1, 90_000)];
+    let mut copies = all_copies();
+    copies.push(copy(0, 0, 50_000));
+    let other = Disturbance { partitions: vec![1], ..kill(400) };
+    let verdict = verdict(&copies, &ends, &[other, kill(500), kill(30_000)], 9);
+    assert_eq!(verdict.kills.iter().map(|kill| kill.again).collect::<Vec<_>>(), [0, 1, 0]);
 }
 
 #[test]
