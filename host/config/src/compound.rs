@@ -79,8 +79,8 @@ where
         (found.len() == items.len()).then_some(found)
     }
 
-    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
-        typed.as_str().map(|text| format!("write `[{}]`", json!(text)))
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        node.value.as_str().map(|text| format!("write `[{}]`", json!(text)))
     }
 }
 
@@ -129,6 +129,14 @@ impl Scalars {
                 DeValue::Boolean(flag) => flag.to_string(),
                 DeValue::Datetime(time) => time.to_string(),
             };
+            if text.contains('\0') {
+                report.error(
+                    &place,
+                    format!("`{name}` has a zero byte in it"),
+                    "take it out: C would end the text there",
+                );
+                continue;
+            }
             if let Some((problem, hint)) = (self.refuse)(&name) {
                 report.error(&key_place, format!("`{name}` {problem}"), hint);
                 continue;
@@ -196,7 +204,7 @@ impl<T: Table> Kind for Named<T> {
             json: json!({ "type": "object", "additionalProperties": table, "minProperties": 1 }),
             example: "{ }".to_owned(),
             refused,
-            inner: Inner::Named(entries),
+            inner: Inner::Named(T::ABOUT, entries),
         }
     }
 
@@ -226,6 +234,10 @@ impl<T: Table> Kind for Named<T> {
             found.push(At { value: (name.to_string(), read_table(table, &place, report)), place });
         }
         Some(found)
+    }
+
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        Some(format!("write a table `[{}.NAME]`", node.at.key))
     }
 }
 
@@ -265,7 +277,7 @@ impl<A: Kind, B: Kind> Kind for OneOf<A, B> {
         self.1.read(node, report).map(Either::B)
     }
 
-    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
-        self.0.instead(typed).or_else(|| self.1.instead(typed))
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        self.0.instead(node).or_else(|| self.1.instead(node))
     }
 }

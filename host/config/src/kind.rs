@@ -37,10 +37,10 @@ pub(crate) struct Facts {
 /// The tables below a key.
 pub(crate) enum Inner {
     None,
-    /// The key is a table with these keys.
-    Table(Vec<Entry>),
+    /// The key is a table: what it is, its keys.
+    Table(&'static str, Vec<Entry>),
     /// The key is a table of tables with these keys, each under a name that the user chooses.
-    Named(Vec<Entry>),
+    Named(&'static str, Vec<Entry>),
 }
 
 impl Facts {
@@ -68,7 +68,7 @@ pub(crate) trait Kind {
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value>;
 
     /// What to write instead of a value of the wrong type; by default an example.
-    fn instead(&self, _typed: &DeValue<'_>) -> Option<String> {
+    fn instead(&self, _node: Node<'_>) -> Option<String> {
         None
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn read<K: Kind>(kind: &K, node: Node<'_>, report: &mut Report<'_>) -
     let facts = kind.facts();
     let message = format!("`{}` must be {}, not {}", node.at.name(), facts.noun, type_name(node.value));
     let example = || format!("write `{} = {}`", node.at.name(), node.default.unwrap_or(&facts.example));
-    report.error(node.at, message, kind.instead(node.value).unwrap_or_else(example));
+    report.error(node.at, message, kind.instead(node).unwrap_or_else(example));
     None
 }
 
@@ -105,10 +105,21 @@ fn integer(value: &DeValue<'_>) -> Option<i128> {
     i128::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-fn out_of_bounds(node: Node<'_>, bounds: &str, report: &mut Report<'_>) {
-    let typed = report.source.typed(&node.at.span);
-    let message = format!("`{}` must be {bounds}, not `{typed}`", node.at.name());
-    report.error(node.at, message, format!("write a value from {bounds}"));
+/// The value, if it is from the first bound to the second; `None` is a number too large for its type.
+fn bounded<T: PartialOrd>(
+    node: Node<'_>,
+    value: Option<T>,
+    [(min, shown_min), (max, shown_max)]: [(T, String); 2],
+    report: &mut Report<'_>,
+) -> Option<T> {
+    let below = value.as_ref().is_some_and(|value| *value < min);
+    if let Some(value) = value.filter(|value| !below && *value <= max) {
+        return Some(value);
+    }
+    let (name, typed) = (node.at.name(), report.source.typed(&node.at.span));
+    let hint = if below { format!("write `{shown_min}` or more") } else { format!("write `{shown_max}` or less") };
+    report.error(node.at, format!("`{name}` must be {shown_min} to {shown_max}, not {typed}"), hint);
+    None
 }
 
 /// `true` or `false`.
@@ -129,8 +140,8 @@ impl Kind for Flag {
         node.value.as_bool()
     }
 
-    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
-        let text = typed.as_str().filter(|text| matches!(*text, "true" | "false"))?;
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        let text = node.value.as_str().filter(|text| matches!(*text, "true" | "false"))?;
         Some(format!("write `{text}` without quotes"))
     }
 }
@@ -177,16 +188,12 @@ impl Kind for Count {
     }
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
-        let value = integer(node.value).and_then(|value| u64::try_from(value).ok());
-        let found = value.filter(|value| (self.0..=self.1).contains(value));
-        if found.is_none() {
-            out_of_bounds(node, &self.facts().bounds, report);
-        }
-        found
+        let bounds = [self.0, self.1].map(|bound| (i128::from(bound), bound.to_string()));
+        bounded(node, integer(node.value), bounds, report).and_then(|value| u64::try_from(value).ok())
     }
 
-    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
-        let number: u64 = typed.as_str()?.parse().ok()?;
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        let number: u64 = node.value.as_str()?.parse().ok()?;
         Some(format!("write `{number}` without quotes"))
     }
 }
@@ -213,10 +220,12 @@ impl Kind for Time {
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Duration> {
         match units::duration(node.value.as_str()?) {
-            Ok(value) if (u128::from(self.0)..=u128::from(self.1)).contains(&value.as_millis()) => Some(value),
-            Ok(_) => {
-                out_of_bounds(node, &self.facts().bounds, report);
-                None
+            Ok(value) => {
+                let bounds = [self.0, self.1].map(|ms| {
+                    let bound = Duration::from_millis(ms);
+                    (bound, format!("\"{}\"", units::show_duration(bound)))
+                });
+                bounded(node, Some(value), bounds, report)
             }
             Err(instead) => {
                 let typed = report.source.typed(&node.at.span);
@@ -226,8 +235,8 @@ impl Kind for Time {
         }
     }
 
-    fn instead(&self, typed: &DeValue<'_>) -> Option<String> {
-        integer(typed).map(|number| format!("write the unit, in quotes: `\"{number}s\"` or `\"{number}ms\"`"))
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        integer(node.value).map(|number| format!("write the unit, in quotes: `\"{number}s\"` or `\"{number}ms\"`"))
     }
 }
 
@@ -256,19 +265,16 @@ impl Kind for Size {
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
         let value = match node.value.as_str().map(units::size) {
-            None => integer(node.value).and_then(|value| u64::try_from(value).ok()),
-            Some(Ok(value)) => Some(value),
+            None => integer(node.value),
+            Some(Ok(value)) => Some(i128::from(value)),
             Some(Err(instead)) => {
                 let typed = report.source.typed(&node.at.span);
                 report.error(node.at, format!("`{}`: {typed} is not a size", node.at.name()), instead);
                 return None;
             }
         };
-        let found = value.filter(|value| (self.0..=self.1).contains(value));
-        if found.is_none() {
-            out_of_bounds(node, &self.facts().bounds, report);
-        }
-        found
+        let bounds = [self.0, self.1].map(|bound| (i128::from(bound), format!("\"{}\"", units::show_size(bound))));
+        bounded(node, value, bounds, report).and_then(|value| u64::try_from(value).ok())
     }
 }
 
@@ -364,11 +370,13 @@ impl<T> Kind for Text<T> {
 }
 
 /// The word that was meant, if one is near enough.
-pub(crate) fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let typed = typed.to_lowercase();
+    let mut longer = words.clone().filter(|word| typed.len() >= 3 && word.starts_with(&typed));
     words
         .map(|word| (strsim::damerau_levenshtein(&typed, word), word))
         .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
+        .or_else(|| longer.next())
 }

@@ -126,8 +126,8 @@ fn collect(entries: &[Entry], path: &str, found: &mut Vec<Key>) {
         });
         match &entry.facts.inner {
             Inner::None => {}
-            Inner::Table(inner) => collect(inner, &path, found),
-            Inner::Named(inner) => collect(inner, &format!("{path}.NAME"), found),
+            Inner::Table(_, inner) => collect(inner, &path, found),
+            Inner::Named(_, inner) => collect(inner, &format!("{path}.NAME"), found),
         }
     }
 }
@@ -193,8 +193,8 @@ fn reference_of(path: &str, about: &str, entries: &[Entry], text: &mut String) {
         let path = crate::environment::join(path, entry.name);
         match &entry.facts.inner {
             Inner::None => {}
-            Inner::Table(inner) => reference_of(&path, &entry.doc, inner, text),
-            Inner::Named(inner) => reference_of(&format!("{path}.NAME"), &entry.doc, inner, text),
+            Inner::Table(about, inner) => reference_of(&path, about, inner, text),
+            Inner::Named(about, inner) => reference_of(&format!("{path}.NAME"), about, inner, text),
         }
     }
 }

@@ -92,6 +92,10 @@ pub fn owned_properties() -> Vec<(&'static str, &'static str)> {
 
 /// Why a property may not be set, and what to write instead; `None`: it may.
 pub(crate) fn refuse(name: &str) -> Option<(String, String)> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c)) {
+        let hint = "names are of `a-z 0-9 . _ -`: `\"security.protocol\"`";
+        return Some(("is not a property of librdkafka".to_owned(), hint.to_owned()));
+    }
     let (_, reason, hint) = OWNED.iter().find(|(pattern, _, _)| matches(pattern, name))?;
     Some((format!("belongs to wasmill: {reason}"), (*hint).to_owned()))
 }
@@ -113,6 +117,14 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refuses_what_cannot_be_a_property() {
+        for name in ["", "Security.Protocol", "a b", "größe"] {
+            assert!(refuse(name).unwrap().0.starts_with("is not a property"), "{name}");
+        }
+        assert_eq!(refuse("security.protocol"), None);
+    }
 
     #[test]
     fn owns_by_name_and_by_pattern_and_leaves_the_rest() {

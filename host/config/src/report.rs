@@ -46,7 +46,15 @@ impl<'a> Report<'a> {
     pub(crate) fn syntax(&mut self, span: Span, message: &str) {
         self.partial = true;
         let place = Place { span, key: String::new() };
-        self.push(Severity::Error, &place, message.to_owned(), None, true);
+        let quotable = message.starts_with("string values must be quoted") && !self.source.may_be_secret(&place.span);
+        let hint = if quotable {
+            Some(format!("write `\"{}\"`", self.source.typed(&place.span)))
+        } else if message.starts_with("missing comma between array elements") {
+            Some("is a `]` missing in a line above?".to_owned())
+        } else {
+            None
+        };
+        self.push(Severity::Error, &place, message.to_owned(), hint, true);
     }
 
     /// Nothing more is to be said about the value that starts here.

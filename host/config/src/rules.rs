@@ -106,7 +106,7 @@ fn commit(raw: &RawPipeline, report: &mut Report<'_>) {
     } else {
         None
     };
-    if let Some(other) = spaced_by.filter(|_| commit.min_interval.written) {
+    if let Some(other) = spaced_by.filter(|_| commit.min_interval.chosen().is_some()) {
         report.error(
             &commit.min_interval.key,
             format!("`min_interval` contradicts {other}"),
@@ -204,7 +204,11 @@ fn breaker(raw: &RawPipeline, report: &mut Report<'_>) {
     };
     let Some(policy) = convert_breaker(breaker) else { return };
     let never = |given_up: &str, of: &str| format!("`{given_up}` must be below `{of}`, or the breaker never opens");
-    if policy.given_up >= policy.of {
+    if policy.first_of > policy.of {
+        let place = written_first(&breaker.first_of, &breaker.of);
+        let message = "`first_of` must be at most `of`: it is the smaller window";
+        report.error(place, message, format!("write `first_of = {}` or less", policy.of));
+    } else if policy.given_up >= policy.of {
         let place = written_first(&breaker.given_up, &breaker.of);
         report.error(place, never("given_up", "of"), format!("write `given_up = {}` or less", policy.of - 1));
     } else if policy.first_given_up >= policy.first_of {
@@ -291,6 +295,16 @@ fn shared_groups(pipelines: &[Named], report: &mut Report<'_>) {
                 let message =
                     format!("`{name}` reads `{topic}` in the group `{group}` too: each gets a part of the partitions");
                 report.warn(&later.group.key, message, "write another group if both are to read every message");
+            }
+            if let (Some(other), Some(own)) = (earlier.assignor.value, later.assignor.value)
+                && other != own
+            {
+                let message = format!(
+                    "`{name}` has `assignor = \"{}\"` in the same group, which admits one only",
+                    other.as_str()
+                );
+                let place = written_first(&later.assignor, &earlier.assignor);
+                report.error(place, message, "write the same in both, or another group");
             }
             if later.instance_id.value.is_some() && later.instance_id.value == earlier.instance_id.value {
                 let message =

@@ -47,14 +47,33 @@ impl<'a> Source<'a> {
             .map(|(at, c)| if self.hides(line_start + at, c) { '*' } else { c })
             .take(SHOWN_LINE_CHARS)
             .collect();
-        if unparsed && let Some((name, value)) = line.split_once('=').filter(|(name, _)| is_secret(name)) {
-            let value: String = value.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect();
-            source = format!("{name}={value}").chars().take(SHOWN_LINE_CHARS).collect();
+        if unparsed && let Some(from) = self.doubtful_from(line_start, line) {
+            let hidden = |(at, c): (usize, char)| if at < from || c.is_whitespace() { c } else { '*' };
+            source = line.char_indices().map(hidden).take(SHOWN_LINE_CHARS).collect();
         }
         let column = self.text[line_start..from].chars().count() + 1;
         let shown_width = source.chars().count().saturating_sub(column - 1);
         let width = self.text[from.min(to)..to].chars().count().min(shown_width).max(1);
         Located { line: self.text[..from].matches('\n').count() + 1, column, width, source }
+    }
+
+    /// Whether a value that does not parse could be a secret.
+    pub(crate) fn may_be_secret(&self, span: &Span) -> bool {
+        let from = self.floor(span.start);
+        let line_start = self.text[..from].rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[line_start..].lines().next().unwrap_or("");
+        self.doubtful_from(line_start, line).is_some()
+    }
+
+    /// Where a secret may begin in a line that does not parse: behind the sign after its name, or at once if a text of
+    /// several lines was begun under such a name and may not have ended.
+    fn doubtful_from(&self, line_start: usize, line: &str) -> Option<usize> {
+        if let Some((name, _)) = line.split_once('=').filter(|(name, _)| is_secret(name)) {
+            return Some(name.len() + 1);
+        }
+        let begins_text = |line: &&str| line.contains("\"\"\"") || line.contains("'''");
+        let begin = self.text[..line_start].lines().rev().find(begins_text)?;
+        begin.split_once('=').filter(|(name, _)| is_secret(name)).map(|_| 0)
     }
 
     /// What was typed, for a message: its first line, cut. Quotes of a string are part of it.
@@ -121,5 +140,7 @@ mod tests {
         let text = "\"sasl.password\" = hunter2";
         let found = Source::new("f", text).locate(&(18..19), true);
         assert_eq!((found.source.as_str(), found.column), ("\"sasl.password\" = *******", 19));
+        let text = "ssl.key.pem = \"\"\"\n-----BEGIN\nMIIE == x\n";
+        assert_eq!(Source::new("f", text).locate(&(30..31), true).source, "**** ** *");
     }
 }

@@ -39,6 +39,7 @@ const HABITS: [(&str, &str); 22] = [
 /// A table of the file as typed: every key read and within its own bounds, or marked as absent or wrong.
 pub(crate) trait Table: Sized {
     const ABOUT: &'static str;
+    const KEYS: &'static [&'static str];
 
     fn entries() -> Vec<Entry>;
 
@@ -128,12 +129,12 @@ impl Rows<'_> {
     }
 
     /// Every key that the table does not have is a mistake.
-    fn refuse_unknown(&self, entries: &[Entry], report: &mut Report<'_>) {
+    fn refuse_unknown<T: Table>(&self, report: &mut Report<'_>) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
-            if entries.iter().all(|entry| entry.name != name) {
+            if !T::KEYS.contains(&name) {
                 let at = Place { span: key.span(), key: join(&self.at.key, name) };
-                report.error(&at, format!("unknown key `{name}`"), self.meant(name, entries));
+                report.error(&at, format!("unknown key `{name}`"), self.meant(name, &T::entries()));
             }
         }
     }
@@ -158,8 +159,8 @@ impl Rows<'_> {
 
 fn missing_hint(name: &str, facts: &Facts) -> String {
     match facts.inner {
-        Inner::Named(_) => format!("add a table `[{name}.NAME]`"),
-        Inner::Table(_) => format!("add a table `[{name}]`"),
+        Inner::Named(..) => format!("add a table `[{name}.NAME]`"),
+        Inner::Table(..) => format!("add a table `[{name}]`"),
         Inner::None => format!("add `{name} = {}`", facts.example),
     }
 }
@@ -167,7 +168,7 @@ fn missing_hint(name: &str, facts: &Facts) -> String {
 /// Reads a table and refuses keys that it does not have.
 pub(crate) fn read_table<T: Table>(table: &DeTable<'_>, at: &Place, report: &mut Report<'_>) -> T {
     let rows = Rows { table, at, shorthand: false };
-    rows.refuse_unknown(&T::entries(), report);
+    rows.refuse_unknown::<T>(report);
     T::read(&rows, report)
 }
 
@@ -200,7 +201,7 @@ impl<T: Table> Kind for Sub<T> {
             example.clone_from(&key.facts.example);
             refused.clone_from(&key.facts.refused);
         }
-        Facts { noun, bounds: String::new(), json, example, refused, inner: Inner::Table(entries) }
+        Facts { noun, bounds: String::new(), json, example, refused, inner: Inner::Table(T::ABOUT, entries) }
     }
 
     fn takes(&self, value: &DeValue<'_>) -> bool {
@@ -215,6 +216,10 @@ impl<T: Table> Kind for Sub<T> {
             return Some(T::read(&Rows { table: &table, at: node.at, shorthand: true }, report));
         };
         Some(read_table(table, node.at, report))
+    }
+
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        self.shorthand.is_none().then(|| format!("write a table `[{}]`", node.at.key))
     }
 }
 
@@ -237,6 +242,7 @@ macro_rules! table {
 
         impl $crate::table::Table for $table {
             const ABOUT: &'static str = concat!($($about, "\n"),*);
+            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
             fn entries() -> Vec<$crate::manual::Entry> {
                 vec![$($crate::manual::Entry::new(

@@ -136,7 +136,7 @@ fn bootstrap(text: &str) -> Result<String, Refusal> {
     for server in text.split(',').map(str::trim) {
         let Some((host, port)) = server.rsplit_once(':') else {
             let example = if server.is_empty() { "localhost" } else { server };
-            return refusal("has no port", format!("write `{example}:9092`"));
+            return refusal("has no port", format!("write `\"{example}:9092\"`"));
         };
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let good_host = match bracketed {
@@ -144,10 +144,10 @@ fn bootstrap(text: &str) -> Result<String, Refusal> {
             None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')),
         };
         if !good_host {
-            return refusal("has no host before the port", "write `host:9092`, or `[::1]:9092` for IPv6");
+            return refusal("has no host before the port", "write `\"host:9092\"`, or `\"[::1]:9092\"` for IPv6");
         }
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return refusal("has no port from 1 to 65535", format!("write `{host}:9092`"));
+            return refusal("has no port from 1 to 65535", format!("write `\"{host}:9092\"`"));
         }
     }
     Ok(text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
