@@ -182,3 +182,25 @@ fn the_schema_and_the_reference_have_every_key_with_its_meaning() {
     assert_eq!(schema["additionalProperties"], false);
     insta::assert_snapshot!(reference);
 }
+
+#[test]
+fn a_bound_itself_is_allowed() {
+    let config = with(
+        "members = 64\nlanes = 1\noutput = { topic = \"out\", linger = \"1m\" }\n\
+         limits = { memory = \"4GiB\", output_bytes = 0, log_line = 16 }\nretry.attempts = 1000\n",
+    );
+    let pipeline = &config.pipelines[0];
+    assert_eq!((pipeline.members, pipeline.lanes, pipeline.retry.attempts), (64, Some(1), 1000));
+    assert_eq!(pipeline.output.linger, Duration::from_secs(60));
+    assert_eq!((pipeline.limits.memory_bytes, pipeline.limits.output_bytes), (4 << 30, 0));
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_one_mistake_and_not_a_bad_value_too() {
+    let text = LEAST.replace("localhost:9092", "${ABSENT}").replace("h.wasm", "${SECRET}.wasm");
+    let lookup = |name: &str| (name == "SECRET").then(|| "h".to_owned());
+    let mistakes = parse_with("wasmill.toml", &text, &lookup).unwrap_err();
+    let shown = "wasmill.toml:3:13: the environment variable `ABSENT` is not set; \
+                 hint: set `ABSENT`, or write the value here";
+    assert_eq!(mistakes.to_string(), shown);
+}
