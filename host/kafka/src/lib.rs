@@ -17,7 +17,7 @@ mod settings;
 
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
-pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
+pub use member::{AssignedPartition, Committed, Member, MemberEvent, MemberHandle, RebalanceHandler};
 pub use producer::{
     CLOSE_PATIENCE, DeliveryError, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, SendError,
 };

@@ -13,7 +13,7 @@ mod rebalance;
 mod start;
 mod topics;
 
-pub use handle::MemberHandle;
+pub use handle::{Committed, MemberHandle};
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};

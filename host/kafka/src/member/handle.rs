@@ -213,6 +213,17 @@ struct Open<'a> {
     _gate: RwLockReadGuard<'a, Option<Client>>,
 }
 
+/// What the group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The partition.
+    pub id: TopicPartition,
+    /// The offset to go on from; None if nothing was committed.
+    pub next: Option<NextOffset>,
+    /// The metadata it was committed with, or "".
+    pub note: String,
+}
+
 /// What other threads do with a member. Cheap to clone; keeps nothing alive.
 #[derive(Clone)]
 pub struct MemberHandle {
@@ -300,15 +311,11 @@ impl MemberHandle {
         (err as i32 == 0 && high >= 0).then_some(high)
     }
 
-    /// What the group has committed for these partitions: the offset and its note, None where there is none.
+    /// What the group has committed for these partitions: the offset and its note.
     ///
     /// # Errors
     /// The request failed or was not answered within `timeout`.
-    pub fn fetch_committed(
-        &self,
-        ids: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<(NextOffset, String)>)>, ClientError> {
+    pub fn fetch_committed(&self, ids: &[TopicPartition], timeout: Duration) -> Result<Vec<Committed>, ClientError> {
         let open = self.shared.client()?;
         // SAFETY: the gate is open, so the client is alive.
         let rows = unsafe { start::committed(open.client.0, ids, timeout) }?;
@@ -318,8 +325,8 @@ impl MemberHandle {
                     return Err(ClientError::request(format!("committed offset of {}", row.id), row.err));
                 }
                 let (note, _) = start::open_note(&row.note);
-                let found = (row.offset >= 0).then(|| (NextOffset::at(row.offset), note.to_owned()));
-                Ok((row.id, found))
+                let next = (row.offset >= 0).then(|| NextOffset::at(row.offset));
+                Ok(Committed { id: row.id, next, note: note.to_owned() })
             })
             .collect()
     }

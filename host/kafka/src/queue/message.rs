@@ -61,14 +61,23 @@ impl Held {
 
     /// Appends the message to `batch`. On an error the batch is as it was.
     pub(crate) fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
-        let pushed = match self {
+        match self {
             Self::Native(message) => message.gather(batch),
-            Self::Copied(message) => {
-                batch.push(message.key.as_deref(), message.value.as_deref(), message.offset, message.timestamp, 1)?;
-                message.headers.iter().try_for_each(|(name, value)| batch.push_header(name, value.as_deref()))
+            Self::Copied(message) => message.gather(batch),
+        }
+    }
+}
+
+impl Copied {
+    fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
+        batch.push(self.key.as_deref(), self.value.as_deref(), self.offset, self.timestamp, 1)?;
+        for (name, value) in &self.headers {
+            if let Err(full) = batch.push_header(name, value.as_deref()) {
+                batch.pop();
+                return Err(full);
             }
-        };
-        pushed
+        }
+        Ok(())
     }
 }
 
