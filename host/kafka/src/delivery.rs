@@ -7,7 +7,7 @@
 //! messages are written behind others that were sent after them. Only refused batches pay it.
 
 use crate::error::{ClientError, Code};
-use crate::native::{Client, Event, Queue, each_header, text_of};
+use crate::native::{Client, Event, Queue, each_header};
 use crate::producer::{DeliveryError, DeliverySink, Fields, Headers, Report, Room, SendError, produce, weight_of};
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
@@ -224,7 +224,7 @@ impl Reader {
             sys::RD_KAFKA_EVENT_DR => self.reports(delivery, event),
             sys::RD_KAFKA_EVENT_ERROR => {
                 let (code, text) = event.error();
-                if code.is(E::RD_KAFKA_RESP_ERR__FATAL) {
+                if event.is_fatal() {
                     delivery.tell_fatal(&delivery.client.fatal().unwrap_or(text));
                 } else {
                     let _ = catch_unwind(AssertUnwindSafe(|| delivery.sink.trouble(&code.name(), &text)));
@@ -319,6 +319,19 @@ const TOPIC_WIDE: &[E] = &[
     E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
 ];
 
+/// Why a message was not published, in words. The broker's own words cannot be had: in librdkafka 2.12.1
+/// `rd_kafka_message_produce_errstr` points into an answer that was freed before the report is seen.
+pub(crate) fn reason(code: Code) -> String {
+    let hint = if code.is(E::RD_KAFKA_RESP_ERR_INVALID_RECORD) {
+        "; a compacted topic takes no message without a key, and timestamps have bounds in some topics"
+    } else if code.is(E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+        "; the topic's max.message.bytes is the bound"
+    } else {
+        ""
+    };
+    code.text() + hint
+}
+
 fn is_any(code: Code, errors: &[E]) -> bool {
     errors.iter().any(|&error| code.is(error))
 }
@@ -356,11 +369,24 @@ impl Settled<'_> {
         (unsafe { (*self.0)._private }) as usize as u64
     }
 
+    /// The timestamp the message was sent with. librdkafka answers -1 for a message with an error, and sent again with that it
+    /// would have none: so the error is put away while asking.
+    fn timestamp(self) -> i64 {
+        // SAFETY: the message lives as long as the event and no other thread looks at it. The field is written with a value
+        // of its type and put back as it was, by number, since it may be one that the enum does not have.
+        unsafe {
+            let err = (&raw mut (*self.0.cast_mut()).err).cast::<i32>();
+            let code = err.read();
+            err.write(0);
+            let timestamp = sys::rd_kafka_message_timestamp(self.0, null_mut());
+            err.write(code);
+            timestamp
+        }
+    }
+
     fn error(self, purged: bool, topic_wide: bool) -> Box<DeliveryError> {
         let code = self.code();
-        // SAFETY: the message lives as long as the event, and so does the broker's explanation.
-        let said = unsafe { text_of(sys::rd_kafka_message_produce_errstr(self.0)) };
-        let text = if said.is_empty() { code.text() } else { said };
+        let text = reason(code);
         Box::new(DeliveryError { code: code.name(), text, purged, topic_wide })
     }
 
@@ -425,7 +451,7 @@ impl Settled<'_> {
             fields.partition((*message).partition);
             fields.value(bytes((*message).payload, (*message).len));
             fields.key(bytes((*message).key, (*message).key_len));
-            fields.timestamp(sys::rd_kafka_message_timestamp(self.0, null_mut()));
+            fields.timestamp(self.timestamp());
         }
         fields.token(self.token());
         if let Some(headers) = headers {

@@ -153,6 +153,12 @@ impl Event {
         unsafe { sys::rd_kafka_event_type(self.ptr()) }
     }
 
+    /// True if this event is the fatal error of the client. Its code is then the cause, not `_FATAL`.
+    pub(crate) fn is_fatal(&self) -> bool {
+        // SAFETY: the event is ours until dropped.
+        unsafe { sys::rd_kafka_event_error_is_fatal(self.ptr()) != 0 }
+    }
+
     /// The error this event is or carries.
     pub(crate) fn error(&self) -> (Code, String) {
         // SAFETY: the event is ours; its error text lives as long as it.

@@ -140,11 +140,15 @@ impl Admin {
                 (target, low, high) => return Err(out_of_range(&id, target, low, high)),
             }
         }
-        self.group_alter(group, &reset, left())?;
+        self.persist(left(), |left| self.group_alter(group, &reset, left))?;
         Ok(reset)
     }
 
     fn group_members(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
+        self.persist(timeout, |left| self.group_members_once(group, left))
+    }
+
+    fn group_members_once(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
         let what = format!("group {group}");
         let name = c_string(group, "group")?;
         let answer = self.call(&what, Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout, |options, queue| {
@@ -166,6 +170,10 @@ impl Admin {
 
     /// Everything the group has committed.
     fn group_committed(&self, group: &str, timeout: Duration) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
+        self.persist(timeout, |left| self.group_committed_once(group, left))
+    }
+
+    fn group_committed_once(&self, group: &str, timeout: Duration) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
         let what = format!("committed offsets of group {group}");
         let name = c_string(group, "group")?;
         // SAFETY: the name lives during the call; NULL asks for all partitions; the new value is given back below.

@@ -242,6 +242,21 @@ impl Admin {
         self.answer(what, &queue, timeout)
     }
 
+    /// Repeats `attempt` while its error may pass and the time allows: a coordinator that is loading says so for seconds.
+    fn persist<T>(
+        &self,
+        timeout: Duration,
+        mut attempt: impl FnMut(Duration) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match attempt(deadline.saturating_duration_since(Instant::now())) {
+                Err(error) if error.is_transient() && Instant::now() + AGAIN < deadline => std::thread::sleep(AGAIN),
+                other => return other,
+            }
+        }
+    }
+
     fn answer(&self, what: &str, queue: &Queue, timeout: Duration) -> Result<Event, ClientError> {
         // librdkafka answers by itself when the time of the request is over; the second is for its timers.
         let deadline = Instant::now() + timeout + Duration::from_secs(1);
@@ -503,3 +518,6 @@ unsafe fn slice<'a, T>(items: *const T, count: usize) -> &'a [T] {
     // SAFETY: promised by the caller.
     unsafe { std::slice::from_raw_parts(items, count) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ pub struct Report {
 pub struct DeliveryError {
     /// librdkafka's name of the error, such as `MSG_SIZE_TOO_LARGE`.
     pub code: String,
-    /// The broker's explanation where it gave one, else librdkafka's.
+    /// What it means.
     pub text: String,
     /// True: nobody refused the message. It was dropped by [`Producer::purge`], a fatal error or the end of the producer,
     /// and may or may not have been written. Never a reason to give up on it.
