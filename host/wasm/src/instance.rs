@@ -13,6 +13,8 @@ use crate::{batches, messages, text};
 
 /// Bytes of a backtrace's text; function names are the guest's and can be long.
 const BACKTRACE_BYTES: usize = 16 * 1024;
+/// Resource handles of an instance at a time; they live in the host's memory.
+const HANDLES: usize = 10_000;
 const MESSAGE_BYTES: usize = 2 * 1024;
 
 /// What `init` is told.
@@ -55,13 +57,16 @@ impl Instance {
         let mut store = Store::new(plugin.pre().engine(), State::new(spec));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(lifted_bytes(&spec.limits));
+        store.set_max_component_handles(HANDLES);
         store.epoch_deadline_callback(|cx| match cx.data().watch.check() {
             Ok(()) => Ok(UpdateDeadline::Continue(1)),
             Err(stop) => Err(stop.into()),
         });
         store.set_epoch_deadline(1);
         store.data_mut().watch.start(spec.limits.init_time);
-        let handle = init(&mut store, plugin, spec).map_err(|error| match error {
+        let started = init(&mut store, plugin, spec);
+        store.data_mut().settle_log();
+        let handle = started.map_err(|error| match error {
             Ok(refusal) => StartError::Refused(refusal),
             Err(error) => start_error(&store, &error),
         })?;
@@ -97,7 +102,7 @@ impl Instance {
             }
         };
         self.store.data_mut().outcome_mut().close();
-        self.store.data_mut().log.settle();
+        self.store.data_mut().settle_log();
         let result = called.map_err(|error| call_error(&self.store, &error)).and_then(|reached| {
             if reached as usize <= batch.len() {
                 return Ok(reached);
@@ -218,7 +223,9 @@ fn describe(store: &Store<State>, error: &wasmtime::Error) -> (ErrorClass, Strin
         return (ErrorClass::Memory, format!("the handler wanted {wanted} bytes of memory; its limit is {limit}"));
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return (ErrorClass::Trap, format!("the handler trapped: {trap}"));
+        let trap = trap.to_string();
+        let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+        return (ErrorClass::Trap, format!("the handler trapped: {what}"));
     }
     let root = error.root_cause().to_string();
     // The runtime keeps this error's type to itself.

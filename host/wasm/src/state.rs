@@ -3,6 +3,7 @@
 use crate::capabilities::log::LogGate;
 use crate::capabilities::outcome::Outcome;
 use crate::capabilities::topics::Topics;
+use crate::capabilities::wasi::Wasi;
 use crate::deadline::Watch;
 use crate::limiter::Limiter;
 use crate::spec::InstanceSpec;
@@ -13,6 +14,7 @@ pub(crate) struct State {
     pub(crate) watch: Watch,
     pub(crate) log: LogGate,
     pub(crate) topics: Topics,
+    pub(crate) wasi: Wasi,
     outcome: Option<Box<Outcome>>,
 }
 
@@ -26,8 +28,17 @@ impl State {
             watch: Watch::new(),
             log: LogGate::new(&spec.limits, spec.log.clone()),
             topics: Topics { outputs: spec.outputs.clone(), sources: spec.sources.clone() },
+            wasi: Wasi::new(),
             outcome: Some(Box::new(Outcome::new(&spec.limits, spec.outputs.clone()))),
         }
+    }
+
+    /// A call is over: what it wrote without ending the line is written now, and what was dropped is said.
+    pub(crate) fn settle_log(&mut self) {
+        for (level, line) in self.wasi.stdio.rest(self.log.line_bytes) {
+            self.log.write(level, &line);
+        }
+        self.log.settle();
     }
 
     pub(crate) fn outcome(&self) -> &Outcome {

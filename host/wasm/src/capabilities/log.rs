@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 
+use super::wasi::Lines;
 use crate::spec::{Limits, LogLevel, LogSink};
 use crate::state::State;
 use crate::text;
@@ -61,12 +62,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 /// Lets so many lines a second through and counts the rest.
 pub(crate) struct LogGate {
-    pub(crate) sink: Arc<dyn LogSink>,
+    sink: Arc<dyn LogSink>,
     pub(crate) line_bytes: usize,
     per_second: u32,
     since: Instant,
     written: u32,
-    dropped: u64,
+    unreported: u64,
     dropped_ever: u64,
 }
 
@@ -78,7 +79,7 @@ impl LogGate {
             per_second: limits.log_lines_per_second,
             since: Instant::now(),
             written: 0,
-            dropped: 0,
+            unreported: 0,
             dropped_ever: 0,
         }
     }
@@ -88,14 +89,36 @@ impl LogGate {
         self.dropped_ever
     }
 
+    /// Writes a line that is clean already, or drops it.
+    pub(crate) fn write(&mut self, level: LogLevel, line: &str) {
+        if self.admit() {
+            self.sink.write(level, line);
+        }
+    }
+
+    /// How many lines may be written now.
+    pub(crate) fn room(&mut self) -> usize {
+        self.roll();
+        self.per_second.saturating_sub(self.written) as usize
+    }
+
+    /// Writes lines that there was room for, and counts those there was none for.
+    pub(crate) fn write_all(&mut self, lines: &Lines) {
+        for text in &lines.texts {
+            self.write(lines.level, text);
+        }
+        self.unreported += lines.dropped;
+        self.dropped_ever += lines.dropped;
+    }
+
     /// Whether one more line may be written now.
-    pub(crate) fn admit(&mut self) -> bool {
+    fn admit(&mut self) -> bool {
         self.roll();
         let admitted = self.written < self.per_second;
         if admitted {
             self.written += 1;
         } else {
-            self.dropped += 1;
+            self.unreported += 1;
             self.dropped_ever += 1;
         }
         admitted
@@ -104,7 +127,7 @@ impl LogGate {
     /// Says what was dropped once its second is over. After a call, so that the last lines of a flood are not dropped
     /// in silence.
     pub(crate) fn settle(&mut self) {
-        if self.dropped > 0 {
+        if self.unreported > 0 {
             self.roll();
         }
     }
@@ -119,7 +142,7 @@ impl LogGate {
     }
 
     fn report(&mut self) {
-        let dropped = std::mem::take(&mut self.dropped);
+        let dropped = std::mem::take(&mut self.unreported);
         if dropped > 0 {
             let limit = self.per_second;
             self.sink.write(LogLevel::Warn, &format!("{dropped} log lines dropped: more than {limit} in a second"));

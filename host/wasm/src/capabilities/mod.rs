@@ -10,6 +10,7 @@ use crate::state::State;
 pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod topics;
+pub(crate) mod wasi;
 
 /// Interfaces of types alone.
 const TYPES: &str = "wasmill:handler/types@0.1.0";
@@ -31,6 +32,7 @@ pub(crate) fn messages(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 fn common(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     log::add_to_linker(&mut linker)?;
+    wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -40,11 +42,9 @@ pub(crate) fn allowed(world: World) -> Vec<&'static str> {
         World::Batches => vec![TYPES, log::INTERFACE, topics::INTERFACE, outcome::INTERFACE],
         World::Messages => vec![TYPES, PLAIN, log::INTERFACE],
     };
-    names.extend(WASI);
+    names.extend(wasi::INTERFACES);
     names
 }
-
-const WASI: &[&str] = &[];
 
 /// Whether `import` is one of `allowed`: the same interface, in a version that is compatible.
 pub(crate) fn is_allowed(import: &str, allowed: &[&str]) -> bool {

@@ -5,3 +5,4 @@ mod guest;
 mod hostile;
 mod plain;
 mod refused;
+mod wasi;

@@ -76,7 +76,7 @@
       (i32.store8 (i32.const 2012) (i32.const 1))
       (i32.store (i32.const 2016) (i32.const -1))
       (return (call $ok (i32.const 1)))))
-    ;; f: a million outputs
+    ;; f: more outputs than memory can hold apart
     (if (i32.eq (local.get $what) (i32.const 102)) (then (return (call $ok (i32.const 20000)))))
     ;; r: retry, j: reject
     (if (i32.or (i32.eq (local.get $what) (i32.const 114)) (i32.eq (local.get $what) (i32.const 106))) (then

@@ -100,13 +100,16 @@ fn a_plugin_that_was_made_for_another_version_is_refused() {
 }
 
 #[test]
-fn code_that_does_not_compile_is_refused() {
-    let mut module = module("batches", include_str!("script.wat"));
-    // Cut inside of the code, which comes before the component type.
-    let end = module.len();
-    module[end / 4] ^= 0x5a;
-    module[end / 4 + 1] ^= 0x5a;
-    assert!(ENGINE.load(&module).is_err());
+fn code_that_is_not_valid_is_refused() {
+    let said = refusal(
+        "odd",
+        r#"(func (export "handle") (param i32 i32) (drop (i64.add (i32.const 1) (i32.const 2)))) (func (export "init"))"#,
+    );
+    assert!(said.contains("cannot turn the core module into a component") && said.contains("type mismatch"), "{said}");
+    // As a component already, it gets as far as the compiler.
+    let component = wat::parse_str("(component (core module (func (result i32))))").unwrap();
+    let said = ENGINE.load(&component).unwrap_err().to_string();
+    assert!(said.contains("cannot compile the plugin") && said.contains("type mismatch"), "{said}");
 }
 
 #[test]
