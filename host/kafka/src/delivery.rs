@@ -409,10 +409,7 @@ impl Settled<'_> {
         // change it allows.
         let headers = unsafe {
             let code = sys::rd_kafka_message_detach_headers(self.0.cast_mut(), &mut list);
-            (code == E::RD_KAFKA_RESP_ERR_NO_ERROR)
-                .then(|| NonNull::new(list))
-                .flatten()
-                .map(|list| Headers::owned(list))
+            (code == E::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| NonNull::new(list)).flatten().map(Headers::owned)
         };
         let fields = self.fields(headers.as_ref());
         let mut headers = Some(headers);

@@ -20,6 +20,7 @@ pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Committed, Member, MemberEvent, MemberHandle, RebalanceHandler};
 pub use producer::{
     CLOSE_PATIENCE, DeliveryError, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, SendError,
+    TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};

@@ -63,8 +63,8 @@ impl Client {
         let name = c_string(name, "topic name")?;
         // SAFETY: client and name are valid during the call; a NULL configuration means the client's default.
         let topic = unsafe { sys::rd_kafka_topic_new(self.ptr(), name.as_ptr(), null_mut()) };
-        // SAFETY: reads the error of the call just made on this thread.
         NonNull::new(topic).map(Topic).ok_or_else(|| {
+            // SAFETY: reads the error of the call just made on this thread.
             let code = unsafe { sys::rd_kafka_last_error() };
             ClientError::request(format!("topic {name:?}"), Code(code as i32))
         })

@@ -161,11 +161,11 @@ impl Admin {
             let result = sys::rd_kafka_event_DescribeConsumerGroups_result(answer.ptr());
             let mut count = 0;
             let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
-            for &described in slice(groups, count) {
-                return description(&what, described);
+            match slice(groups, count).first() {
+                Some(&described) => description(&what, described),
+                None => Err(ClientError::request(what, Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32))),
             }
         }
-        Err(ClientError::request(what, Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32)))
     }
 
     /// Everything the group has committed.

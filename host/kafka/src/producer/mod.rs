@@ -10,9 +10,11 @@
 //! exception is a drop that takes longer than [`CLOSE_PATIENCE`].
 
 mod room;
+mod rules;
 mod send;
 
 pub(crate) use room::{Room, weight_of};
+pub use rules::TopicRules;
 pub(crate) use send::{Fields, Headers, enqueue, produce};
 pub use send::{Outgoing, SendError};
 
@@ -22,6 +24,7 @@ use crate::error::ClientError;
 use crate::native::{Client, Topic};
 use crate::settings::ClientSettings;
 use rdkafka::config::ClientConfig;
+use rules::Checks;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +90,7 @@ pub struct DeliveryError {
 #[derive(Clone)]
 pub struct Producer {
     inner: Arc<Running>,
+    compressed: bool,
 }
 
 /// A topic to send to. It keeps the producer alive.
@@ -95,6 +99,8 @@ pub struct OutputTopic {
     // Before `inner`: the handle has to be given back before the client goes.
     topic: Arc<Topic>,
     name: Arc<str>,
+    checks: Option<Arc<Checks>>,
+    compressed: bool,
     inner: Arc<Running>,
 }
 
@@ -102,6 +108,11 @@ impl OutputTopic {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same topic with rules that are checked at each send.
+    pub fn with_rules(self, rules: TopicRules) -> Self {
+        Self { checks: Some(Arc::new(Checks::new(rules, self.compressed))), ..self }
     }
 }
 
@@ -118,7 +129,8 @@ impl Producer {
     /// A property that librdkafka refuses, or no memory or threads for a client.
     pub fn open(settings: &ProducerSettings, sink: Arc<dyn DeliverySink>) -> Result<Self, ClientError> {
         let running = Running::open(settings.config(), settings.buffer_bytes, sink)?;
-        Ok(Self { inner: Arc::new(running) })
+        let compressed = settings.compression.as_deref().is_some_and(|codec| codec != "none");
+        Ok(Self { inner: Arc::new(running), compressed })
     }
 
     /// A handle of a topic. No broker is asked: a topic that does not exist shows when something is sent to it.
@@ -127,7 +139,8 @@ impl Producer {
     /// A name that no topic can have.
     pub fn topic(&self, name: &str) -> Result<OutputTopic, ClientError> {
         let topic = Arc::new(self.client().topic(name)?);
-        Ok(OutputTopic { topic, name: name.into(), inner: Arc::clone(&self.inner) })
+        let inner = Arc::clone(&self.inner);
+        Ok(OutputTopic { topic, name: name.into(), checks: None, compressed: self.compressed, inner })
     }
 
     /// Copies the message into the buffer. A report with its token comes later if, and only if, this says Ok. Messages sent
@@ -137,6 +150,9 @@ impl Producer {
     /// See [`SendError`].
     pub fn send(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
         debug_assert!(Arc::ptr_eq(&self.inner, &message.topic.inner), "a topic of another producer");
+        if let Some(checks) = &message.topic.checks {
+            checks.check(message)?;
+        }
         let delivery = self.inner.delivery();
         let (client, topic) = (&delivery.client, &message.topic.topic);
         delivery.room.admit(message.weight(), || enqueue(client, topic, message))
@@ -200,6 +216,10 @@ impl ProducerSettings {
         let user = |key: &str| self.client.properties.get(key);
         if user("batch.size").is_none() {
             config.set("batch.size", BATCH_BYTES.to_string());
+        }
+        if user("reconnect.backoff.max.ms").is_none() {
+            // The default is ten seconds: that much longer lanes would stand still after an outage.
+            config.set("reconnect.backoff.max.ms", "2000");
         }
         let largest = user("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(MESSAGE_BYTES);
         // A buffer smaller than a message would answer "full" to it for ever.

@@ -55,8 +55,12 @@ pub enum SendError {
 impl Outgoing<'_> {
     /// What the message weighs in the buffer beside its value.
     pub(crate) fn weight(&self) -> u64 {
+        weight_of(self.key_and_header_bytes())
+    }
+
+    pub(crate) fn key_and_header_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
-        weight_of(self.key.map_or(0, <[u8]>::len) + headers)
+        self.key.map_or(0, <[u8]>::len) + headers
     }
 }
 

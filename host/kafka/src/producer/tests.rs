@@ -65,11 +65,11 @@ impl Kept {
     }
 }
 
-struct Fixture {
+pub(super) struct Fixture {
     broker: MockBroker,
     sink: Arc<Kept>,
-    producer: Producer,
-    topic: OutputTopic,
+    pub(super) producer: Producer,
+    pub(super) topic: OutputTopic,
 }
 
 fn client(broker: &MockBroker) -> ClientSettings {
@@ -89,7 +89,7 @@ fn settings(broker: &MockBroker) -> ProducerSettings {
     }
 }
 
-fn fixture(change: impl FnOnce(&mut ProducerSettings)) -> Fixture {
+pub(super) fn fixture(change: impl FnOnce(&mut ProducerSettings)) -> Fixture {
     let broker = MockBroker::start(1).unwrap();
     broker.create_topic("out", 1).unwrap();
     let mut settings = settings(&broker);
@@ -103,7 +103,7 @@ fn fixture(change: impl FnOnce(&mut ProducerSettings)) -> Fixture {
 }
 
 impl Fixture {
-    fn outgoing<'a>(&'a self, value: &'a [u8], token: u64) -> Outgoing<'a> {
+    pub(super) fn outgoing<'a>(&'a self, value: &'a [u8], token: u64) -> Outgoing<'a> {
         Outgoing {
             topic: &self.topic,
             partition: None,
@@ -191,7 +191,7 @@ fn a_key_goes_to_the_partition_that_java_clients_choose() {
         let message = Outgoing { topic: &wide, key: Some(key.as_bytes()), ..f.outgoing(b"", 0) };
         f.producer.send(&message).unwrap();
     }
-    f.sink.until(|state| state.reports.len() == hashes.len());
+    drop(f.sink.until(|state| state.reports.len() == hashes.len()));
     let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], From::Beginning, PATIENCE).unwrap();
     let found: HashMap<_, _> = consumer
         .read_to_end(usize::MAX, PATIENCE)
@@ -366,7 +366,7 @@ fn a_sink_may_hold_the_last_producer() {
     };
     producer.send(&message).unwrap();
     drop((producer, topic));
-    sink.until(|state| state.held.is_none() && state.reports.len() == 1);
+    drop(sink.until(|state| state.held.is_none() && state.reports.len() == 1));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn a_fatal_error_is_told_once_and_blames_no_message() {
     let told = f.sink.until(|state| !state.fatal.is_empty()).fatal.clone();
     assert!(told[0].contains("said the test"), "{told:?}");
     assert!(matches!(f.producer.send(&f.outgoing(b"x", 9)), Err(SendError::Fatal { .. })));
-    f.sink.until(|state| state.reports.len() == 5);
+    drop(f.sink.until(|state| state.reports.len() == 5));
     let state = f.sink.state.lock().unwrap();
     assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().purged));
     assert_eq!(state.fatal.len(), 1);
@@ -397,7 +397,7 @@ fn a_sink_that_panics_is_told_that_the_producer_is_of_no_use() {
     assert!(told[0].contains("panicked"), "{told:?}");
     // The thread lives on.
     f.send(1..2);
-    f.sink.until(|state| state.reports.len() == 2);
+    drop(f.sink.until(|state| state.reports.len() == 2));
 }
 
 #[test]

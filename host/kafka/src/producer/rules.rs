@@ -1,0 +1,181 @@
+//! What a topic's configuration forbids, checked before a message gets into a batch.
+//!
+//! A broker refuses whole batches. librdkafka then has to drain everything in flight and to renew its producer id, which
+//! stops *all* partitions of the producer for about half a second, and the batch's other messages are written late (see
+//! `delivery.rs`). Worth knowing beforehand, then. Only what the broker is sure to refuse is refused here.
+
+use super::{Outgoing, SendError};
+use crate::admin::ConfigEntry;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// By how much the clocks of host and broker may differ before a timestamp is refused here instead of there.
+const CLOCK_SKEW_MS: i64 = 60_000;
+/// What a batch of one message holds beside key, value and headers, at least: 61 bytes of batch and 7 of message.
+const OVERHEAD_BYTES: usize = 68;
+
+/// The rules of one topic, from its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicRules {
+    /// A compacted topic takes no message without a key.
+    pub key_required: bool,
+    /// `max.message.bytes`. It counts compressed bytes, so it is checked only if the producer does not compress.
+    pub max_message_bytes: Option<usize>,
+    /// How far in the past a timestamp may be, in milliseconds.
+    pub past_ms: Option<i64>,
+    /// How far in the future a timestamp may be, in milliseconds.
+    pub future_ms: Option<i64>,
+}
+
+impl TopicRules {
+    /// Reads the rules out of what [`Admin::topic_config`](crate::admin::Admin::topic_config) answers.
+    pub fn of(config: &[ConfigEntry]) -> Self {
+        let value = |name: &str| {
+            config.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.as_deref()).unwrap_or("")
+        };
+        let bound = |name: &str| value(name).parse().ok().filter(|&bound: &i64| bound < i64::MAX);
+        let given = value("message.timestamp.type") != "LogAppendTime";
+        Self {
+            key_required: value("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"),
+            max_message_bytes: value("max.message.bytes").parse().ok(),
+            past_ms: bound("message.timestamp.before.max.ms").filter(|_| given),
+            future_ms: bound("message.timestamp.after.max.ms").filter(|_| given),
+        }
+    }
+}
+
+/// Rules in use: with the latest time that was looked up, so that the clock is not read for every message.
+#[derive(Debug)]
+pub(super) struct Checks {
+    rules: TopicRules,
+    compressed: bool,
+    seen_ms: AtomicI64,
+}
+
+impl Checks {
+    pub(super) fn new(rules: TopicRules, compressed: bool) -> Self {
+        Self { rules, compressed, seen_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    pub(super) fn check(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
+        self.check_at(message, now_ms)
+    }
+
+    fn check_at(&self, message: &Outgoing<'_>, now_ms: impl Fn() -> i64) -> Result<(), SendError> {
+        let rules = &self.rules;
+        if rules.key_required && message.key.is_none() {
+            return Err(refused("INVALID_RECORD", "the topic is compacted and the message has no key".into()));
+        }
+        if let Some(max) = rules.max_message_bytes.filter(|_| !self.compressed) {
+            let bytes = message.value.map_or(0, <[u8]>::len) + message.key_and_header_bytes() + OVERHEAD_BYTES;
+            if bytes > max {
+                let text = format!("at least {bytes} bytes, and the topic's max.message.bytes is {max}");
+                return Err(refused("MSG_SIZE_TOO_LARGE", text));
+            }
+        }
+        let Some(timestamp) = message.timestamp else { return Ok(()) };
+        if let Some(future) = rules.future_ms {
+            let latest = |now: i64| now.saturating_add(future).saturating_add(CLOCK_SKEW_MS);
+            // Time only goes on: what was not too far in the future then is not now.
+            if timestamp > latest(self.seen_ms.load(Ordering::Relaxed)) {
+                let now = now_ms();
+                self.seen_ms.store(now, Ordering::Relaxed);
+                if timestamp > latest(now) {
+                    return Err(refused("INVALID_TIMESTAMP", format!("{timestamp} is too far in the future")));
+                }
+            }
+        }
+        if let Some(past) = rules.past_ms
+            && timestamp < now_ms().saturating_sub(past).saturating_sub(CLOCK_SKEW_MS)
+        {
+            return Err(refused("INVALID_TIMESTAMP", format!("{timestamp} is too far in the past")));
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn refused(code: &str, text: String) -> SendError {
+    SendError::Refused { code: code.into(), text: format!("{text}; refused before it could spoil a batch") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::producer::tests::fixture;
+
+    const NOW: i64 = 1_700_000_000_000;
+    const HOUR: i64 = 3_600_000;
+
+    fn entries(config: &[(&str, &str)]) -> Vec<ConfigEntry> {
+        let entry = |&(name, value): &(&str, &str)| ConfigEntry {
+            name: name.into(),
+            value: Some(value.into()),
+            set_on_topic: true,
+        };
+        config.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn reads_the_rules_out_of_a_topics_configuration() {
+        let config = entries(&[
+            ("cleanup.policy", "delete,compact"),
+            ("max.message.bytes", "2000"),
+            ("message.timestamp.type", "CreateTime"),
+            ("message.timestamp.before.max.ms", "9223372036854775807"),
+            ("message.timestamp.after.max.ms", "3600000"),
+        ]);
+        let rules =
+            TopicRules { key_required: true, max_message_bytes: Some(2000), past_ms: None, future_ms: Some(HOUR) };
+        assert_eq!(TopicRules::of(&config), rules);
+        let appended = entries(&[("message.timestamp.type", "LogAppendTime"), ("message.timestamp.after.max.ms", "1")]);
+        assert_eq!(TopicRules::of(&appended), TopicRules::default());
+    }
+
+    #[test]
+    fn refuses_what_the_broker_is_sure_to_refuse_and_nothing_more() {
+        let f = fixture(|_| {});
+        let value = [b'x'; 1000];
+        let message = Outgoing { key: Some(b""), ..f.outgoing(&value, 0) };
+        let code = |rules: TopicRules, compressed: bool, message: &Outgoing<'_>| match Checks::new(rules, compressed)
+            .check_at(message, || NOW)
+        {
+            Ok(()) => "ok".to_owned(),
+            Err(SendError::Refused { code, .. }) => code,
+            Err(other) => panic!("{other:?}"),
+        };
+        let keyed = TopicRules { key_required: true, ..TopicRules::default() };
+        assert_eq!(code(keyed, false, &message), "ok");
+        assert_eq!(code(keyed, false, &Outgoing { key: None, ..message }), "INVALID_RECORD");
+
+        let small = |max| TopicRules { max_message_bytes: Some(max), ..TopicRules::default() };
+        assert_eq!(code(small(1068), false, &message), "ok");
+        assert_eq!(code(small(1067), false, &message), "MSG_SIZE_TOO_LARGE");
+        assert_eq!(code(small(1067), true, &message), "ok");
+
+        let timed = TopicRules { past_ms: Some(HOUR), future_ms: Some(HOUR), ..TopicRules::default() };
+        let at = |timestamp| Outgoing { timestamp: Some(timestamp), ..message };
+        let edge = HOUR + CLOCK_SKEW_MS;
+        for inside in [NOW, NOW - edge, NOW + edge] {
+            assert_eq!(code(timed, false, &at(inside)), "ok", "{inside}");
+        }
+        for outside in [NOW - edge - 1, NOW + edge + 1] {
+            assert_eq!(code(timed, false, &at(outside)), "INVALID_TIMESTAMP", "{outside}");
+        }
+        assert_eq!(code(timed, false, &message), "ok");
+    }
+
+    #[test]
+    fn a_topic_with_rules_refuses_at_the_send() {
+        let f = fixture(|_| {});
+        let topic = f.topic.clone().with_rules(TopicRules { key_required: true, ..TopicRules::default() });
+        let message = Outgoing { topic: &topic, ..f.outgoing(b"x", 0) };
+        assert!(matches!(f.producer.send(&message), Err(SendError::Refused { .. })));
+        assert_eq!(f.producer.in_flight(), 0);
+        assert_eq!(f.producer.send(&Outgoing { key: Some(b"k"), ..message }), Ok(()));
+    }
+}
