@@ -25,6 +25,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -70,7 +71,8 @@ pub struct AssignedPartition {
 /// What `poll` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// An error that librdkafka gets over by itself, such as a broker that is away.
+    /// An error that librdkafka gets over by itself, such as a broker that is away. The same code comes at most once in
+    /// five seconds.
     Transient {
         /// librdkafka's name of the error.
         code: String,
@@ -108,6 +110,24 @@ pub struct Member {
     consumer: Option<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     watch: Mutex<TopicWatch>,
+    quiet: Mutex<Quiet>,
+}
+
+/// Lets the same transient error through once in a while.
+#[derive(Default)]
+struct Quiet(HashMap<String, Instant>);
+
+impl Quiet {
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    fn admit(&mut self, code: &str, now: Instant) -> bool {
+        let last = self.0.get(code).copied();
+        let admitted = last.is_none_or(|last| now.duration_since(last) >= Self::INTERVAL);
+        if admitted {
+            self.0.insert(code.to_owned(), now);
+        }
+        admitted
+    }
 }
 
 impl Member {
@@ -124,7 +144,8 @@ impl Member {
         shared.open(consumer.client().native_ptr());
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         let subscribed = consumer.subscribe(&topics);
-        let member = Self { consumer: Some(consumer), shared, watch: Mutex::new(TopicWatch::new()) };
+        let member =
+            Self { consumer: Some(consumer), shared, watch: Mutex::new(TopicWatch::new()), quiet: Mutex::default() };
         match subscribed {
             Ok(()) => Ok(member),
             Err(error) => {
@@ -226,7 +247,9 @@ impl Member {
         }
         let code = error.rdkafka_error_code().map_or(Code::NONE, |code| Code(code as i32));
         let text = self.shared.take_reason().unwrap_or_else(|| error.to_string());
-        Some(MemberEvent::Transient { code: code.name(), text })
+        let code = code.name();
+        // A dozen a second while a broker is away.
+        lock(&self.quiet).admit(&code, Instant::now()).then_some(MemberEvent::Transient { code, text })
     }
 
     /// Gives the partitions back through the handler and leaves the group. Ends within a bound even if the broker is away.
@@ -262,4 +285,18 @@ pub(crate) struct Live {
     /// The fallback's messages.
     pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) topic_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_is_away_is_told_of_now_and_then() {
+        let mut quiet = Quiet::default();
+        let start = Instant::now();
+        assert!(quiet.admit("_TRANSPORT", start) && quiet.admit("_ALL_BROKERS_DOWN", start));
+        assert!(!quiet.admit("_TRANSPORT", start + Duration::from_secs(4)));
+        assert!(quiet.admit("_TRANSPORT", start + Duration::from_secs(5)));
+    }
 }

@@ -242,3 +242,74 @@ impl MemberSettings {
         Ok(config)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(bootstrap: &str, properties: &[(&str, &str)]) -> ClientSettings {
+        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        ClientSettings { bootstrap: bootstrap.into(), client_id: "c".into(), properties }
+    }
+
+    fn member(properties: &[(&str, &str)]) -> ClientConfig {
+        let client = client("broker:9092", properties);
+        MemberSettings { client, group: "g".into(), ..MemberSettings::default() }.config().unwrap()
+    }
+
+    #[test]
+    fn librdkafka_knows_and_takes_every_property_that_is_set() {
+        member(&[]).create_native_config().unwrap();
+        let sticky = MemberSettings {
+            assignor: Assignor::CooperativeSticky,
+            instance_id: Some("one".into()),
+            ..MemberSettings::default()
+        };
+        sticky.config().unwrap().create_native_config().unwrap();
+    }
+
+    #[test]
+    fn what_is_owned_cannot_be_set_by_a_user_not_even_by_its_other_name() {
+        let config = member(&[("enable.auto.commit", "true"), ("auto.commit.enable", "true"), ("group.id", "other")]);
+        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+        assert_eq!(config.get("auto.commit.enable"), None);
+        assert_eq!(config.get("group.id"), Some("g"));
+        assert_eq!(config.get("auto.offset.reset"), Some("error"));
+    }
+
+    #[test]
+    fn every_name_that_is_owned_is_one_of_librdkafkas() {
+        for (key, _) in owned_properties() {
+            // A name it does not know is told apart from a value it does not take.
+            let mut config = ClientConfig::new();
+            config.set(*key, "\u{1}");
+            let told = config.create_native_config().err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(!told.contains("No such configuration property"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_set_the_rest() {
+        let config = member(&[("isolation.level", "read_uncommitted"), ("max.partition.fetch.bytes", "70000")]);
+        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
+        assert_eq!(config.get("fetch.message.max.bytes"), None, "the other name of the same property");
+        assert_eq!(member(&[]).get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn localhost_means_ipv4_unless_somebody_says_otherwise() {
+        let family = |bootstrap, properties| {
+            client(bootstrap, properties).base().get("broker.address.family").map(str::to_owned)
+        };
+        assert_eq!(family("localhost:9092, LOCALHOST:9093", &[]), Some("v4".into()));
+        assert_eq!(family("localhost:9092,broker:9092", &[]), None);
+        assert_eq!(family("[::1]:9092", &[]), None);
+        assert_eq!(family("localhost:9092", &[("broker.address.family", "any")]), Some("any".into()));
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused_and_not_a_panic() {
+        let settings = MemberSettings { group: "a\0b".into(), ..MemberSettings::default() };
+        assert!(matches!(settings.config(), Err(ClientError::Nul { .. })));
+    }
+}

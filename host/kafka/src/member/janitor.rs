@@ -55,3 +55,88 @@ impl Shared {
         lock(&self.janitor).retired.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
+    use crate::mock::MockBroker;
+    use crate::queue::SplitQueue;
+    use crate::settings::{ClientSettings, MemberSettings};
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::Consumer;
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+    use std::ptr::NonNull;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Default)]
+    struct Keep(Mutex<Vec<AssignedPartition>>);
+
+    impl RebalanceHandler for Keep {
+        fn assigned(&self, _: &MemberHandle, partitions: Vec<AssignedPartition>) {
+            self.0.lock().unwrap().extend(partitions);
+        }
+
+        fn revoked(&self, _: &MemberHandle, _: &[TopicPartition], _: bool) {}
+    }
+
+    fn poll_until(member: &Member, mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < deadline, "not in time");
+            member.poll(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn prefetched_messages_of_a_partition_that_went_are_given_back_and_those_of_one_that_is_back_are_not() {
+        let broker = MockBroker::start(1).unwrap();
+        broker.create_topic("orders", 1).unwrap();
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
+        for _ in 0..500 {
+            let record = BaseRecord::<str, str>::to("orders").payload("message");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let client = ClientSettings { bootstrap: broker.bootstrap().into(), ..ClientSettings::default() };
+        let settings =
+            MemberSettings { client, group: "g".into(), topics: vec!["orders".into()], ..MemberSettings::default() };
+        let member = Member::join(&settings, Arc::new(Keep::default())).unwrap();
+        poll_until(&member, || member.shared.has_partitions());
+        let consumer = member.consumer.as_ref().unwrap();
+        let native = NonNull::new(consumer.client().native_ptr()).unwrap();
+        let id = TopicPartition::new("orders", 0);
+        // SAFETY: the consumer outlives `seen`, which is only looked at.
+        let seen = unsafe { SplitQueue::cut(native, &id) }.unwrap();
+        poll_until(&member, || seen.len() > 0);
+
+        let held = lock(&member.shared.live).remove(&id).unwrap();
+        let source = held.slot.retire().unwrap();
+        let now = Instant::now();
+        lock(&member.shared.janitor).keep(id.clone(), source, now);
+        lock(&member.shared.live).insert(id.clone(), held);
+        let before = seen.len();
+        member.shared.sweep(now + SETTLE);
+        assert!(seen.len() >= before, "a partition that is back has a reader, whose messages these are");
+
+        consumer.unsubscribe();
+        let live = lock(&member.shared.live).remove(&id).unwrap();
+        lock(&member.shared.janitor).keep(
+            id.clone(),
+            // SAFETY: as above; the janitor is emptied before the consumer goes.
+            Box::new(unsafe { SplitQueue::cut(native, &id) }.unwrap()),
+            now,
+        );
+        drop(live);
+        // Nothing is taken before its time.
+        member.shared.sweep(now + SETTLE / 2);
+        poll_until(&member, || consumer.assignment().is_ok_and(|assignment| assignment.count() == 0));
+        let outdated = seen.len();
+        assert!(outdated > 0, "the library would have given them back itself");
+        member.shared.sweep(now + SETTLE);
+        assert_eq!(seen.len(), 0, "{outdated} were there");
+        drop(seen);
+        member.close();
+    }
+}

@@ -61,6 +61,13 @@ impl SplitQueue {
         unsafe { sys::rd_kafka_queue_forward(queue.as_ptr(), null_mut()) };
         Some(Self { queue, wake: None, scratch: Vec::new() })
     }
+
+    /// Entries on the queue, outdated ones included.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the queue is alive.
+        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) }
+    }
 }
 
 impl Take for SplitQueue {

@@ -1,6 +1,6 @@
 //! Where members begin, what they are told, how they end.
 
-use crate::support::{Read, Worker, keeping, settings, until};
+use crate::support::{Kept, Worker, keeping, settings, until};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -40,7 +40,7 @@ impl Setting {
     }
 }
 
-fn offsets(kept: &Mutex<Vec<(i32, Read)>>, partition: i32) -> Vec<i64> {
+fn offsets(kept: &Mutex<Kept>, partition: i32) -> Vec<i64> {
     kept.lock().unwrap().iter().filter(|(of, _)| *of == partition).map(|(_, read)| read.offset).collect()
 }
 

@@ -3,5 +3,6 @@
 
 mod cases;
 mod group;
+mod outage;
 mod stress;
 mod support;

@@ -62,6 +62,9 @@ pub struct AssignedStart {
     pub topic_id: Option<String>,
 }
 
+/// What was read, with its partition.
+pub type Kept = Vec<(i32, Read)>;
+
 pub type OnRead = Arc<dyn Fn(i32, Read) + Send + Sync>;
 
 pub struct Desk {
@@ -316,7 +319,7 @@ impl Desk {
 }
 
 /// A worker whose messages are kept.
-pub fn keeping(settings: &MemberSettings, contiguous: bool) -> (Worker, Arc<Mutex<Vec<(i32, Read)>>>) {
+pub fn keeping(settings: &MemberSettings, contiguous: bool) -> (Worker, Arc<Mutex<Kept>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let into = kept.clone();
     let worker = Worker::start(

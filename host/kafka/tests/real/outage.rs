@@ -1,0 +1,146 @@
+//! The broker goes away and comes back.
+
+use crate::support::{keeping, settings, until};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use wasmill_core::NextOffset;
+use wasmill_kafka::{AssignedPartition, Assignor, CommitEntry, Member, MemberHandle, RebalanceHandler, TopicPartition};
+use wasmill_tests::broker::{Broker, Options};
+use wasmill_tests::eye::Offsets;
+use wasmill_tests::shared::{Place, unique};
+
+const PARTITIONS: i32 = 3;
+
+fn outage() -> Duration {
+    let seconds = std::env::var("OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    Duration::from_secs(seconds)
+}
+
+fn producing(bootstrap: &str, topic: &str, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Offsets> {
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "0")
+        .create()
+        .unwrap();
+    let topic = topic.to_owned();
+    std::thread::spawn(move || {
+        let mut ends = Offsets::new();
+        while !stop.load(Ordering::Relaxed) {
+            for partition in 0..PARTITIONS {
+                let record: BaseRecord<'_, str, str> =
+                    BaseRecord::to(&topic).partition(partition).key("k").payload("v");
+                if producer.send(record).is_ok() {
+                    *ends.entry(partition).or_default() += 1;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        producer.flush(Duration::from_secs(60)).unwrap();
+        ends
+    })
+}
+
+fn run(assignor: Assignor) {
+    let _place = Place::take();
+    let broker = Broker::start(&Options::default()).unwrap();
+    let eye = broker.eye().unwrap();
+    let (topic, group) = (unique("outage"), unique("outage-group"));
+    eye.create_topic(&topic, PARTITIONS as u32, &[]).unwrap();
+    let mut member = settings(&broker.bootstrap(), &group, &topic);
+    member.assignor = assignor;
+    let stop = Arc::new(AtomicBool::new(false));
+    let producer = producing(&broker.bootstrap(), &topic, stop.clone());
+    let (worker, kept) = keeping(&member, true);
+    worker.wait_assigned(PARTITIONS as usize);
+    until("messages before the outage", || kept.lock().unwrap().len() > 1000);
+    broker.kill().unwrap();
+    std::thread::sleep(outage());
+    let before = kept.lock().unwrap().len();
+    broker.start_again().unwrap();
+    let back = Instant::now();
+    until("messages after the outage", || kept.lock().unwrap().len() > before + 1000);
+    let flowing = back.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    let ends = producer.join().unwrap();
+    until("everything", || {
+        let mut last = BTreeMap::new();
+        for (partition, read) in kept.lock().unwrap().iter() {
+            let next = last.entry(*partition).or_insert(0);
+            *next = i64::max(*next, read.offset + 1);
+        }
+        last == ends
+    });
+    eye.wait_committed(&group, &topic, &ends, Duration::from_secs(15)).unwrap();
+    let desk = worker.stop();
+    let total: i64 = ends.values().sum();
+    let mut events = BTreeMap::<String, u32>::new();
+    for event in desk.events.lock().unwrap().iter() {
+        *events.entry(format!("{event:?}").chars().take(60).collect()).or_default() += 1;
+    }
+    eprintln!(
+        "outage under {assignor:?}: {} messages, {} read, flowing {flowing:?} after the start; commits {}, refused {:?}; \
+         revoked {:?}; events {events:?}",
+        total,
+        kept.lock().unwrap().len(),
+        desk.commits.load(Ordering::Relaxed),
+        desk.refused.lock().unwrap(),
+        desk.revoked.lock().unwrap(),
+    );
+}
+
+#[test]
+fn reading_and_committing_go_on_after_an_outage_under_range() {
+    run(Assignor::Range);
+}
+
+#[test]
+fn reading_and_committing_go_on_after_an_outage_under_cooperative_sticky() {
+    run(Assignor::CooperativeSticky);
+}
+
+#[derive(Default)]
+struct Leaving {
+    came: Mutex<Vec<AssignedPartition>>,
+    waited: Mutex<Option<Duration>>,
+}
+
+impl RebalanceHandler for Leaving {
+    fn assigned(&self, _: &MemberHandle, partitions: Vec<AssignedPartition>) {
+        self.came.lock().unwrap().extend(partitions);
+    }
+
+    fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], _: bool) {
+        let entries: Vec<_> = partitions
+            .iter()
+            .map(|id| CommitEntry { id: id.clone(), next: NextOffset::at(0), note: String::new() })
+            .collect();
+        let asked = Instant::now();
+        assert!(handle.commit(&entries).is_err(), "nobody is there to answer");
+        *self.waited.lock().unwrap() = Some(asked.elapsed());
+    }
+}
+
+#[test]
+fn leaving_while_the_broker_is_away_has_a_bound() {
+    let _place = Place::take();
+    let broker = Broker::start(&Options::default()).unwrap();
+    let (topic, group) = (unique("leaving"), unique("leaving-group"));
+    broker.eye().unwrap().create_topic(&topic, 1, &[]).unwrap();
+    let leaving = Arc::new(Leaving::default());
+    let member = Member::join(&settings(&broker.bootstrap(), &group, &topic), leaving.clone()).unwrap();
+    until("the assignment", || {
+        member.poll(Duration::from_millis(10));
+        !leaving.came.lock().unwrap().is_empty()
+    });
+    broker.kill().unwrap();
+    let asked = Instant::now();
+    member.close();
+    let (took, waited) = (asked.elapsed(), leaving.waited.lock().unwrap().unwrap());
+    eprintln!("leaving took {took:?}, of which the commit {waited:?}");
+    assert!(took < Duration::from_secs(25), "{took:?}");
+}
