@@ -1,0 +1,38 @@
+//! What the guests share: when a behaviour shows itself.
+
+use wasmill_handler::{Context, Message};
+
+/// The settings of every guest with a [`Trigger`].
+pub const SETTINGS: &[&str] = &["when", "prefix", "partition", "until_attempt"];
+
+/// When a guest misbehaves. Every other message is echoed.
+pub struct Trigger {
+    prefix: Option<Vec<u8>>,
+    partition: Option<i32>,
+    until_attempt: u32,
+}
+
+impl Trigger {
+    /// Reads `when` (`always` or `value-prefix`), `prefix`, `partition` and `until_attempt`, and refuses settings that
+    /// are neither these nor `own`.
+    ///
+    /// # Errors
+    /// If a setting is unknown or does not parse.
+    pub fn new(context: &Context, own: &[&str]) -> Result<Self, String> {
+        context.only(&[SETTINGS, own].concat())?;
+        let prefix = match context.config("when").unwrap_or("always") {
+            "always" => None,
+            "value-prefix" => Some(context.config("prefix").unwrap_or("!").into()),
+            other => return Err(format!("config `when`: `{other}` is neither `always` nor `value-prefix`")),
+        };
+        let until_attempt = context.parse("until_attempt")?.unwrap_or(u32::MAX);
+        Ok(Self { prefix, partition: context.parse("partition")?, until_attempt })
+    }
+
+    /// Whether this message sets the behaviour off.
+    pub fn hit(&self, message: &Message) -> bool {
+        message.attempt() < self.until_attempt
+            && self.partition.is_none_or(|partition| partition == message.partition())
+            && self.prefix.as_ref().is_none_or(|prefix| message.value().unwrap_or_default().starts_with(prefix))
+    }
+}
