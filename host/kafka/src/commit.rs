@@ -235,6 +235,9 @@ fn classify(code: Code, lost: bool) -> Option<CommitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mock::MockBroker;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
     use sys::rd_kafka_resp_err_t as E;
 
     fn row(partition: i32, err: E) -> list::Row {
@@ -281,5 +284,39 @@ mod tests {
     fn an_error_number_of_a_newer_broker_is_named_and_not_retried_for_ever() {
         let said = verdict(Code(9999), &[], false);
         assert!(matches!(said, Err(CommitError::Other { code, .. }) if code == "ERR_9999"));
+    }
+
+    #[test]
+    fn a_commit_that_was_given_up_on_is_answered_before_the_next_is_sent() {
+        let broker = MockBroker::start(1).unwrap();
+        broker.create_topic("t", 1).unwrap();
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", broker.bootstrap())
+            .set("group.id", "g")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap();
+        let client = NonNull::new(consumer.client().native_ptr()).unwrap();
+        let mut lane = CommitLane::new();
+        let mut commit = |offset, timeout| {
+            let list = list::list_of([(&TopicPartition::new("t", 0), offset)]).unwrap();
+            // SAFETY: the consumer outlives the lane.
+            unsafe { lane.commit(client, &list, timeout) }
+        };
+        let committed = || {
+            let list = list::list_of([(&TopicPartition::new("t", 0), 0)]).unwrap();
+            let list = consumer.committed_offsets(list, Duration::from_secs(20)).unwrap();
+            list::rows_of(&list)[0].offset
+        };
+        assert_eq!(commit(10, Duration::from_secs(20)), Ok(vec![]));
+        broker.round_trip(None, Duration::from_secs(3)).unwrap();
+        let late = Err(CommitError::Again { code: "_TIMED_OUT".into() });
+        assert_eq!(commit(20, Duration::from_millis(100)), late);
+        assert_eq!(commit(30, Duration::from_millis(100)), late, "20 is not answered yet");
+        broker.round_trip(None, Duration::ZERO).unwrap();
+        assert_eq!(committed(), 20, "30 was not sent: the two could change places");
+        assert_eq!(commit(40, Duration::from_secs(20)), Ok(vec![]));
+        assert_eq!(committed(), 40);
+        lane.close();
     }
 }
