@@ -1,0 +1,115 @@
+//! Who may change something. A web page can make a browser post to a loopback port, so a call that changes something
+//! needs the token, a Host that names this machine, and no Origin.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use wasmill_config as config;
+
+/// Where the token is: as configured, else beside the configuration.
+pub fn token_path(config: &config::Config) -> PathBuf {
+    let configured = config.admin.as_ref().and_then(|admin| admin.token_file.clone());
+    configured.unwrap_or_else(|| config.directory.join(".wasmill").join("admin-token"))
+}
+
+/// The token in `path`; a new one, readable by its owner only, if there is no such file.
+pub fn load_token(path: &Path) -> anyhow::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(token) => {
+            let mode = fs::metadata(path)?.permissions().mode();
+            anyhow::ensure!(
+                mode & 0o077 == 0,
+                "token file {} can be read by others; hint: chmod 600 {}",
+                path.display(),
+                path.display()
+            );
+            let token = token.trim().to_owned();
+            anyhow::ensure!(token.len() >= 16, "token file {} holds fewer than 16 characters", path.display());
+            Ok(token)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            }
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .with_context(|| format!("cannot write the admin token to {}", path.display()))?;
+            writeln!(file, "{token}")?;
+            Ok(token)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read the admin token from {}", path.display())),
+    }
+}
+
+/// Whether the Host names this machine. DNS rebinding makes a foreign name resolve to loopback.
+pub fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "::1")
+}
+
+/// Whether a call may change something; else what to answer.
+pub fn may_change(headers: &HeaderMap, token: &str, allow_remote: bool) -> Result<(), (StatusCode, &'static str)> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err((StatusCode::FORBIDDEN, "calls from web pages are refused"));
+    }
+    if !allow_remote && !names_this_machine(headers) {
+        return Err((StatusCode::FORBIDDEN, "the Host header must name this machine"));
+    }
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match given.and_then(|value| value.strip_prefix("Bearer ")) {
+        Some(given) if equal(given.as_bytes(), token.as_bytes()) => Ok(()),
+        Some(_) => Err((StatusCode::UNAUTHORIZED, "the token is another one")),
+        None => Err((StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer ...")),
+    }
+}
+
+/// Compares without telling by the time how much was right.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header value"))).collect()
+    }
+
+    #[test]
+    fn a_change_needs_the_token_a_loopback_host_and_no_origin() {
+        let good = [(header::HOST, "127.0.0.1:9464"), (header::AUTHORIZATION, "Bearer secret")];
+        assert!(may_change(&headers(&good), "secret", false).is_ok());
+        assert!(may_change(&headers(&good), "other", false).is_err());
+        assert!(may_change(&headers(&good[..1]), "secret", false).is_err());
+        let page = [good.to_vec(), vec![(header::ORIGIN, "http://localhost")]].concat();
+        assert!(may_change(&headers(&page), "secret", false).is_err());
+        let rebound = [(header::HOST, "evil.example"), good[1].clone()];
+        assert!(may_change(&headers(&rebound), "secret", false).is_err());
+        assert!(may_change(&headers(&rebound), "secret", true).is_ok());
+        assert!(may_change(&headers(&[(header::HOST, "[::1]:9464"), good[1].clone()]), "secret", false).is_ok());
+    }
+
+    #[test]
+    fn a_token_is_made_once_and_kept_from_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep/token");
+        let first = load_token(&path).expect("a new token");
+        assert_eq!(load_token(&path).expect("the same token"), first);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("permissions");
+        assert!(load_token(&path).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The admin port: health, metrics, status, and the calls that move things. It has a thread and a runtime of its own,
+//! so that it answers whatever the pipelines are doing.
+
+mod guard;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use wasmill_config as config;
+
+use crate::pipeline::Handle;
+
+pub use guard::{load_token, token_path};
+
+/// What the routes look at.
+pub struct State {
+    /// The pipelines.
+    pub pipelines: Vec<Handle>,
+    /// The metrics.
+    pub metrics: PrometheusHandle,
+    /// What calls that change something must carry.
+    pub token: String,
+    /// Whether the port may be reached by other names than loopback's.
+    pub allow_remote: bool,
+    /// When the process started.
+    pub started: std::time::Instant,
+}
+
+/// A running admin port.
+pub struct Admin {
+    /// Where it listens; the port is a real one even if 0 was asked for.
+    pub address: SocketAddr,
+}
+
+impl Admin {
+    /// Binds and serves until the process ends.
+    pub fn start(settings: &config::Admin, state: State) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(settings.listen).with_context(|| {
+            format!(
+                "admin port {} cannot be opened; hint: another process may listen there, set admin.listen",
+                settings.listen
+            )
+        })?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let state = Arc::new(state);
+        thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let served = match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => axum::serve(listener, routes::router(state)).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = served {
+                    tracing::error!(%error, "admin port stopped");
+                }
+            });
+        })?;
+        Ok(Self { address })
+    }
+}

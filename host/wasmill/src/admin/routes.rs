@@ -1,0 +1,228 @@
+//! What the admin port answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Path, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use wasmill_kafka::TopicPartition;
+
+use super::State;
+use super::guard::may_change;
+use crate::pipeline::Handle;
+use crate::pipeline::status::PipelineStatus;
+
+/// A request is a few words.
+const MOST_BYTES: usize = 64 << 10;
+/// A member's thread that has not polled for so long, beyond a drain, is wedged.
+const WEDGED: Duration = Duration::from_secs(30);
+
+/// The whole status.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    uptime_seconds: u64,
+    ready: bool,
+    pipelines: Vec<PipelineStatus>,
+}
+
+/// The partition that a call is about; none: all of the pipeline.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    topic: Option<String>,
+    partition: Option<i32>,
+    offset: Option<i64>,
+}
+
+type Answer = Result<Json<serde_json::Value>, (StatusCode, Json<serde_json::Value>)>;
+
+/// All routes.
+pub fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/pipelines/{name}/resume", post(resume))
+        .route("/api/v1/pipelines/{name}/pause", post(pause))
+        .route("/api/v1/pipelines/{name}/skip", post(skip))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .with_state(state)
+}
+
+async fn health(Shared(state): Shared<Arc<State>>) -> Response {
+    for pipeline in &state.pipelines {
+        let bound = pipeline.shared.settings.drain_timeout + WEDGED;
+        if let Some(member) = pipeline.members.iter().find(|member| member.has_joined() && member.silent_for() > bound)
+        {
+            let text = format!("pipeline {}: member {} does not poll\n", pipeline.shared.name, member.index);
+            return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        }
+    }
+    "ok\n".into_response()
+}
+
+async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
+    let not_ready: Vec<String> = state
+        .pipelines
+        .iter()
+        .map(Handle::status)
+        .filter(|status| !status.ready)
+        .map(|status| format!("pipeline {}: {}\n", status.name, why_not_ready(&status)))
+        .collect();
+    if not_ready.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, not_ready.concat()).into_response()
+}
+
+fn why_not_ready(status: &PipelineStatus) -> String {
+    if let Some(held) = &status.held {
+        return held.clone();
+    }
+    if let Some(trouble) = status.lanes.iter().find_map(|lane| lane.trouble.clone()) {
+        return trouble;
+    }
+    let stopped = status.partitions.iter().find(|partition| partition.state == "stopped");
+    match stopped {
+        Some(partition) => format!(
+            "partition {}/{} stopped: {}",
+            partition.topic,
+            partition.partition,
+            partition.reason.as_deref().unwrap_or_default()
+        ),
+        None => "not every member has joined the group".to_owned(),
+    }
+}
+
+async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
+    for status in state.pipelines.iter().map(Handle::status) {
+        observe(&status);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()).into_response()
+}
+
+/// Sets the gauges from a status: they are read where they are asked for, not kept up on the data plane.
+fn observe(status: &PipelineStatus) {
+    metrics::gauge!("wasmill_pipeline_ready", "pipeline" => status.name.clone()).set(f64::from(u8::from(status.ready)));
+    for partition in &status.partitions {
+        let labels = [
+            ("pipeline", status.name.clone()),
+            ("topic", partition.topic.clone()),
+            ("partition", partition.partition.to_string()),
+        ];
+        let stopped = f64::from(u8::from(partition.state == "stopped"));
+        metrics::gauge!("wasmill_partition_stopped", &labels).set(stopped);
+        metrics::gauge!("wasmill_watermark_offset", &labels).set(partition.watermark as f64);
+        metrics::gauge!("wasmill_span_messages", &labels).set(partition.span_messages as f64);
+        if let Some(committed) = partition.committed {
+            metrics::gauge!("wasmill_committed_offset", &labels).set(committed as f64);
+        }
+        if let Some(lag) = partition.lag {
+            metrics::gauge!("wasmill_lag_messages", &labels).set(lag as f64);
+        }
+    }
+}
+
+async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
+    let pipelines: Vec<_> = state.pipelines.iter().map(Handle::status).collect();
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        ready: pipelines.iter().all(|pipeline| pipeline.ready),
+        pipelines,
+    })
+}
+
+async fn resume(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Option<Json<Which>>,
+) -> Answer {
+    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+    let id = one_partition(pipeline, &which)?;
+    let resumed: Vec<_> = pipeline
+        .resume(id.as_ref())
+        .await
+        .into_iter()
+        .map(|(id, answer)| match answer {
+            Ok(offset) => serde_json::json!({ "partition": id.to_string(), "offset": offset }),
+            Err(error) => serde_json::json!({ "partition": id.to_string(), "error": error }),
+        })
+        .collect();
+    tracing::info!(pipeline = name, partitions = resumed.len(), "resumed by an operator");
+    Ok(Json(serde_json::json!({ "resumed": resumed })))
+}
+
+async fn pause(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Option<Json<Which>>,
+) -> Answer {
+    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+    let id = one_partition(pipeline, &which)?;
+    let paused: Vec<_> = pipeline.pause(id.as_ref()).iter().map(ToString::to_string).collect();
+    tracing::info!(pipeline = name, partitions = paused.len(), "paused by an operator");
+    Ok(Json(serde_json::json!({ "paused": paused })))
+}
+
+async fn skip(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Option<Json<Which>>,
+) -> Answer {
+    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+    let (Some(id), Some(offset)) = (one_partition(pipeline, &which)?, which.offset) else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "skip needs a partition and an offset"));
+    };
+    match pipeline.skip(&id, offset).await {
+        Ok(offset) => Ok(Json(serde_json::json!({ "partition": id.to_string(), "skipped": offset }))),
+        Err(error) => Err(refuse(StatusCode::CONFLICT, &error)),
+    }
+}
+
+fn refuse(status: StatusCode, text: &str) -> (StatusCode, Json<serde_json::Value>) {
+    (status, Json(serde_json::json!({ "error": text })))
+}
+
+fn asked<'a>(
+    state: &'a State,
+    name: &str,
+    headers: &HeaderMap,
+    body: Option<Json<Which>>,
+) -> Result<(&'a Handle, Which), (StatusCode, Json<serde_json::Value>)> {
+    may_change(headers, &state.token, state.allow_remote).map_err(|(status, text)| refuse(status, text))?;
+    let Some(pipeline) = state.pipelines.iter().find(|pipeline| pipeline.shared.name == name) else {
+        let names: Vec<_> = state.pipelines.iter().map(|pipeline| pipeline.shared.name.as_str()).collect();
+        let text = format!("no pipeline `{name}`; there is {}", names.join(", "));
+        return Err(refuse(StatusCode::NOT_FOUND, &text));
+    };
+    Ok((pipeline, body.map(|Json(which)| which).unwrap_or_default()))
+}
+
+/// The partition a call names; the topic may be left out where the pipeline has one.
+fn one_partition(
+    pipeline: &Handle,
+    which: &Which,
+) -> Result<Option<TopicPartition>, (StatusCode, Json<serde_json::Value>)> {
+    let Some(number) = which.partition else { return Ok(None) };
+    let topics = &pipeline.shared.settings.topics;
+    let topic = match (&which.topic, topics.as_slice()) {
+        (Some(topic), _) => topic.clone(),
+        (None, [only]) => only.clone(),
+        (None, _) => return Err(refuse(StatusCode::BAD_REQUEST, "the pipeline has several topics: name one")),
+    };
+    let id = TopicPartition::new(topic, number);
+    if pipeline.partition(&id).is_none() {
+        return Err(refuse(StatusCode::NOT_FOUND, &format!("partition {id} is not assigned to this process")));
+    }
+    Ok(Some(id))
+}

@@ -1,0 +1,276 @@
+//! The one place where the parts meet: configuration in, plugins loaded, pipelines run, and everything drained at the
+//! end.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use wasmill_config as config;
+use wasmill_kafka::ClientSettings;
+use wasmill_wasm::{Engine, EngineOptions, Plugin};
+
+use crate::admin::{self, Admin};
+use crate::pipeline::shared::Observer;
+use crate::pipeline::{End, Handle, Parts, Pipeline, instances};
+
+/// How long the cluster may take to answer at the start.
+const ASK: Duration = Duration::from_secs(15);
+
+/// How the process ends. The numbers are part of the interface; `wasmill help` lists them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Asked to end, and everything handed over was settled and committed.
+    Done = 0,
+    /// A pipeline can go on no longer.
+    Failed = 1,
+    /// The command line or the configuration is wrong; nothing was started.
+    Usage = 2,
+    /// It could not start: handler, cluster, admin port.
+    Start = 3,
+    /// Asked to end, and something was not settled in time.
+    Overdue = 4,
+    /// Asked twice: ended at once.
+    Killed = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that knows its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// Wrong words or wrong configuration.
+    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into() }
+    }
+
+    /// It could not start.
+    pub fn start(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Start, error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Failed, error }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// What `run` and `dev` start with.
+pub struct Options {
+    /// The checked configuration.
+    pub config: config::Config,
+    /// Where compiled plugins are kept.
+    pub cache: Option<PathBuf>,
+    /// Looks on, for `dev`.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// Everything that runs.
+pub struct App {
+    pipelines: Vec<Pipeline>,
+    /// The engine, for plugins that come later.
+    pub engine: Engine,
+    /// The pipelines for everybody else.
+    pub handles: Vec<Handle>,
+    /// The admin port.
+    pub admin: Option<Admin>,
+}
+
+/// The client settings that every client of the process shares.
+pub fn client_settings(kafka: &config::Kafka) -> ClientSettings {
+    ClientSettings {
+        bootstrap: kafka.bootstrap.clone(),
+        client_id: "wasmill".to_owned(),
+        properties: kafka.properties.clone().into_inner(),
+    }
+}
+
+/// Reads and loads a handler.
+pub fn load_plugin(engine: &Engine, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
+    let path = pipeline.handler.display();
+    let bytes = std::fs::read(&pipeline.handler)
+        .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name))?;
+    engine.load(&bytes).with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
+}
+
+/// The engine as `run`, `dev` and `check` use it.
+pub fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
+    Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
+}
+
+impl App {
+    /// Loads every plugin, rehearses its `init`, asks the cluster for the topics and opens the producers. Nothing is
+    /// consumed yet.
+    pub fn start(options: Options, metrics: PrometheusHandle) -> Result<Self, Failure> {
+        let Options { config, cache, observer } = options;
+        let engine = open_engine(cache).map_err(Failure::start)?;
+        let client = client_settings(&config.kafka);
+        let partitions = ask_for_topics(&client, &config).map_err(Failure::start)?;
+        // Half of the memory is for what is fetched ahead, a quarter for what is on its way out; the rest is spans.
+        let prefetch_bytes = (config.memory_bytes / 2 / partitions.max(1)).max(64 << 10);
+        let buffer_bytes = (config.memory_bytes / 4 / config.pipelines.len().max(1) as u64).max(1 << 20);
+        let mut pipelines = Vec::new();
+        for settings in &config.pipelines {
+            let plugin = load_plugin(&engine, settings).map_err(Failure::start)?;
+            let digest = plugin.digest().to_owned();
+            let parts =
+                Parts { client: client.clone(), plugin, prefetch_bytes, buffer_bytes, observer: observer.clone() };
+            let pipeline = Pipeline::new(settings.clone(), parts)
+                .with_context(|| format!("pipeline {}", settings.name))
+                .map_err(Failure::start)?;
+            let shared = pipeline.handle().shared;
+            instances::rehearse(&shared.deployed().plugin, &shared)
+                .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))
+                .map_err(Failure::start)?;
+            tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
+            pipelines.push(pipeline);
+        }
+        let handles: Vec<_> = pipelines.iter().map(Pipeline::handle).collect();
+        let admin = start_admin(&config, &handles, metrics).map_err(Failure::start)?;
+        Ok(Self { pipelines, engine, handles, admin })
+    }
+
+    /// Runs until a signal or until a pipeline can go on no longer. One that fails ends the others in good order: an
+    /// orchestrator then starts the process again.
+    pub async fn run(self) -> Result<Exit, Failure> {
+        let mut tasks = JoinSet::new();
+        for pipeline in self.pipelines {
+            let name = pipeline.handle().shared.name.clone();
+            tasks.spawn(async move { (name, pipeline.run().await) });
+        }
+        let handles = self.handles.clone();
+        let mut signals = Signals::new()?;
+        let mut asked = false;
+        let mut exit = Exit::Done;
+        loop {
+            tokio::select! {
+                () = signals.next() => {
+                    if asked {
+                        tracing::warn!("asked twice: ending at once; what was not committed is handled again");
+                        return Ok(Exit::Killed);
+                    }
+                    asked = true;
+                    tracing::info!("draining; a second signal ends at once");
+                    handles.iter().for_each(Handle::shut_down);
+                }
+                ended = tasks.join_next() => match ended {
+                    None => return Ok(exit),
+                    Some(Ok((name, End::Drained))) => tracing::info!(pipeline = name, "drained"),
+                    Some(Ok((name, End::Overdue))) => {
+                        tracing::warn!(pipeline = name, "not everything was settled in time; it is handled again by the next owner");
+                        exit = Exit::Overdue;
+                        // Threads that did not end cannot be waited for.
+                        if tasks.is_empty() { return Ok(exit) }
+                    }
+                    Some(Ok((name, End::Failed(reason)))) => {
+                        tracing::error!(pipeline = name, reason, "pipeline failed");
+                        exit = Exit::Failed;
+                        handles.iter().for_each(Handle::shut_down);
+                    }
+                    Some(Err(panic)) => {
+                        tracing::error!(%panic, "a pipeline's control loop panicked");
+                        exit = Exit::Failed;
+                        handles.iter().for_each(Handle::shut_down);
+                    }
+                },
+            }
+        }
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Partitions of all input topics, for the memory budget; an error names every topic that is not there. wasmill makes
+/// no topics: one made by mistake, with the broker's defaults, is worse than an error.
+fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::Result<u64> {
+    let mut partitions = 0;
+    let mut missing = Vec::new();
+    let topics = wasmill_kafka::admin::Admin::open(client)?
+        .topics(ASK)
+        .with_context(|| format!("cannot reach kafka at {}", client.bootstrap))?;
+    for pipeline in &config.pipelines {
+        let outputs = pipeline.output.default.iter().chain(&pipeline.output.granted);
+        let dead_letters = match &pipeline.on_exhausted {
+            config::OnExhausted::DeadLetter(topic) => Some(topic),
+            config::OnExhausted::Stop | config::OnExhausted::Skip => None,
+        };
+        for (topic, input) in pipeline
+            .topics
+            .iter()
+            .map(|topic| (topic, true))
+            .chain(outputs.chain(dead_letters).map(|topic| (topic, false)))
+        {
+            match topics.iter().find(|known| known.name == *topic) {
+                Some(known) if input => partitions += known.partitions.len() as u64,
+                Some(_) => {}
+                None if missing.contains(topic) => {}
+                None => missing.push(topic.clone()),
+            }
+        }
+    }
+    anyhow::ensure!(
+        missing.is_empty(),
+        "topics that do not exist: {}; hint: wasmill topic create {} --partitions N",
+        missing.join(", "),
+        missing.first().map_or("NAME", String::as_str)
+    );
+    Ok(partitions)
+}
+
+fn start_admin(
+    config: &config::Config,
+    handles: &[Handle],
+    metrics: PrometheusHandle,
+) -> anyhow::Result<Option<Admin>> {
+    let Some(settings) = &config.admin else { return Ok(None) };
+    let token = admin::load_token(&admin::token_path(config))?;
+    let state = admin::State {
+        pipelines: handles.to_vec(),
+        metrics,
+        token,
+        allow_remote: settings.allow_remote,
+        started: Instant::now(),
+    };
+    let admin = Admin::start(settings, state)?;
+    tracing::info!(address = %admin.address, "admin port open");
+    Ok(Some(admin))
+}

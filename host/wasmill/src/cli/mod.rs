@@ -1,0 +1,76 @@
+//! The command line: one file for each command.
+
+mod check;
+mod run;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use wasmill_config as config;
+
+use crate::app::{Exit, Failure};
+use crate::telemetry::LogFormat;
+
+/// Sandboxed WebAssembly handlers over Kafka topics.
+#[derive(Debug, Parser)]
+#[command(name = "wasmill", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value = "text", env = "WASMILL_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or by module as in `info,wasmill=debug`
+    #[arg(long, global = true, default_value = "info", env = "WASMILL_LOG")]
+    log_level: String,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 1 failed while running; 2 wrong command \
+line or configuration; 3 could not start (handler, cluster, admin port); 4 ended, but not everything was settled in time; \
+130 ended at once by a second signal.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pipelines of a configuration
+    Run(run::Run),
+    /// Check a configuration and its handlers without starting anything
+    Check(check::Check),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Run(run) => run.run(&self.global),
+            Command::Check(check) => check.run(&self.global),
+        }
+    }
+}
+
+/// Loads a configuration; all its mistakes are one failure.
+fn load(path: &Path) -> Result<config::Loaded, Failure> {
+    config::load(path).map_err(Failure::usage)
+}
+
+/// Where compiled plugins are kept: `WASMILL_CACHE`, else the user's cache folder.
+fn cache_folder() -> Option<PathBuf> {
+    let chosen = std::env::var_os("WASMILL_CACHE").map(PathBuf::from);
+    let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    Some(chosen.or_else(|| user().or_else(home).map(|folder| folder.join("wasmill")))?.join("compiled"))
+}
+
+/// Tells a failure on standard error, in the form of a compiler's.
+pub fn print_failure(failure: &Failure) {
+    let red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+    // A closed standard error is no reason to panic.
+    let _ = writeln!(anstream::stderr(), "{red}error{red:#}: {failure}");
+}

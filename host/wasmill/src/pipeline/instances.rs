@@ -1,0 +1,161 @@
+//! The instance of a lane: made when it is first needed, thrown away after a crash, for a new assignment and for a new
+//! plugin.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use wasmill_core::{Batch, Emitted, Failure};
+use wasmill_wasm::{CallError, Instance, InstanceSpec, Limits, OutputNames, Plugin};
+
+use super::lane::Lane;
+use super::shared::{Deployed, PipelineShared};
+use crate::telemetry::HandlerLog;
+
+/// How long to wait before trying again after an instance could not be made.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The lane's instance.
+pub struct Instances {
+    lane: Arc<Lane>,
+    shared: Arc<PipelineShared>,
+    current: Option<Running>,
+    /// That of the plugin last run, for dead letters of a call whose instance is gone.
+    digest: String,
+    not_before: Option<Instant>,
+}
+
+/// An instance and how often it was called.
+pub struct Running {
+    instance: Instance,
+    deployed: Arc<Deployed>,
+    calls: u64,
+}
+
+impl Running {
+    /// One call.
+    pub fn handle(&mut self, source: u32, partition: i32, batch: &Batch) -> Result<u32, CallError> {
+        self.calls += 1;
+        self.instance.handle(source, partition, batch)
+    }
+}
+
+/// What an instance of a pipeline's handler is made with.
+pub fn spec(shared: &PipelineShared, lane: usize) -> InstanceSpec {
+    let settings = &shared.settings;
+    let limits = &settings.limits;
+    let granted = settings.output.granted.iter().cloned();
+    InstanceSpec {
+        pipeline: settings.name.clone(),
+        group: settings.group.clone(),
+        config: settings.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        limits: Limits {
+            memory_bytes: limits.memory_bytes,
+            time_per_message: limits.time,
+            time_cap: limits.time_cap,
+            init_time: limits.init_time,
+            output_messages: limits.output_messages,
+            output_bytes: limits.output_bytes,
+            log_line_bytes: limits.log_line_bytes,
+            log_lines_per_second: limits.log_lines_per_second,
+        },
+        outputs: Arc::new(OutputNames { default: settings.output.default.clone(), granted: granted.collect() }),
+        sources: shared.sources.clone(),
+        log: Arc::new(HandlerLog::new(&settings.name, lane)),
+    }
+}
+
+/// Makes and drops an instance, so that a handler that cannot start is noticed before anything is consumed.
+pub fn rehearse(plugin: &Plugin, shared: &PipelineShared) -> Result<(), wasmill_wasm::StartError> {
+    plugin.instantiate(&spec(shared, 0)).map(drop)
+}
+
+impl Instances {
+    /// None yet.
+    pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>) -> Self {
+        Self { lane, shared, current: None, digest: String::new(), not_before: None }
+    }
+
+    /// The instance to call, a new one if need be; or when to ask again.
+    pub fn ready(&mut self, now: Instant) -> Result<&mut Running, Instant> {
+        if self.current.as_ref().is_some_and(|running| running.deployed.serial != self.shared.deployed_serial()) {
+            self.current = None;
+            self.not_before = None;
+        }
+        if self.current.is_none() {
+            if let Some(when) = self.not_before
+                && now < when
+            {
+                return Err(when);
+            }
+            self.start(now)?;
+        }
+        Ok(self.current.as_mut().expect("started just above"))
+    }
+
+    fn start(&mut self, now: Instant) -> Result<(), Instant> {
+        let deployed = self.shared.deployed();
+        match deployed.plugin.instantiate(&spec(&self.shared, self.lane.index)) {
+            Ok(instance) => {
+                *lock(&self.lane.canceller) = Some(instance.canceller());
+                *lock(&self.lane.trouble) = None;
+                self.lane.memory_bytes.store(instance.memory_bytes() as usize, Ordering::Relaxed);
+                deployed.plugin.digest().clone_into(&mut self.digest);
+                self.not_before = None;
+                self.current = Some(Running { instance, deployed, calls: 0 });
+                Ok(())
+            }
+            Err(error) => {
+                let text = format!("handler cannot start: {error}");
+                let mut trouble = lock(&self.lane.trouble);
+                if trouble.as_deref() != Some(&text) {
+                    tracing::error!(pipeline = %self.shared.name, lane = self.lane.index, "{text}");
+                    *trouble = Some(text);
+                }
+                let again = now + AGAIN;
+                self.not_before = Some(again);
+                Err(again)
+            }
+        }
+    }
+
+    /// Drops the instance: after a crash its store is undefined, and a new assignment must not see what an old one left.
+    pub fn discard(&mut self) {
+        if let Some(running) = self.current.take() {
+            self.lane.memory_bytes.store(0, Ordering::Relaxed);
+            drop(running);
+        }
+        *lock(&self.lane.canceller) = None;
+    }
+
+    /// Whether the last call was the instance's first.
+    pub fn was_fresh(&self) -> bool {
+        self.current.as_ref().is_some_and(|running| running.calls == 1)
+    }
+
+    /// What the last call emitted.
+    pub fn emitted(&self) -> &Emitted {
+        self.current.as_ref().expect("a call was answered, so its instance is there").instance.emitted()
+    }
+
+    /// What the last call said of messages that are not acknowledged.
+    pub fn failures(&self) -> &[Failure] {
+        self.current.as_ref().map_or(&[], |running| running.instance.failures())
+    }
+
+    /// The plugin last run.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Notes how much memory the instance has, for status.
+    pub fn observe_memory(&self) {
+        if let Some(running) = &self.current {
+            self.lane.memory_bytes.store(running.instance.memory_bytes() as usize, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

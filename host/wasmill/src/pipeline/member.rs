@@ -1,0 +1,349 @@
+//! A member: one consumer of the group, its thread, and what happens when partitions come and go.
+//!
+//! librdkafka calls back on the thread that polls, before a change takes effect, and waits. What must have happened by
+//! then happens right here, in the order in which it is written: when partitions come, their queues are with a lane;
+//! when they go, nothing of them is handed over, in flight or uncommitted any more.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmill_core::{CommitNote, Generation};
+use wasmill_kafka::{
+    AssignedPartition, ClientError, Member, MemberEvent, MemberHandle, MemberSettings, RebalanceHandler, TopicPartition,
+};
+
+use super::committer::{self, Holdings};
+use super::counters::PartitionCounters;
+use super::lane::{Assignment, Command, Lane, Lanes};
+use super::partition::{Partition, Start};
+use super::shared::{Event, PipelineShared};
+
+/// How long one poll waits; callbacks and events end it early.
+const POLL: Duration = Duration::from_millis(100);
+/// One piece of the flush of a drain.
+const FLUSH: Duration = Duration::from_millis(20);
+/// After a call was cancelled the lane answers at the next tick of the epoch clock; this is only a bound.
+const CANCELLED: Duration = Duration::from_secs(5);
+
+/// One member's doings, shared between its thread, its committer and status.
+pub struct MemberShared {
+    /// Number within the pipeline.
+    pub index: usize,
+    shared: Arc<PipelineShared>,
+    lanes: Arc<Lanes>,
+    /// What it holds.
+    pub holdings: Holdings,
+    handle: Mutex<Option<MemberHandle>>,
+    served: Mutex<Vec<(TopicPartition, Arc<Lane>)>>,
+    closing: AtomicBool,
+    joined: AtomicBool,
+    doing: Mutex<String>,
+    last_poll: Mutex<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl MemberShared {
+    /// A member that has not joined yet.
+    pub fn new(index: usize, shared: Arc<PipelineShared>, lanes: Arc<Lanes>) -> Self {
+        Self {
+            index,
+            holdings: Holdings::new(&shared.name),
+            shared,
+            lanes,
+            handle: Mutex::default(),
+            served: Mutex::default(),
+            closing: AtomicBool::new(false),
+            joined: AtomicBool::new(false),
+            doing: Mutex::new("joining".to_owned()),
+            last_poll: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Asks the member to leave the group.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// Its threads are gone; it may join again.
+    pub fn reopen(&self) {
+        self.closing.store(false, Ordering::Release);
+    }
+
+    /// What it is doing, for status.
+    pub fn doing(&self) -> String {
+        lock(&self.doing).clone()
+    }
+
+    /// Whether the group has given it its share (which may be none) since it last joined.
+    pub fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// How long its thread has not polled: the watchdog's measure, since any thread's poll resets librdkafka's.
+    pub fn silent_for(&self) -> Duration {
+        lock(&self.last_poll).elapsed()
+    }
+
+    /// The lane that serves a partition.
+    pub fn lane_of(&self, id: &TopicPartition) -> Option<Arc<Lane>> {
+        lock(&self.served).iter().find(|(served, _)| served == id).map(|(_, lane)| lane.clone())
+    }
+
+    /// The client, while there is one.
+    pub fn handle(&self) -> Option<MemberHandle> {
+        lock(&self.handle).clone()
+    }
+
+    fn says(&self, doing: impl Into<String>) {
+        *lock(&self.doing) = doing.into();
+    }
+
+    /// Takes up one assigned partition.
+    fn take_up(&self, generation: Generation, handle: &MemberHandle, assigned: AssignedPartition) {
+        let AssignedPartition { id, mut queue, start, note, needs_first_commit, reset, topic_id } = assigned;
+        let Some(source) = self.shared.sources.iter().position(|topic| **topic == *id.topic) else {
+            tracing::error!(pipeline = %self.shared.name, partition = %id, "assigned a partition of a topic that was not asked for");
+            return;
+        };
+        if let Some(reset) = reset {
+            tracing::warn!(pipeline = %self.shared.name, partition = %id, start = start.get(), reason = reset, "position reset");
+        }
+        let start = Start {
+            at: start,
+            committed: !needs_first_commit,
+            note: CommitNote::decode(&note),
+            span: self.shared.settings.span,
+        };
+        let counters = PartitionCounters::register(&self.shared.name, &id);
+        let dirty = self.holdings.dirty.clone();
+        let partition =
+            Partition::new(id.clone(), source as u32, (generation, self.index), start, topic_id, dirty, counters);
+        let partition = Arc::new(partition);
+        let lane = match self.lanes.place() {
+            Ok(lane) => lane,
+            Err(error) => {
+                tracing::error!(pipeline = %self.shared.name, partition = %id, %error, "no thread for a lane");
+                return;
+            }
+        };
+        let wake = Lanes::wake(&lane);
+        partition.served_by(wake.clone());
+        queue.on_ready(wake);
+        self.holdings.live().insert(id.clone(), partition.clone());
+        lock(&self.served).push((id, lane.clone()));
+        lane.tell(Command::Assign(Box::new(Assignment { partition, queue, member: handle.clone() })));
+    }
+
+    /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled.
+    fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) {
+        for partition in gone {
+            if lost { partition.abandon_now() } else { partition.leave() }
+        }
+        let mut lanes: Vec<(Arc<Lane>, Vec<TopicPartition>)> = Vec::new();
+        for partition in gone {
+            let Some(lane) = self.lane_of(&partition.id) else { continue };
+            match lanes.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &lane)) {
+                Some((_, ids)) => ids.push(partition.id.clone()),
+                None => lanes.push((lane, vec![partition.id.clone()])),
+            }
+        }
+        let (done, answers) = mpsc::channel();
+        for (lane, ids) in &lanes {
+            lane.tell(Command::Release { ids: ids.clone(), done: done.clone() });
+        }
+        drop(done);
+        let mut left = lanes.len();
+        let mut cancelled = lost;
+        if lost {
+            lanes.iter().for_each(|(lane, _)| lane.cancel());
+        }
+        let mut until = if lost { Instant::now() + CANCELLED } else { deadline };
+        while left > 0 {
+            match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(()) => left -= 1,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) if !cancelled => {
+                    // Politeness is over: the group waits for us.
+                    gone.iter().for_each(|partition| partition.abandon_now());
+                    lanes.iter().for_each(|(lane, _)| lane.cancel());
+                    cancelled = true;
+                    until = Instant::now() + CANCELLED;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    tracing::error!(pipeline = %self.shared.name, lanes = left, "lanes did not let go of revoked partitions");
+                    break;
+                }
+            }
+        }
+        let mut served = lock(&self.served);
+        served.retain(|(id, lane)| {
+            let goes = gone.iter().any(|partition| partition.id == *id);
+            if goes {
+                lane.load.fetch_sub(1, Ordering::Relaxed);
+            }
+            !goes
+        });
+    }
+}
+
+impl MemberShared {
+    /// Waits until the broker has answered for everything these partitions have in flight.
+    fn drain(&self, gone: &[Arc<Partition>], deadline: Instant) -> bool {
+        let publisher = self.shared.publisher();
+        while !gone.iter().all(|partition| partition.is_settled()) {
+            let now = Instant::now();
+            if now >= deadline {
+                return false;
+            }
+            // A flush ends the linger, so that the drain does not last as long as that. In short pieces: it waits for
+            // everything the producer holds, and other partitions go on sending.
+            publisher.flush(deadline.min(now + FLUSH));
+        }
+        true
+    }
+}
+
+impl RebalanceHandler for MemberShared {
+    fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>) {
+        *lock(&self.handle) = Some(handle.clone());
+        let generation = self.shared.next_generation();
+        let list = names(partitions.iter().map(|assigned| &assigned.id));
+        tracing::info!(
+            pipeline = %self.shared.name, member = self.index, generation = generation.0, partitions = %list, "assigned"
+        );
+        self.says(format!("generation {}", generation.0));
+        self.joined.store(true, Ordering::Release);
+        let first_commits = partitions.iter().any(|assigned| assigned.needs_first_commit);
+        for assigned in partitions {
+            self.take_up(generation, handle, assigned);
+        }
+        if first_commits {
+            self.holdings.dirty.mark_urgent();
+        }
+    }
+
+    fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool) {
+        let started = Instant::now();
+        let gone: Vec<Arc<Partition>> = {
+            let live = self.holdings.live();
+            partitions.iter().filter_map(|id| live.get(id).cloned()).collect()
+        };
+        let list = names(partitions.iter());
+        if lost {
+            // Somebody else may have them by now: no completion that is still to come may count here.
+            gone.iter().for_each(|partition| partition.close());
+        }
+        let deadline = started + self.shared.settings.drain_timeout;
+        self.get_back(&gone, deadline, lost);
+        let mut drained = false;
+        if !lost {
+            drained = self.drain(&gone, deadline);
+        }
+        // From here on the periodic commits know nothing of them; what they complete later comes too late.
+        let committed = self.holdings.give_back(handle, &self.shared, &gone, !lost);
+        gone.iter().for_each(|partition| partition.close());
+        let commit = match &committed {
+            Ok(()) if lost => "none".to_owned(),
+            Ok(()) => "done".to_owned(),
+            // An ordinary end: the next owner handles again what was not committed.
+            Err(error) => error.to_string(),
+        };
+        tracing::info!(
+            pipeline = %self.shared.name, member = self.index, partitions = %list, lost, drained, commit,
+            took_ms = started.elapsed().as_millis() as u64, "revoked"
+        );
+    }
+}
+
+/// `orders/0, orders/3`.
+fn names<'a>(ids: impl Iterator<Item = &'a TopicPartition>) -> String {
+    ids.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A member's threads.
+pub struct Running {
+    /// Its shared part.
+    pub member: Arc<MemberShared>,
+    poller: thread::JoinHandle<()>,
+    committer: thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Joins the group and starts the threads.
+    pub fn start(
+        member: Arc<MemberShared>,
+        settings: &MemberSettings,
+        shared: &Arc<PipelineShared>,
+    ) -> Result<Self, ClientError> {
+        member.joined.store(false, Ordering::Release);
+        member.says("joining");
+        let client = Member::join(settings, member.clone())?;
+        *lock(&member.handle) = Some(client.handle());
+        let (polls, sends) = (member.clone(), shared.clone());
+        let poller = spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends))?;
+        let (commits, sends) = (member.clone(), shared.clone());
+        let committer = spawn(format!("{}-commit-{}", shared.name, member.index), move || {
+            committer::run(&commits.holdings, &sends, || commits.handle());
+        })?;
+        Ok(Self { member, poller, committer })
+    }
+
+    /// Waits for both threads; the member was asked to close, or failed.
+    pub fn join(self) {
+        if self.poller.join().is_err() {
+            tracing::error!(member = self.member.index, "a member's thread panicked");
+        }
+        self.member.holdings.stop();
+        if self.committer.join().is_err() {
+            tracing::error!(member = self.member.index, "a committer's thread panicked");
+        }
+        *lock(&self.member.handle) = None;
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, ClientError> {
+    thread::Builder::new().name(name).spawn(run).map_err(|error| ClientError::Open(format!("no thread: {error}")))
+}
+
+/// The member's thread: polls until told to close or until the client is of no use.
+fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
+    while !member.closing.load(Ordering::Acquire) {
+        *lock(&member.last_poll) = Instant::now();
+        let Some(event) = client.poll(POLL) else { continue };
+        match event {
+            MemberEvent::Transient { code, text } => {
+                tracing::warn!(pipeline = %shared.name, member = member.index, code, text, "kafka client reported a problem; it goes on by itself");
+            }
+            MemberEvent::Fatal { code, text } => {
+                member.says(format!("failed: {code}"));
+                let reason = format!("{code}: {text}");
+                let _ = shared.events.send(Event::MemberFailed { member: member.index, reason });
+                break;
+            }
+            MemberEvent::Fenced { text } => {
+                member.says("fenced");
+                let _ = shared.events.send(Event::MemberFenced { member: member.index, reason: text });
+                break;
+            }
+            // Its offset is known to nobody's tracker: go on without it and it is lost. A new client starts again at the
+            // committed offset.
+            MemberEvent::Leaked { id, offset } => {
+                let reason = format!("message {offset} of {id} came past its queue");
+                let _ = shared.events.send(Event::MemberFailed { member: member.index, reason });
+                break;
+            }
+            MemberEvent::TopicGone { topic } => {
+                tracing::error!(pipeline = %shared.name, topic, "topic is gone; its partitions wait until it is there again");
+            }
+        }
+    }
+    member.says("leaving");
+    client.close();
+    member.says("left");
+    let _ = shared.events.send(Event::MemberClosed { member: member.index });
+}

@@ -1,0 +1,405 @@
+//! A pipeline at work. Control: one loop, which hears of events and acts ([`Pipeline::run`]). Data: lanes, each with its
+//! thread ([`lane`], [`turn`]). Between them stands what both may look at ([`shared`], [`partition`]).
+
+pub mod committer;
+pub mod counters;
+pub mod dead_letter;
+pub mod flight;
+mod gather;
+pub mod instances;
+pub mod lane;
+pub mod member;
+pub mod partition;
+mod publish;
+pub mod publisher;
+mod recover;
+pub mod shared;
+pub mod status;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use wasmill_config as config;
+use wasmill_core::Backoff;
+use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicPartition};
+use wasmill_wasm::Plugin;
+
+use lane::{Command, Lanes};
+use member::{MemberShared, Running};
+use publisher::Publisher;
+use shared::{Event, Observer, PipelineShared};
+
+/// How long a broken client rests before the next one: at first, and at most.
+const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Besides the drain, closing waits for the group and for threads.
+const CLOSE_SLACK: Duration = Duration::from_secs(10);
+
+/// What a pipeline is started with besides its settings.
+pub struct Parts {
+    /// The cluster.
+    pub client: ClientSettings,
+    /// The handler, compiled and rehearsed.
+    pub plugin: Plugin,
+    /// Bytes librdkafka may prefetch for each partition.
+    pub prefetch_bytes: u64,
+    /// Bytes the producer may buffer.
+    pub buffer_bytes: u64,
+    /// Looks on.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// A pipeline as the admin port and the signals see it.
+#[derive(Clone)]
+pub struct Handle {
+    /// What its threads share.
+    pub shared: Arc<PipelineShared>,
+    /// Its lanes.
+    pub lanes: Arc<Lanes>,
+    /// Its members.
+    pub members: Arc<Vec<Arc<MemberShared>>>,
+    shutdown: Arc<watch::Sender<bool>>,
+}
+
+/// How a pipeline ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Everything handed over was settled and committed.
+    Drained,
+    /// Something did not end in time; what was not committed is handled again by the next owner.
+    Overdue,
+    /// It can go on no longer.
+    Failed(String),
+}
+
+struct Slot {
+    running: Option<Running>,
+    backoff: Backoff,
+    started: Instant,
+    /// When the next client is due.
+    again: Option<Instant>,
+    /// The running client failed: once its threads are gone, the next one is due after this long.
+    rests: Option<Duration>,
+    fenced: bool,
+}
+
+/// A client that lasted so long was well; the next failure is a first one again.
+const WELL: Duration = Duration::from_secs(60);
+
+/// A pipeline and its control loop.
+pub struct Pipeline {
+    handle: Handle,
+    settings: MemberSettings,
+    parts: Parts,
+    slots: Vec<Slot>,
+    events: mpsc::UnboundedReceiver<Event>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Pipeline {
+    /// Opens the producer. Nothing is consumed before [`Pipeline::run`].
+    pub fn new(settings: config::Pipeline, parts: Parts) -> Result<Self, ClientError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
+        let member_settings = member_settings(&settings, &parts);
+        let members = settings.members;
+        let shared = PipelineShared::new(settings, parts.plugin.clone(), publisher, parts.observer.clone(), sender);
+        let shared = Arc::new(shared);
+        let lanes = Arc::new(Lanes::new(shared.clone()));
+        let members: Vec<_> =
+            (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
+        let slots = members
+            .iter()
+            .map(|_| Slot {
+                running: None,
+                backoff: Backoff::new(RECREATE.0, RECREATE.1),
+                started: Instant::now(),
+                again: Some(Instant::now()),
+                rests: None,
+                fenced: false,
+            })
+            .collect();
+        let (ask, shutdown) = watch::channel(false);
+        let handle = Handle { shared, lanes, members: Arc::new(members), shutdown: Arc::new(ask) };
+        Ok(Self { handle, settings: member_settings, parts, slots, events, shutdown })
+    }
+
+    /// For everybody else.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The control loop: joins, hears of events and acts, until told to shut down.
+    pub async fn run(mut self) -> End {
+        let failure = loop {
+            if let Err(failure) = self.join_due().await {
+                break Some(failure);
+            }
+            let next = self.slots.iter().filter_map(|slot| slot.again).min();
+            tokio::select! {
+                biased;
+                _ = self.shutdown.changed() => break None,
+                Some(event) = self.events.recv() => {
+                    if let Err(failure) = self.apply(event).await {
+                        break Some(failure);
+                    }
+                }
+                () = sleep_until(next) => {}
+            }
+        };
+        let drained = self.close().await;
+        match failure {
+            Some(failure) => End::Failed(failure),
+            None if drained => End::Drained,
+            None => End::Overdue,
+        }
+    }
+
+    /// Starts every member whose time has come.
+    async fn join_due(&mut self) -> Result<(), String> {
+        let now = Instant::now();
+        for index in 0..self.slots.len() {
+            if self.slots[index].again.is_none_or(|again| now < again) {
+                continue;
+            }
+            self.slots[index].again = None;
+            let (member, shared) = (self.handle.members[index].clone(), self.handle.shared.clone());
+            let mut settings = self.settings.clone();
+            if let Some(instance) = &mut settings.instance_id
+                && self.slots.len() > 1
+            {
+                *instance = format!("{instance}-{index}");
+            }
+            let started = spawn_blocking(move || Running::start(member, &settings, &shared)).await;
+            match started {
+                Ok(Ok(running)) => {
+                    self.slots[index].running = Some(running);
+                    self.slots[index].started = Instant::now();
+                }
+                Ok(Err(error)) if error.is_transient() => {
+                    let delay = self.rest(index, &error.to_string());
+                    self.slots[index].again = Some(Instant::now() + delay);
+                }
+                Ok(Err(error)) => return Err(format!("member {index} cannot start: {error}")),
+                Err(panic) => return Err(format!("member {index} cannot start: {panic}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// One thing happens at a time.
+    async fn apply(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::MemberFailed { member, reason } => {
+                tracing::error!(pipeline = %self.handle.shared.name, member, reason, "member failed; it joins again with a new client");
+                if self.slots[member].rests.is_none() {
+                    self.handle.members[member].close();
+                    let delay = self.rest(member, &reason);
+                    self.slots[member].rests = Some(delay);
+                }
+            }
+            Event::MemberFenced { member, reason } => {
+                // Two processes with one identity would take turns for ever: the newer one is let be.
+                self.slots[member].fenced = true;
+                self.slots[member].again = None;
+                tracing::error!(
+                    pipeline = %self.handle.shared.name, member, reason,
+                    "another process uses this instance_id; this member stays out until the next start"
+                );
+                if self.slots.iter().all(|slot| slot.fenced) {
+                    return Err(format!("every member is fenced: {reason}"));
+                }
+            }
+            Event::MemberClosed { member } => {
+                if let Some(running) = self.slots[member].running.take() {
+                    let _ = spawn_blocking(move || running.join()).await;
+                }
+                self.handle.members[member].reopen();
+                let slot = &mut self.slots[member];
+                slot.again = slot.rests.take().map(|delay| Instant::now() + delay);
+            }
+            Event::ProducerFailed { reason } => self.replace_producer(&reason).await?,
+            Event::BreakerOpened => {}
+        }
+        Ok(())
+    }
+
+    /// How long a member rests before it joins again: longer each time.
+    fn rest(&mut self, member: usize, reason: &str) -> Duration {
+        let slot = &mut self.slots[member];
+        if slot.started.elapsed() > WELL {
+            slot.backoff.reset();
+        }
+        let delay = slot.backoff.next_delay(rand::random());
+        tracing::warn!(
+            pipeline = %self.handle.shared.name, member, reason, failures = slot.backoff.failures(),
+            delay_ms = delay.as_millis() as u64, "member rests"
+        );
+        delay
+    }
+
+    /// A producer that broke for good: what it had in flight is unknown, so every partition goes back to its watermark.
+    async fn replace_producer(&mut self, reason: &str) -> Result<(), String> {
+        let shared = &self.handle.shared;
+        tracing::error!(pipeline = %shared.name, reason, "producer failed; a new one takes over and every partition rewinds");
+        let publisher =
+            open_publisher(&shared.settings, &self.parts, &shared.events).map_err(|error| error.to_string())?;
+        let old = shared.replace_publisher(Arc::new(publisher));
+        for lane in self.handle.lanes.all() {
+            lane.tell(Command::RewindAll);
+        }
+        // Dropping a client may block.
+        let _ = spawn_blocking(move || {
+            old.purge();
+            drop(old);
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Everything comes to rest: members leave (which drains and commits), then lanes, then the producer.
+    async fn close(&mut self) -> bool {
+        for member in self.handle.members.iter() {
+            member.close();
+        }
+        let deadline = Instant::now() + self.handle.shared.settings.drain_timeout + CLOSE_SLACK;
+        let mut in_time = true;
+        for slot in &mut self.slots {
+            let Some(running) = slot.running.take() else { continue };
+            let joined = tokio::time::timeout_at(deadline, spawn_blocking(move || running.join())).await;
+            in_time &= joined.is_ok();
+        }
+        if in_time {
+            let lanes = self.handle.lanes.clone();
+            let _ = spawn_blocking(move || lanes.stop()).await;
+        }
+        in_time
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn open_publisher(
+    settings: &config::Pipeline,
+    parts: &Parts,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<Publisher, ClientError> {
+    let events = events.clone();
+    let on_fatal = Box::new(move |text: &str| {
+        let _ = events.send(Event::ProducerFailed { reason: text.to_owned() });
+    });
+    Publisher::open(&parts.client, settings, parts.buffer_bytes, on_fatal)
+}
+
+fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings {
+    let mut client = parts.client.clone();
+    client.properties.extend(settings.properties.iter().map(|(key, value)| (key.clone(), value.clone())));
+    MemberSettings {
+        client,
+        group: settings.group.clone(),
+        topics: settings.topics.clone(),
+        assignor: match settings.assignor {
+            config::Assignor::Range => wasmill_kafka::Assignor::Range,
+            config::Assignor::CooperativeSticky => wasmill_kafka::Assignor::CooperativeSticky,
+        },
+        session_timeout: settings.session_timeout,
+        heartbeat_interval: settings.heartbeat_interval,
+        max_poll_interval: settings.max_poll_interval,
+        instance_id: settings.instance_id.clone(),
+        start: match settings.start {
+            config::Start::Earliest => wasmill_kafka::Start::Earliest,
+            config::Start::Latest => wasmill_kafka::Start::Latest,
+            config::Start::Time(ms) => wasmill_kafka::Start::Time(ms),
+        },
+        out_of_range: match settings.out_of_range {
+            config::OutOfRange::Stop => wasmill_kafka::OutOfRange::Stop,
+            config::OutOfRange::Earliest => wasmill_kafka::OutOfRange::Earliest,
+            config::OutOfRange::Latest => wasmill_kafka::OutOfRange::Latest,
+        },
+        prefetch_bytes: parts.prefetch_bytes,
+        ..MemberSettings::default()
+    }
+}
+
+impl Handle {
+    /// Ends the pipeline in good order.
+    pub fn shut_down(&self) {
+        let _ = self.shutdown.send(true);
+    }
+
+    /// Lets the pipeline go on after the breaker opened, and starts stopped partitions again. Answers with what was
+    /// started: partition and offset.
+    pub async fn resume(&self, only: Option<&TopicPartition>) -> Vec<(TopicPartition, Result<i64, String>)> {
+        self.shared.release();
+        let mut resumed = Vec::new();
+        for id in self.partitions() {
+            if only.is_some_and(|only| *only != id) {
+                continue;
+            }
+            let Some(partition) = self.partition(&id) else { continue };
+            partition.set_paused(false);
+            let stopped = matches!(partition.lock().phase, partition::Phase::Stopped { .. });
+            if stopped || only.is_some() {
+                let answer = self.ask_resume(&id, None).await;
+                resumed.push((id, answer));
+            }
+        }
+        self.lanes.wake_all();
+        resumed
+    }
+
+    /// Passes over the message at which a partition stands.
+    pub async fn skip(&self, id: &TopicPartition, offset: i64) -> Result<i64, String> {
+        self.ask_resume(id, Some(offset)).await
+    }
+
+    async fn ask_resume(&self, id: &TopicPartition, skip: Option<i64>) -> Result<i64, String> {
+        let Some(lane) = self.members.iter().find_map(|member| member.lane_of(id)) else {
+            return Err(format!("partition {id} is not assigned to this process"));
+        };
+        let (done, answer) = oneshot::channel();
+        lane.tell(Command::Resume { id: id.clone(), skip, done });
+        match tokio::time::timeout(Duration::from_secs(30), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(format!("partition {id} was revoked meanwhile")),
+            Err(_) => Err(format!("the lane of partition {id} did not answer; its handler may be busy")),
+        }
+    }
+
+    /// Keeps partitions from being handed over until `resume`.
+    pub fn pause(&self, only: Option<&TopicPartition>) -> Vec<TopicPartition> {
+        let ids: Vec<_> = self.partitions().into_iter().filter(|id| only.is_none_or(|only| only == id)).collect();
+        for id in &ids {
+            if let Some(partition) = self.partition(id) {
+                partition.set_paused(true);
+            }
+        }
+        ids
+    }
+
+    /// The partitions this process holds.
+    pub fn partitions(&self) -> Vec<TopicPartition> {
+        self.members.iter().flat_map(|member| member.holdings.live().keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// One of them.
+    pub fn partition(&self, id: &TopicPartition) -> Option<Arc<partition::Partition>> {
+        self.members.iter().find_map(|member| member.holdings.live().get(id).cloned())
+    }
+
+    /// Replaces the handler; every lane takes the new one up between two batches.
+    pub fn deploy(&self, plugin: Plugin) -> Result<u64, wasmill_wasm::StartError> {
+        instances::rehearse(&plugin, &self.shared)?;
+        let serial = self.shared.deploy(plugin);
+        self.lanes.wake_all();
+        Ok(serial)
+    }
+}

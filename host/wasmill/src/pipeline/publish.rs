@@ -1,0 +1,208 @@
+//! From a judged call to the producer: the outputs of acknowledged messages in the order in which they were emitted,
+//! then the dead letters of those given up.
+
+use std::sync::Arc;
+
+use wasmill_config::OnExhausted;
+use wasmill_core::{Batch, Emitted, EmittedRow, ErrorClass, Fence, GivenUp, RunId};
+use wasmill_kafka::Outgoing;
+
+use super::dead_letter::{self, Provenance};
+use super::partition::{GiveUpStage, Partition};
+use super::publisher::{Publisher, Sending, Unsent};
+use super::shared::PipelineShared;
+
+/// A judged call.
+pub(super) struct Publication<'a> {
+    pub(super) shared: &'a PipelineShared,
+    pub(super) publisher: &'a Publisher,
+    pub(super) partition: &'a Arc<Partition>,
+    pub(super) batch: &'a Batch,
+    pub(super) emitted: &'a Emitted,
+    pub(super) digest: &'a str,
+    pub(super) run: RunId,
+    pub(super) fence: Fence,
+}
+
+/// What became of it.
+pub(super) struct Published<'a> {
+    /// Messages that are done with; fewer than judged when the partition stops.
+    pub(super) settled: usize,
+    /// How many of them were given up.
+    pub(super) given_up: usize,
+    /// Outputs on their way; `None` when there were none.
+    pub(super) sending: Option<Sending<'a>>,
+    /// Sending ended early: nothing of the call may complete.
+    pub(super) abandoned: bool,
+    /// Why the partition has to stop at message `settled`.
+    pub(super) stop: Option<String>,
+}
+
+/// Publishes the first `settled` messages' outputs and dead letters.
+pub(super) fn publish<'a>(
+    call: &Publication<'a>,
+    mut settled: usize,
+    mut given_up: Vec<GivenUp>,
+    stage: GiveUpStage,
+) -> Published<'a> {
+    let mut stop = None;
+    let stops = matches!(call.shared.settings.on_exhausted, OnExhausted::Stop);
+    if stops && let Some(first) = given_up.first() {
+        // Everything before it goes out; it and all behind it wait for an operator.
+        settled = first.message;
+        stop = Some(reason_to_stop(call, first));
+        given_up.clear();
+    }
+    let mut sender = Sender { call, sending: None, abandoned: false };
+    for row in &call.emitted.rows {
+        let message = row.message as usize;
+        if message >= settled || given_up.iter().any(|lost| lost.message == message) {
+            continue;
+        }
+        match sender.output(row) {
+            Ok(()) => {}
+            Err(Unsent::Abandoned) => {
+                sender.abandoned = true;
+                break;
+            }
+            Err(Unsent::Refused(reason)) => {
+                let lost = GivenUp { message, attempts: 1, class: ErrorClass::Refused, reason };
+                if stops {
+                    settled = message;
+                    stop = Some(reason_to_stop(call, &lost));
+                    break;
+                }
+                given_up.push(lost);
+            }
+        }
+    }
+    if !sender.abandoned {
+        for lost in &given_up {
+            match sender.give_up(lost, stage) {
+                Ok(()) => {}
+                Err(Unsent::Abandoned) => {
+                    sender.abandoned = true;
+                    break;
+                }
+                Err(Unsent::Refused(reason)) => {
+                    // Not even the bare dead letter was taken: hold here rather than lose it.
+                    settled = lost.message;
+                    stop = Some(format!("dead letter refused: {reason}"));
+                    break;
+                }
+            }
+        }
+    }
+    let given_up = given_up.iter().filter(|lost| lost.message < settled).count();
+    Published { settled, given_up, sending: sender.sending, abandoned: sender.abandoned, stop }
+}
+
+fn reason_to_stop(call: &Publication<'_>, lost: &GivenUp) -> String {
+    let offset = call.batch.message(lost.message).offset;
+    format!("message {offset} was given up ({}): {}", lost.class.as_str(), lost.reason)
+}
+
+struct Sender<'c, 'a> {
+    call: &'c Publication<'a>,
+    sending: Option<Sending<'a>>,
+    abandoned: bool,
+}
+
+impl<'a> Sender<'_, 'a> {
+    /// The ticket, opened at the first output: a call without outputs needs none.
+    fn sending(&mut self) -> &mut Sending<'a> {
+        let call = self.call;
+        self.sending.get_or_insert_with(|| {
+            let first = call.batch.message(0).offset;
+            let ticket = call.publisher.flight.open(call.partition, call.fence, call.run, first);
+            Sending::begin(call.publisher, ticket, first)
+        })
+    }
+
+    fn output(&mut self, row: &EmittedRow) -> Result<(), Unsent> {
+        let call = self.call;
+        let input = call.batch.data().as_slice();
+        let message = call.batch.message(row.message as usize);
+        let Some(topic) = call.publisher.topic(row.topic) else {
+            return Err(Unsent::Refused(format!("topic number {} is not granted", row.topic)));
+        };
+        // Most outputs have none; then this does not allocate.
+        let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
+        let rows = row.first_header as usize..(row.first_header + row.headers) as usize;
+        for [name, value] in &call.emitted.headers[rows] {
+            let name = call.emitted.bytes(input, *name).unwrap_or_default();
+            headers.push((name, call.emitted.bytes(input, *value)));
+        }
+        const TRACE: &[u8] = b"traceparent";
+        if !headers.iter().any(|(name, _)| *name == TRACE)
+            && let Some((name, value)) = message.headers().find(|(name, _)| *name == TRACE)
+        {
+            headers.push((name, value));
+        }
+        let token_of = message.offset;
+        let sending = self.sending();
+        let outgoing = Outgoing {
+            topic,
+            partition: row.partition,
+            key: call.emitted.bytes(input, row.key),
+            value: call.emitted.bytes(input, row.value),
+            headers: &headers,
+            timestamp: row.timestamp.or(message.timestamp),
+            token: sending.token(token_of),
+        };
+        sending.send(call.partition, &outgoing)
+    }
+
+    /// Dead-letters a message, or skips it where the pipeline says so. A refused dead letter goes once more with
+    /// headers only.
+    fn give_up(&mut self, lost: &GivenUp, stage: GiveUpStage) -> Result<(), Unsent> {
+        let call = self.call;
+        let message = call.batch.message(lost.message);
+        let offset = message.offset;
+        call.partition.counters.given_up.increment(1);
+        let Some(topic) = call.publisher.dead_letter() else {
+            call.partition.counters.skipped.increment(1);
+            tracing::warn!(
+                pipeline = %call.shared.name, partition = %call.partition.id, offset,
+                error = lost.class.as_str(), reason = %lost.reason, "message skipped"
+            );
+            return Ok(());
+        };
+        let first_failure_ms = call
+            .partition
+            .lock()
+            .retry
+            .as_ref()
+            .filter(|retry| retry.offset == offset)
+            .map(|retry| retry.first_failure_ms);
+        let from = Provenance {
+            pipeline: &call.shared.name,
+            group: &call.shared.settings.group,
+            digest: call.digest,
+            id: &call.partition.id,
+            first_failure_ms,
+        };
+        let mut stage = stage;
+        loop {
+            let owned = dead_letter::headers(&from, &message, lost, stage);
+            let headers: Vec<(&[u8], Option<&[u8]>)> =
+                owned.iter().map(|(name, value)| (name.as_slice(), value.as_deref())).collect();
+            let whole = stage == GiveUpStage::Whole;
+            call.partition.giving_up(offset, stage);
+            let sending = self.sending();
+            let outgoing = Outgoing {
+                topic,
+                partition: None,
+                key: message.key(),
+                value: if whole { message.value() } else { None },
+                headers: &headers,
+                timestamp: None,
+                token: sending.token(offset),
+            };
+            match sending.send(call.partition, &outgoing) {
+                Err(Unsent::Refused(_)) if whole => stage = GiveUpStage::HeadersOnly,
+                other => return other,
+            }
+        }
+    }
+}

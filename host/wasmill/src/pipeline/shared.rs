@@ -1,0 +1,196 @@
+//! What every thread of a pipeline may look at.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use wasmill_config as config;
+use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset};
+use wasmill_kafka::TopicPartition;
+use wasmill_wasm::Plugin;
+
+use super::publisher::Publisher;
+
+/// What the control loop of a pipeline hears of.
+#[derive(Debug)]
+pub enum Event {
+    /// A member's client is of no use any more; it wants a new one.
+    MemberFailed {
+        /// Which member.
+        member: usize,
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// The coordinator fenced a static member: another process has its identity. Never fought over.
+    MemberFenced {
+        /// Which member.
+        member: usize,
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// The producer can send nothing any more.
+    ProducerFailed {
+        /// librdkafka's words.
+        reason: String,
+    },
+    /// The breaker opened.
+    BreakerOpened,
+    /// A member's thread ended.
+    MemberClosed {
+        /// Which member.
+        member: usize,
+    },
+}
+
+/// Somebody who watches the messages go by (`wasmill dev`). Called once a batch, on the lane's thread.
+pub trait Observer: Send + Sync {
+    /// A call was judged: the first `settled` messages of `batch` are done with, `given_up` among them.
+    fn handled(&self, id: &TopicPartition, batch: &Batch, emitted: &Emitted, settled: usize, given_up: &[GivenUp]);
+    /// A message will be handed over again.
+    fn retrying(&self, id: &TopicPartition, offset: i64, attempt: u32, delay: Duration, reason: &str);
+    /// The coordinator confirmed an offset.
+    fn committed(&self, id: &TopicPartition, next: NextOffset);
+}
+
+/// The plugin that lanes are to run, and how often it was changed.
+pub struct Deployed {
+    /// The handler.
+    pub plugin: Plugin,
+    /// One more for each swap: a lane compares it between two batches.
+    pub serial: u64,
+}
+
+/// What every thread of a pipeline may look at.
+pub struct PipelineShared {
+    /// Name in wasmill.toml.
+    pub name: String,
+    /// Its checked settings.
+    pub settings: config::Pipeline,
+    /// Input topics; the index is the source number.
+    pub sources: Arc<Vec<String>>,
+    /// `wasmill dev` looks on through this.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// To the control loop.
+    pub events: mpsc::UnboundedSender<Event>,
+    generations: AtomicU64,
+    breaker: Option<Mutex<Breaker>>,
+    held: AtomicBool,
+    hold_reason: Mutex<Option<String>>,
+    publisher: Mutex<Arc<Publisher>>,
+    deployed: Mutex<Arc<Deployed>>,
+    deployed_serial: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl PipelineShared {
+    /// Everything a pipeline's threads share.
+    pub fn new(
+        settings: config::Pipeline,
+        plugin: Plugin,
+        publisher: Arc<Publisher>,
+        observer: Option<Arc<dyn Observer>>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            name: settings.name.clone(),
+            sources: Arc::new(settings.topics.clone()),
+            breaker: settings.breaker.clone().map(|policy| Mutex::new(Breaker::new(policy))),
+            settings,
+            observer,
+            events,
+            generations: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            hold_reason: Mutex::new(None),
+            publisher: Mutex::new(publisher),
+            deployed: Mutex::new(Arc::new(Deployed { plugin, serial: 0 })),
+            deployed_serial: AtomicU64::new(0),
+        }
+    }
+
+    /// The number of the next assignment, never used before in this process.
+    pub fn next_generation(&self) -> Generation {
+        Generation(self.generations.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The generations so far.
+    pub fn generations(&self) -> u64 {
+        self.generations.load(Ordering::Relaxed)
+    }
+
+    /// The producer of the moment.
+    pub fn publisher(&self) -> Arc<Publisher> {
+        lock(&self.publisher).clone()
+    }
+
+    /// Replaces the producer. The lanes must rewind.
+    pub fn replace_publisher(&self, publisher: Arc<Publisher>) -> Arc<Publisher> {
+        std::mem::replace(&mut *lock(&self.publisher), publisher)
+    }
+
+    /// The plugin of the moment.
+    pub fn deployed(&self) -> Arc<Deployed> {
+        lock(&self.deployed).clone()
+    }
+
+    /// How often the plugin was changed; cheap enough for every batch.
+    pub fn deployed_serial(&self) -> u64 {
+        self.deployed_serial.load(Ordering::Acquire)
+    }
+
+    /// Replaces the plugin; lanes take it up between two batches.
+    pub fn deploy(&self, plugin: Plugin) -> u64 {
+        let mut deployed = lock(&self.deployed);
+        let serial = deployed.serial + 1;
+        *deployed = Arc::new(Deployed { plugin, serial });
+        self.deployed_serial.store(serial, Ordering::Release);
+        // A new handler has to prove itself: the smaller window applies again.
+        if let Some(breaker) = &self.breaker {
+            lock(breaker).reset();
+        }
+        serial
+    }
+
+    /// Counts settled messages for the breaker.
+    pub fn record(&self, settled: usize, given_up: usize) {
+        let Some(breaker) = &self.breaker else { return };
+        let opened = lock(breaker).record(settled as u32, given_up as u32);
+        if opened {
+            let policy = self.settings.breaker.as_ref().map_or(0, |policy| policy.of);
+            self.hold(format!(
+                "too many of the last {policy} messages were given up; `wasmill resume {}` goes on",
+                self.name
+            ));
+            let _ = self.events.send(Event::BreakerOpened);
+        }
+    }
+
+    /// Keeps every lane from handing anything over.
+    pub fn hold(&self, reason: String) {
+        tracing::error!(pipeline = %self.name, reason, "pipeline holds");
+        *lock(&self.hold_reason) = Some(reason);
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Ends a hold.
+    pub fn release(&self) {
+        if let Some(breaker) = &self.breaker {
+            lock(breaker).reset();
+        }
+        *lock(&self.hold_reason) = None;
+        self.held.store(false, Ordering::Release);
+    }
+
+    /// Whether the pipeline holds.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Why it holds.
+    pub fn hold_reason(&self) -> Option<String> {
+        lock(&self.hold_reason).clone()
+    }
+}

@@ -1,0 +1,206 @@
+//! A pipeline's status as `/api/v1/status` answers it and `wasmill status` prints it. Field names are part of the
+//! interface; units are in them.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::Handle;
+use super::partition::{Partition, Phase};
+
+/// A pipeline.
+#[derive(Debug, Clone, Serialize)]
+pub struct PipelineStatus {
+    /// Name in wasmill.toml.
+    pub name: String,
+    /// Consumer group.
+    pub group: String,
+    /// Input topics.
+    pub topics: Vec<String>,
+    /// Digest of the running plugin.
+    pub plugin: String,
+    /// Swaps since the start.
+    pub swaps: u64,
+    /// Assignments so far.
+    pub generations: u64,
+    /// Whether it does its work: every member has joined and nothing is stopped or held.
+    pub ready: bool,
+    /// Why the whole pipeline holds.
+    pub held: Option<String>,
+    /// Outputs not yet confirmed by the broker.
+    pub outputs_in_flight: usize,
+    /// Its members.
+    pub members: Vec<MemberStatus>,
+    /// Its lanes.
+    pub lanes: Vec<LaneStatus>,
+    /// The partitions this process holds.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// A member.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemberStatus {
+    /// Number.
+    pub member: usize,
+    /// What it is doing.
+    pub state: String,
+    /// Whether the group has given it its share.
+    pub joined: bool,
+    /// Partitions it holds.
+    pub partitions: usize,
+    /// Its last commit failed with this.
+    pub commit_error: Option<String>,
+    /// Commits that failed.
+    pub commit_failures: u64,
+    /// How long its thread has not polled.
+    pub silent_ms: u64,
+}
+
+/// A lane.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaneStatus {
+    /// Number.
+    pub lane: usize,
+    /// Partitions it serves.
+    pub partitions: usize,
+    /// Memory of its instance.
+    pub memory_bytes: usize,
+    /// Why it has no instance.
+    pub trouble: Option<String>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// Topic.
+    pub topic: String,
+    /// Number.
+    pub partition: i32,
+    /// The member that holds it.
+    pub member: usize,
+    /// The lane that serves it.
+    pub lane: Option<usize>,
+    /// The assignment.
+    pub generation: u64,
+    /// `starting`, `running`, `waiting`, `stopped`, `paused`.
+    pub state: &'static str,
+    /// The offset after the last message handed over.
+    pub position: i64,
+    /// Every message below it is complete.
+    pub watermark: i64,
+    /// What the coordinator last confirmed.
+    pub committed: Option<i64>,
+    /// End of the partition as the last fetch told it.
+    pub end: Option<i64>,
+    /// End minus committed: what other tools call lag. Gaps count in it, as they do there.
+    pub lag: Option<i64>,
+    /// Messages handed over and not yet below the watermark.
+    pub span_messages: u64,
+    /// Their bytes.
+    pub span_bytes: u64,
+    /// The message that waits or at which the partition stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// Its next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// How long until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_in_ms: Option<u64>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Handle {
+    /// The status of this moment.
+    pub fn status(&self) -> PipelineStatus {
+        let shared = &self.shared;
+        let mut partitions = Vec::new();
+        let mut members = Vec::new();
+        for member in self.members.iter() {
+            let held: Vec<_> = member.holdings.live().values().cloned().collect();
+            let client = member.handle();
+            let (commit_error, commit_failures) = member.holdings.last_failure();
+            members.push(MemberStatus {
+                member: member.index,
+                state: member.doing(),
+                joined: member.has_joined(),
+                partitions: held.len(),
+                commit_error,
+                commit_failures,
+                silent_ms: member.silent_for().as_millis() as u64,
+            });
+            for partition in held {
+                let end = client.as_ref().and_then(|client| client.end_offset(&partition.id));
+                let lane = member.lane_of(&partition.id).map(|lane| lane.index);
+                partitions.push(partition_status(&partition, member.index, lane, end));
+            }
+        }
+        let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane.status()).collect();
+        let held = shared.hold_reason();
+        let ready = held.is_none()
+            && members.iter().all(|member| member.joined)
+            && lanes.iter().all(|lane| lane.trouble.is_none())
+            && partitions.iter().all(|partition| partition.state != "stopped");
+        let deployed = shared.deployed();
+        PipelineStatus {
+            name: shared.name.clone(),
+            group: shared.settings.group.clone(),
+            topics: shared.settings.topics.clone(),
+            plugin: deployed.plugin.digest().to_owned(),
+            swaps: deployed.serial,
+            generations: shared.generations(),
+            ready,
+            held,
+            outputs_in_flight: shared.publisher().in_flight(),
+            members,
+            lanes,
+            partitions,
+        }
+    }
+}
+
+fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, end: Option<i64>) -> PartitionStatus {
+    let state = partition.lock();
+    let span = state.tracker.span();
+    let committed = state.committed.map(|committed| committed.get());
+    let mut status = PartitionStatus {
+        topic: partition.id.topic.to_string(),
+        partition: partition.id.partition,
+        member,
+        lane,
+        generation: partition.generation.0,
+        state: "running",
+        position: state.tracker.position().get(),
+        watermark: state.tracker.watermark().get(),
+        committed,
+        end,
+        lag: end.zip(committed).map(|(end, committed)| (end - committed).max(0)),
+        span_messages: span.messages,
+        span_bytes: span.bytes,
+        offset: None,
+        attempt: None,
+        next_attempt_in_ms: None,
+        reason: None,
+    };
+    match &state.phase {
+        Phase::Starting => status.state = "starting",
+        Phase::Running if partition.is_paused() => status.state = "paused",
+        Phase::Running => {}
+        Phase::Closed => status.state = "closed",
+        Phase::Waiting { offset, attempt, until, reason } => {
+            status.state = "waiting";
+            status.offset = Some(*offset);
+            status.attempt = Some(*attempt);
+            status.next_attempt_in_ms = Some(until.saturating_duration_since(Instant::now()).as_millis() as u64);
+            status.reason = Some(reason.clone());
+        }
+        Phase::Stopped { offset, reason } => {
+            status.state = "stopped";
+            status.offset = Some(*offset);
+            status.reason = Some(reason.clone());
+        }
+    }
+    status
+}

@@ -1,0 +1,352 @@
+//! The life of a message, from its partition's queue to the producer: gather, hand over, judge, publish. Read
+//! [`Worker::turn`] from top to bottom; `gather` says where messages come from, `publish` where outputs go, `recover`
+//! what happens when something fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmill_core::{
+    Batch, BatchBound, CommitMode, Emitted, Fence, GivenUp, NextOffset, Offset, Rest as Remainder, RetryNote, RunId,
+    judge,
+};
+use wasmill_kafka::{MemberHandle, PartitionQueue};
+
+use super::dead_letter::now_ms;
+use super::gather::Next;
+use super::instances::Instances;
+use super::lane::{Lane, Turn};
+use super::partition::{GiveUpStage, Partition, Phase};
+use super::publish::{Publication, publish};
+use super::publisher::Publisher;
+use super::shared::PipelineShared;
+use crate::mutant::{self, Mutant};
+
+/// The lane's own side of a partition.
+pub(super) struct Held {
+    pub(super) partition: Arc<Partition>,
+    pub(super) queue: PartitionQueue,
+    pub(super) member: MemberHandle,
+    /// What an earlier call left: its run is open and its turn comes before anything new.
+    pub(super) again: Option<Again>,
+    /// Taken from the queue and not yet handed over; messages before `backlog_from` are done with.
+    pub(super) backlog: Batch,
+    pub(super) backlog_from: usize,
+    /// Nothing is handed over before then.
+    pub(super) not_before: Option<Instant>,
+    /// Where the queue must be put before it is read again.
+    pub(super) seek_to: Option<NextOffset>,
+    /// Stands until an operator moves it, or the control loop does.
+    pub(super) stopped: bool,
+    /// The queue reported an error, behind which its position is not to be trusted.
+    pub(super) distrusted: bool,
+}
+
+/// What is left of a call.
+pub(super) struct Again {
+    pub(super) batch: Batch,
+    pub(super) from: usize,
+    pub(super) run: RunId,
+    pub(super) fence: Fence,
+    /// Attempt of the message at `from`.
+    pub(super) attempt: u32,
+    /// Messages before this index go one at a time: one of them crashed the handler.
+    pub(super) alone_until: usize,
+}
+
+/// One call: `Worker::batch` under an open run.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    pub(super) run: RunId,
+    pub(super) fence: Fence,
+    /// Attempt of the first message.
+    pub(super) attempt: u32,
+    /// The messages are a copy of a part of `Held::again`.
+    pub(super) is_again: bool,
+}
+
+/// The lane's thread with everything it owns.
+pub struct Worker {
+    pub(super) lane: Arc<Lane>,
+    pub(super) shared: Arc<PipelineShared>,
+    pub(super) held: Vec<Held>,
+    pub(super) instances: Instances,
+    pub(super) publisher: Arc<Publisher>,
+    /// The messages of the call, reused.
+    pub(super) batch: Batch,
+    pub(super) bound: BatchBound,
+    nothing: Emitted,
+}
+
+impl Worker {
+    /// A worker without partitions.
+    pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>) -> Self {
+        Self {
+            instances: Instances::new(lane.clone(), shared.clone()),
+            publisher: shared.publisher(),
+            bound: BatchBound::new(shared.settings.batch_messages),
+            batch: Batch::new(),
+            held: Vec::new(),
+            nothing: Emitted::default(),
+            lane,
+            shared,
+        }
+    }
+
+    /// How many partitions it serves.
+    pub fn partitions(&self) -> usize {
+        self.held.len()
+    }
+
+    /// One batch of one partition, from its queue to the producer.
+    pub fn turn(&mut self, index: usize, now: Instant) -> Turn {
+        match self.may_hand_over(index, now) {
+            Turn::Worked => {}
+            not_now => return not_now,
+        }
+        let call = match self.gather(index) {
+            Next::Nothing => {
+                self.idle(index);
+                return Turn::Idle;
+            }
+            Next::Refused(call, given_up, stage) => {
+                self.settle(index, call, 1, vec![given_up], stage, None, false);
+                return Turn::Worked;
+            }
+            Next::Messages(call) => call,
+        };
+        let instance = match self.instances.ready(now) {
+            Ok(instance) => instance,
+            Err(again) => {
+                self.put_back(index, call, call.attempt, 0);
+                return Turn::NotBefore(again);
+            }
+        };
+        let partition = &self.held[index].partition;
+        let started = Instant::now();
+        let answer = instance.handle(partition.source, partition.id.partition, &self.batch);
+        partition.counters.call_seconds.record(started.elapsed().as_secs_f64());
+        partition.counters.calls.increment(1);
+        partition.counters.handed_over.increment(self.batch.len() as u64);
+        partition.counters.bytes.increment(self.batch.bytes() as u64);
+        match answer {
+            Ok(reached) => {
+                self.bound.grew(self.batch.len());
+                self.judge(index, call, reached);
+            }
+            Err(error) => self.crashed(index, call, error),
+        }
+        Turn::Worked
+    }
+
+    /// Whether the partition's next messages may go to the handler now.
+    fn may_hand_over(&mut self, index: usize, now: Instant) -> Turn {
+        let held = &mut self.held[index];
+        let partition = &held.partition;
+        if held.stopped || partition.is_leaving() || partition.is_paused() || self.shared.is_held() {
+            return Turn::Idle;
+        }
+        if let Some(when) = held.not_before {
+            if now < when {
+                return Turn::NotBefore(when);
+            }
+            held.not_before = None;
+            partition.lock().phase = Phase::Running;
+        }
+        if held.seek_to.is_some() {
+            return self.seek(index, now);
+        }
+        let mut state = partition.lock();
+        if state.first_commit {
+            return Turn::Idle;
+        }
+        if state.must_rewind {
+            // The broker refused something: let the rest of what is in flight finish, so that nothing of it is
+            // published twice, then go back to the refused message.
+            let settled = state.tickets == 0;
+            drop(state);
+            if settled {
+                self.rewind(index);
+                return Turn::NotBefore(now);
+            }
+            return Turn::Idle;
+        }
+        if matches!(self.shared.settings.commit, CommitMode::Sync)
+            && (state.tickets > 0 || state.committed.is_some_and(|committed| committed < state.tracker.watermark()))
+        {
+            // The commit of the last batch wakes the lane.
+            return Turn::Idle;
+        }
+        if held.again.is_none() && !state.tracker.room() {
+            // The next completion wakes the lane.
+            state.starved = true;
+            return Turn::Idle;
+        }
+        Turn::Worked
+    }
+
+    /// What the handler's answer means, message by message.
+    fn judge(&mut self, index: usize, call: Call, reached: u32) {
+        let policy = &self.shared.settings.retry;
+        let judgement = judge(self.batch.len(), reached, self.instances.failures(), call.attempt, policy);
+        let acknowledged = judgement.settled - judgement.given_up.len();
+        self.held[index].partition.counters.acknowledged.increment(acknowledged as u64);
+        self.settle(index, call, judgement.settled, judgement.given_up, GiveUpStage::Whole, judgement.rest, true);
+    }
+
+    /// Publishes what the first `settled` messages of the call came to, and keeps the others for later.
+    ///
+    /// `answered`: the instance's last call is this one, so that what it emitted may be published.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn settle(
+        &mut self,
+        index: usize,
+        call: Call,
+        settled: usize,
+        given_up: Vec<GivenUp>,
+        stage: GiveUpStage,
+        rest: Option<Remainder>,
+        answered: bool,
+    ) {
+        let partition = self.held[index].partition.clone();
+        let emitted = if answered { self.instances.emitted() } else { &self.nothing };
+        if let Some(observer) = &self.shared.observer {
+            observer.handled(&partition.id, &self.batch, emitted, settled, &given_up);
+        }
+        let publication = Publication {
+            shared: &self.shared,
+            publisher: &self.publisher,
+            partition: &partition,
+            batch: &self.batch,
+            emitted,
+            digest: self.instances.digest(),
+            run: call.run,
+            fence: call.fence,
+        };
+        let published = publish(&publication, settled, given_up, stage);
+        let settled = published.settled;
+        self.shared.record(settled, published.given_up);
+        let (rest_run, last) = part(&self.held[index], &self.batch, call, settled);
+        match published.sending {
+            Some(sending) if published.abandoned => sending.abandon(),
+            Some(sending) => {
+                let outputs = sending.end(last);
+                partition.counters.emitted.increment(outputs);
+                if mutant::is(Mutant::CommitBeforeDelivery) {
+                    partition.complete(call.fence, call.run, false);
+                }
+            }
+            // Nothing to wait for.
+            None if settled > 0 && !published.abandoned => partition.complete(call.fence, call.run, false),
+            None => {}
+        }
+        let stop = published.stop;
+        if settled > 0 {
+            self.forget_retry(&partition, last);
+        }
+        let (attempt, delay, reason) = match rest {
+            Some(Remainder::Retry { delay, next_attempt, reason }) if stop.is_none() => {
+                (next_attempt, Some(delay), reason)
+            }
+            _ if settled == 0 => (call.attempt, None, String::new()),
+            _ => (1, None, String::new()),
+        };
+        self.keep(index, call, settled, rest_run, attempt);
+        if let Some(delay) = delay {
+            self.wait(index, delay, attempt, reason);
+        }
+        if let Some(reason) = stop {
+            self.stop(index, reason);
+        }
+    }
+
+    /// Keeps what is behind the settled messages.
+    fn keep(&mut self, index: usize, call: Call, settled: usize, rest_run: RunId, attempt: u32) {
+        let held = &mut self.held[index];
+        if !call.is_again {
+            if settled < self.batch.len() {
+                self.put_back(index, call, attempt, 0);
+                let again = self.held[index].again.as_mut().expect("just put back");
+                again.from = settled;
+                again.run = rest_run;
+            }
+            return;
+        }
+        let Some(again) = &mut held.again else { return };
+        again.from += settled;
+        again.run = rest_run;
+        again.attempt = attempt;
+        if again.from == again.batch.len() {
+            held.again = None;
+        }
+    }
+
+    /// Keeps the call's messages for another call, their run open. `alone`: so many of them go one at a time.
+    pub(super) fn put_back(&mut self, index: usize, call: Call, attempt: u32, alone: usize) {
+        let held = &mut self.held[index];
+        match &mut held.again {
+            Some(again) if call.is_again => {
+                again.attempt = attempt;
+                again.alone_until = again.alone_until.max(again.from + alone);
+            }
+            _ => {
+                let batch = std::mem::replace(&mut self.batch, Batch::new());
+                held.again =
+                    Some(Again { batch, from: 0, run: call.run, fence: call.fence, attempt, alone_until: alone });
+            }
+        }
+    }
+
+    /// The message at the head waits for its next attempt.
+    pub(super) fn wait(&mut self, index: usize, delay: Duration, attempt: u32, reason: String) {
+        let held = &mut self.held[index];
+        let Some(again) = &held.again else { return };
+        let offset = again.batch.message(again.from).offset;
+        let until = Instant::now() + delay;
+        held.not_before = Some(until);
+        held.partition.counters.retried.increment(1);
+        tracing::debug!(pipeline = %self.shared.name, partition = %held.partition.id, offset, attempt, reason, "retry");
+        if let Some(observer) = &self.shared.observer {
+            observer.retrying(&held.partition.id, offset, attempt, delay, &reason);
+        }
+        let mut state = held.partition.lock();
+        let first_failure_ms = match &state.retry {
+            Some(retry) if retry.offset == offset => retry.first_failure_ms,
+            _ => now_ms(),
+        };
+        // Attempts survive a restart: they travel with the next commit.
+        state.retry = Some(RetryNote { offset, attempts: attempt.saturating_sub(1), first_failure_ms });
+        state.note_dirty = true;
+        state.phase = Phase::Waiting { offset, attempt, until, reason };
+        drop(state);
+        held.partition.mark_dirty();
+    }
+
+    fn forget_retry(&self, partition: &Partition, last: i64) {
+        let mut state = partition.lock();
+        if state.retry.as_ref().is_some_and(|retry| retry.offset <= last) {
+            state.retry = None;
+        }
+    }
+}
+
+/// Splits the call's run behind what is settled. Returns the rest's run and the last settled offset.
+fn part(held: &Held, batch: &Batch, call: Call, settled: usize) -> (RunId, i64) {
+    if settled == 0 {
+        return (call.run, 0);
+    }
+    let last = batch.message(settled - 1).offset;
+    let open = match &held.again {
+        Some(again) if call.is_again => again.batch.len() - again.from,
+        _ => batch.len(),
+    };
+    if settled == open {
+        return (call.run, last);
+    }
+    let bytes: usize = (0..settled).map(|at| batch.message(at).bytes()).sum();
+    let mut state = held.partition.lock();
+    // The partition may have been closed under us; then runs mean nothing any more.
+    if state.tracker.is_closed() || state.tracker.fence() != call.fence {
+        return (call.run, last);
+    }
+    (state.tracker.split(call.run, Offset(last), settled as u32, bytes as u64), last)
+}
