@@ -39,6 +39,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A
 /// panic is caught and makes the member fatal.
 pub trait RebalanceHandler: Send + Sync + 'static {
+    /// The group has answered: the member's share stands, and it may be none. Comes before `assigned`.
+    fn joined(&self) {}
+
     /// These partitions are the member's now; never empty.
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>);
 
@@ -261,10 +264,10 @@ impl Member {
         let Some(consumer) = self.consumer.take() else { return };
         consumer.unsubscribe();
         let until = Instant::now() + LEAVE_TIMEOUT;
-        while self.shared.has_partitions() && Instant::now() < until {
+        // After a fatal error librdkafka never asks for them back.
+        while self.shared.has_partitions() && Instant::now() < until && self.shared.fatal_error().is_none() {
             let _ = consumer.poll(Duration::from_millis(20));
         }
-        // After a fatal error librdkafka may never ask for them back.
         self.shared.give_up();
         lock(&self.watch).close();
         // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.

@@ -46,6 +46,9 @@ impl Shared {
     }
 
     fn assign(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition]) {
+        if catch_unwind(AssertUnwindSafe(|| self.handler.joined())).is_err() {
+            self.fatal("PANIC", "a panic while partitions were assigned".into());
+        }
         // Both protocols report changes that bring nothing.
         if ids.is_empty() || self.leaving.load(Ordering::Relaxed) {
             self.fatal_if(change.assign(change.list));
@@ -71,7 +74,8 @@ impl Shared {
                 return;
             }
         };
-        let offsets: Vec<_> = firsts.iter().map(|first| (first.id.clone(), first.offset)).collect();
+        let offsets: Vec<_> =
+            firsts.iter().map(|first| (first.id.clone(), first.stand_in.unwrap_or(first.offset))).collect();
         let came = self.take_over(firsts, sources);
         let handle = MemberHandle::new(self.clone());
         let told = catch_unwind(AssertUnwindSafe(|| self.handler.assigned(&handle, came)));

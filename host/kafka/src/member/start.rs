@@ -38,6 +38,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct First {
     pub(super) id: TopicPartition,
     pub(super) offset: i64,
+    /// What librdkafka is told, where that is another one: it gives a partition up for good that is assigned at an offset
+    /// which does not exist, and then no seek can bring it back.
+    pub(super) stand_in: Option<i64>,
     pub(super) note: String,
     pub(super) founding: i32,
     pub(super) needs_first_commit: bool,
@@ -150,6 +153,7 @@ fn begin(id: &TopicPartition, row: Option<Row>, founding: Founding, settings: &M
     let mut first = First {
         id: id.clone(),
         offset: low,
+        stand_in: None,
         note: String::new(),
         founding: founding.count,
         needs_first_commit: true,
@@ -177,6 +181,7 @@ fn begin(id: &TopicPartition, row: Option<Row>, founding: Founding, settings: &M
     let moved = match settings.out_of_range {
         OutOfRange::Stop => {
             first.problem = Some(QueueProblem::OutOfRange { offset: row.offset });
+            first.stand_in = Some(ends.latest(id));
             return first;
         }
         OutOfRange::Earliest => low,

@@ -90,7 +90,9 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
             let row = Some(row(0, offset, "v1#4"));
             begin(&id(0), row, FRESH, &settings(Start::Earliest, policy), &ends(10, 90))
         };
-        assert_eq!(at(OutOfRange::Stop).problem, Some(QueueProblem::OutOfRange { offset }));
+        let stopped = at(OutOfRange::Stop);
+        assert_eq!(stopped.problem, Some(QueueProblem::OutOfRange { offset }));
+        assert_eq!((stopped.offset, stopped.stand_in), (offset, Some(90)), "librdkafka must not see the offset");
         for (policy, to) in [(OutOfRange::Earliest, 10), (OutOfRange::Latest, 90)] {
             let first = at(policy);
             assert_eq!((first.offset, first.needs_first_commit, first.note.as_str()), (to, true, ""));

@@ -148,6 +148,8 @@ fn a_committed_offset_that_retention_has_passed_stops_or_moves_as_told() {
                 until("the problem", || worker.desk.held.lock().unwrap()[&it.id(0)].problem.is_some());
                 let problem = worker.desk.held.lock().unwrap()[&it.id(0)].problem.clone();
                 assert_eq!(problem, Some(QueueProblem::OutOfRange { offset: 2 }));
+                // A fetch at an offset that is gone would be refused, and the partition given up.
+                until("a fetch that was answered", || worker.handle.end_offset(&it.id(0)) == Some(9));
                 assert!(kept.lock().unwrap().is_empty(), "nothing comes out of a partition that stopped");
                 worker.seek(&it.id(0), 6).unwrap();
                 until("what a seek lets through", || offsets(&kept, 0) == [6, 7, 8]);
@@ -204,7 +206,8 @@ fn a_second_process_with_the_same_instance_fences_the_first() {
     until("the fence", || {
         first.desk.events.lock().unwrap().iter().any(|event| matches!(event, MemberEvent::Fenced { .. }))
     });
-    first.stop();
+    let desk = first.stop();
+    assert_eq!(*desk.revoked.lock().unwrap(), [(it.id(0), true)], "its partitions are lost, and it is told so");
     second.stop();
 }
 

@@ -248,7 +248,7 @@ impl Desk {
                     if let Some(problem) = taken.problem {
                         partition.problem = Some(problem);
                     }
-                    if !taken.more {
+                    if !taken.more || self.stop.load(Ordering::Relaxed) {
                         break;
                     }
                 }
