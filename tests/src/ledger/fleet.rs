@@ -324,11 +324,11 @@ assignor = "{assignor}"
 session_timeout = "3s"
 heartbeat_interval = "500ms"
 drain_timeout = "3s"
-output = {{ topic = "{OUTPUT}", linger = "60ms" }}
+output = {{ topic = "{OUTPUT}", linger = "120ms" }}
 on_exhausted = "stop"
 config = {{ when = "value-prefix", prefix = "!", until_attempt = "2" }}
 [pipelines.{name}.commit]
-min_interval = "20ms"
+min_interval = "150ms"
 [pipelines.{name}.span]
 messages = {span}
 [pipelines.{name}.retry]

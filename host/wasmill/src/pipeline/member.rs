@@ -209,6 +209,11 @@ impl MemberShared {
 }
 
 impl RebalanceHandler for MemberShared {
+    fn joined(&self) {
+        self.joined.store(true, Ordering::Release);
+        self.says("in the group");
+    }
+
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>) {
         *lock(&self.handle) = Some(handle.clone());
         let generation = self.shared.next_generation();
@@ -217,7 +222,6 @@ impl RebalanceHandler for MemberShared {
             pipeline = %self.shared.name, member = self.index, generation = generation.0, partitions = %list, "assigned"
         );
         self.says(format!("generation {}", generation.0));
-        self.joined.store(true, Ordering::Release);
         let first_commits = partitions.iter().any(|assigned| assigned.needs_first_commit);
         for assigned in partitions {
             self.take_up(generation, handle, assigned);
