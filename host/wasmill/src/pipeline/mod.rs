@@ -168,6 +168,8 @@ impl Pipeline {
             self.slots[index].again = None;
             let (member, shared) = (self.handle.members[index].clone(), self.handle.shared.clone());
             let mut settings = self.settings.clone();
+            // Brokers' logs, quotas and group listings name clients by this.
+            settings.client.client_id = format!("{}-{}-{index}", settings.client.client_id, shared.name);
             if let Some(instance) = &mut settings.instance_id
                 && self.slots.len() > 1
             {

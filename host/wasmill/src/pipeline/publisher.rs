@@ -37,6 +37,7 @@ impl Publisher {
     ) -> Result<Self, ClientError> {
         let flight = Arc::new(Flight::new(on_fatal));
         let mut client = client.clone();
+        client.client_id = format!("{}-{}", client.client_id, pipeline.name);
         client.properties.extend(pipeline.output.properties.clone().into_inner());
         let settings = ProducerSettings {
             client,
