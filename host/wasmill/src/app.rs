@@ -1,6 +1,7 @@
 //! The one place where the parts meet: configuration in, plugins loaded, pipelines run, and everything drained at the
 //! end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use wasmill_config as config;
-use wasmill_kafka::ClientSettings;
+use wasmill_kafka::{ClientSettings, TopicRules};
 use wasmill_wasm::{Engine, EngineOptions, Plugin};
 
 use crate::admin::{self, Admin};
@@ -21,6 +22,12 @@ use crate::pipeline::{End, Handle, Parts, Pipeline, instances};
 
 /// How long the cluster may take to answer at the start.
 const ASK: Duration = Duration::from_secs(15);
+
+/// How long it may take to tell what a topic refuses; nothing depends on the answer.
+const ASK_RULES: Duration = Duration::from_secs(5);
+
+/// What output topics are known to refuse, by name.
+type Rules = BTreeMap<String, TopicRules>;
 
 /// How the process ends. The numbers are part of the interface; `wasmill help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +135,7 @@ impl App {
         let Options { config, cache, observer } = options;
         let engine = open_engine(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
-        let partitions = ask_for_topics(&client, &config).map_err(Failure::start)?;
+        let (partitions, rules) = ask_for_topics(&client, &config).map_err(Failure::start)?;
         // Half of the memory is for what is fetched ahead, a quarter for what is on its way out; the rest is spans.
         let prefetch_bytes = (config.memory_bytes / 2 / partitions.max(1)).max(64 << 10);
         let buffer_bytes = (config.memory_bytes / 4 / config.pipelines.len().max(1) as u64).max(1 << 20);
@@ -136,8 +143,14 @@ impl App {
         for settings in &config.pipelines {
             let plugin = load_plugin(&engine, settings).map_err(Failure::start)?;
             let digest = plugin.digest().to_owned();
-            let parts =
-                Parts { client: client.clone(), plugin, prefetch_bytes, buffer_bytes, observer: observer.clone() };
+            let parts = Parts {
+                client: client.clone(),
+                plugin,
+                prefetch_bytes,
+                buffer_bytes,
+                rules: rules.clone(),
+                observer: observer.clone(),
+            };
             let pipeline = Pipeline::new(settings.clone(), parts)
                 .with_context(|| format!("pipeline {}", settings.name))
                 .map_err(Failure::start)?;
@@ -219,12 +232,14 @@ impl Signals {
     }
 }
 
-/// Partitions of all input topics, for the memory budget; an error names every topic that is not there. wasmill makes
+/// Partitions of all input topics, for the memory budget, and what the output topics refuse; an error names every topic that is not there. wasmill makes
 /// no topics: one made by mistake, with the broker's defaults, is worse than an error.
-fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::Result<u64> {
+fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::Result<(u64, Rules)> {
     let mut partitions = 0;
     let mut missing = Vec::new();
-    let topics = wasmill_kafka::admin::Admin::open(client)?
+    let mut rules = Rules::new();
+    let admin = wasmill_kafka::admin::Admin::open(client)?;
+    let topics = admin
         .topics(ASK)
         .with_context(|| format!("cannot reach kafka at {}", client.bootstrap))?;
     for pipeline in &config.pipelines {
@@ -241,7 +256,13 @@ fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::R
         {
             match topics.iter().find(|known| known.name == *topic) {
                 Some(known) if input => partitions += known.partitions.len() as u64,
-                Some(_) => {}
+                Some(_) => match admin.topic_config(topic, ASK_RULES) {
+                    Ok(entries) => {
+                        rules.insert(topic.clone(), TopicRules::of(&entries));
+                    }
+                    // Not allowed to ask, or the broker does not know how to answer: then the broker refuses by itself.
+                    Err(error) => tracing::debug!(topic, %error, "the topic's configuration is not to be had"),
+                },
                 None if missing.contains(topic) => {}
                 None => missing.push(topic.clone()),
             }
@@ -253,7 +274,7 @@ fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::R
         missing.join(", "),
         missing.first().map_or("NAME", String::as_str)
     );
-    Ok(partitions)
+    Ok((partitions, rules))
 }
 
 fn start_admin(

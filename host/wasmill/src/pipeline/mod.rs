@@ -17,6 +17,7 @@ pub mod shared;
 pub mod status;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use wasmill_config as config;
 use wasmill_core::Backoff;
-use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicPartition};
+use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicPartition, TopicRules};
 use wasmill_wasm::Plugin;
 
 use lane::{Command, Lanes};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub prefetch_bytes: u64,
     /// Bytes the producer may buffer.
     pub buffer_bytes: u64,
+    /// What the output topics are known to refuse.
+    pub rules: BTreeMap<String, TopicRules>,
     /// Looks on.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -298,7 +301,7 @@ fn open_publisher(
     let on_fatal = Box::new(move |text: &str| {
         let _ = events.send(Event::ProducerFailed { reason: text.to_owned() });
     });
-    Publisher::open(&parts.client, settings, parts.buffer_bytes, on_fatal)
+    Publisher::open(&parts.client, settings, parts.buffer_bytes, &parts.rules, on_fatal)
 }
 
 fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings {

@@ -85,6 +85,9 @@ pub struct State {
     pub giving_up: BTreeMap<i64, GiveUpStage>,
     /// Complete ranges of runs that also held a refused message: not to be handed over again after the rewind.
     pub complete_beside_refused: Vec<(i64, i64)>,
+    /// The topic takes nothing at all (not authorised, deleted): giving up message after message would only move all
+    /// of them to the dead letters, so the partition stops once it has gone back.
+    pub topic_refused: Option<String>,
     /// Something was refused: drain, then go back to it.
     pub must_rewind: bool,
     /// For status.
@@ -166,6 +169,7 @@ impl Partition {
                 refused: BTreeMap::new(),
                 giving_up: BTreeMap::new(),
                 complete_beside_refused: Vec::new(),
+                topic_refused: None,
                 must_rewind: false,
                 phase: if start.committed { Phase::Running } else { Phase::Starting },
                 starved: false,
@@ -238,6 +242,10 @@ impl Partition {
         for (offset, error) in refused {
             let stage = state.giving_up.remove(offset);
             let reason = format!("{}: {}", error.code, error.text);
+            if error.topic_wide {
+                state.topic_refused = Some(reason);
+                continue;
+            }
             state.refused.entry(*offset).or_insert(Refusal { stage, reason });
         }
         state.must_rewind = true;

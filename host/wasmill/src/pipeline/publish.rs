@@ -65,6 +65,11 @@ pub(super) fn publish<'a>(
                 sender.abandoned = true;
                 break;
             }
+            Err(Unsent::TopicRefused(reason)) => {
+                settled = message;
+                stop = Some(format!("the output topic takes nothing: {reason}"));
+                break;
+            }
             Err(Unsent::Refused(reason)) => {
                 let lost = GivenUp { message, attempts: 1, class: ErrorClass::Refused, reason };
                 if stops {
@@ -84,7 +89,7 @@ pub(super) fn publish<'a>(
                     sender.abandoned = true;
                     break;
                 }
-                Err(Unsent::Refused(reason)) => {
+                Err(Unsent::Refused(reason) | Unsent::TopicRefused(reason)) => {
                     // Not even the bare dead letter was taken: hold here rather than lose it.
                     settled = lost.message;
                     stop = Some(format!("dead letter refused: {reason}"));

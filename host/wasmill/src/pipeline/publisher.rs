@@ -1,10 +1,11 @@
 //! The producer of a pipeline with its tickets and topics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmill_config as config;
-use wasmill_kafka::{ClientError, ClientSettings, Outgoing, OutputTopic, Producer, ProducerSettings, SendError};
+use wasmill_kafka::{ClientError, ClientSettings, Outgoing, OutputTopic, Producer, ProducerSettings, SendError, TopicRules};
 
 use super::flight::{Flight, TicketId};
 use super::partition::Partition;
@@ -19,10 +20,15 @@ pub struct Publisher {
     dead_letter: Option<OutputTopic>,
 }
 
+/// What librdkafka calls refusals that say nothing about the message.
+const TOPIC_WIDE: [&str; 3] = ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"];
+
 /// Why an output was not taken.
 pub enum Unsent {
     /// It can never be sent.
     Refused(String),
+    /// The topic takes nothing at all: the next message would fare no better.
+    TopicRefused(String),
     /// The partition is being taken away, or the producer is broken: stop sending, nothing of the call completes.
     Abandoned,
 }
@@ -33,6 +39,7 @@ impl Publisher {
         client: &ClientSettings,
         pipeline: &config::Pipeline,
         buffer_bytes: u64,
+        rules: &BTreeMap<String, TopicRules>,
         on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Self, ClientError> {
         let flight = Arc::new(Flight::new(on_fatal));
@@ -47,7 +54,14 @@ impl Publisher {
             buffer_messages: 500_000,
         };
         let producer = Producer::open(&settings, flight.clone())?;
-        let named = |name: &String| producer.topic(name);
+        // What a topic is sure to refuse is refused here: a broker refuses whole batches, neighbours included.
+        let named = |name: &String| -> Result<OutputTopic, ClientError> {
+            let topic = producer.topic(name)?;
+            Ok(match rules.get(name) {
+                Some(rules) => topic.with_rules(*rules),
+                None => topic,
+            })
+        };
         let mut topics = vec![pipeline.output.default.as_ref().map(named).transpose()?];
         for name in &pipeline.output.granted {
             topics.push(Some(named(name)?));
@@ -80,6 +94,9 @@ impl Publisher {
                         return Err(Unsent::Abandoned);
                     }
                     self.producer.wait_room(Duration::from_millis(50));
+                }
+                Err(SendError::Refused { code, text }) if TOPIC_WIDE.contains(&code.as_str()) => {
+                    return Err(Unsent::TopicRefused(format!("{code}: {text}")));
                 }
                 Err(SendError::Refused { code, text }) => return Err(Unsent::Refused(format!("{code}: {text}"))),
                 // The sink hears of it too; the control loop makes a new client and rewinds every partition.

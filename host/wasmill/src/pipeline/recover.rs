@@ -69,7 +69,8 @@ impl Worker {
     }
 
     /// Back to the watermark in a new epoch: what is in flight is dropped, what is complete stays so.
-    pub(super) fn rewind(&mut self, index: usize) {
+    /// Answers with why the output topic takes nothing, if that was the reason.
+    pub(super) fn rewind(&mut self, index: usize) -> Option<String> {
         let held = &mut self.held[index];
         let mut state = held.partition.lock();
         let to = state.tracker.rewind();
@@ -77,11 +78,13 @@ impl Worker {
             state.tracker.remember_done(Offset(first), Offset(last));
         }
         state.must_rewind = false;
+        let refused = state.topic_refused.take();
         state.tickets = 0;
         drop(state);
         held.partition.counters.rewinds.increment(1);
         tracing::debug!(pipeline = %self.shared.name, partition = %held.partition.id, to = to.get(), "rewind");
         held.restart_at(to);
+        refused
     }
 
     /// Puts the queue where it has to be read from.
@@ -146,7 +149,7 @@ impl Worker {
             Command::RewindAll => {
                 self.publisher = self.shared.publisher();
                 for index in 0..self.held.len() {
-                    self.rewind(index);
+                    let _ = self.rewind(index);
                 }
             }
             Command::Resume { id, skip, done } => {

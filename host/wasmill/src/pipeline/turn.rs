@@ -165,7 +165,10 @@ impl Worker {
             let settled = state.tickets == 0;
             drop(state);
             if settled {
-                self.rewind(index);
+                let refused = self.rewind(index);
+                if let Some(reason) = refused {
+                    self.stop(index, reason);
+                }
                 return Turn::NotBefore(now);
             }
             return Turn::Idle;
