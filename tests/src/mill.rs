@@ -36,7 +36,7 @@ pub fn binary() -> Result<PathBuf> {
 /// # Errors
 /// It was not built.
 pub fn guest(name: &str) -> Result<String> {
-    let path = xtask::guests::folder().join(format!("{name}.wasm"));
+    let path = xtask::guests::file(name);
     if !path.is_file() {
         bail!("{} is not there; hint: run `cargo xtask setup` first, or `cargo xtask test`", path.display());
     }

@@ -18,24 +18,33 @@ static LEFT: Condvar = Condvar::new();
 
 /// The right to run now. Given back when dropped.
 #[derive(Debug)]
-pub struct Place(());
+pub struct Place(u32);
 
 impl Place {
     /// Waits for a place.
     pub fn take() -> Self {
+        Self::wait(1)
+    }
+
+    /// Waits until no other test runs, and keeps them waiting.
+    pub fn take_all() -> Self {
+        Self::wait(PLACES)
+    }
+
+    fn wait(places: u32) -> Self {
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken >= PLACES {
+        while *taken + places > PLACES {
             taken = LEFT.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
-        *taken += 1;
-        Self(())
+        *taken += places;
+        Self(places)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        LEFT.notify_one();
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        LEFT.notify_all();
     }
 }
 

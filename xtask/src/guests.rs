@@ -11,14 +11,17 @@ use anyhow::{Result, bail};
 use crate::process::{cargo, exists, files, output, root, step, target};
 
 const WASM: &str = "wasm32-unknown-unknown";
-const TARGETS: [&str; 2] = [WASM, "wasm32-wasip2"];
+const WASI: &str = "wasm32-wasip2";
+const TARGETS: [&str; 2] = [WASM, WASI];
 
-/// The folder with the test handlers' `.wasm` files.
-pub fn folder() -> PathBuf {
-    match std::env::var_os("WASMILL_GUESTS") {
-        Some(folder) => folder.into(),
-        None => target().join("guests").join(WASM).join("release/examples"),
+/// The `.wasm` file of a test handler, whether it is there or not. `WASMILL_GUESTS` names another folder to look in.
+pub fn file(name: &str) -> PathBuf {
+    let name = format!("{name}.wasm");
+    if let Some(folder) = std::env::var_os("WASMILL_GUESTS") {
+        return Path::new(&folder).join(name);
     }
+    let [plain, wasi] = TARGETS.map(|one| target().join("guests").join(one).join("release/examples").join(&name));
+    if wasi.is_file() && !plain.is_file() { wasi } else { plain }
 }
 
 /// Installs the wasm targets of the toolchain that are missing.
@@ -54,6 +57,11 @@ pub fn build() -> Result<()> {
         let mut build = cargo();
         build.current_dir(&guests).args(["build", "--release", "--examples", "--target", WASM]);
         step("build the handlers of tests/guests", build.arg("--target-dir").arg(target().join("guests")))?;
+        let manifest = std::fs::read_to_string(guests.join("Cargo.toml"))?;
+        let mut build = cargo();
+        build.current_dir(&guests).args(["build", "--release", "--features", "wasi", "--target", WASI]);
+        build.args(needing_wasi(&manifest).map(|name| format!("--example={name}")));
+        step("build those that need WASI", build.arg("--target-dir").arg(target().join("guests")))?;
     }
     let examples = files(&root().join("examples"), &|path| path.file_name().is_some_and(|name| name == "Cargo.toml"));
     for manifest in examples {
@@ -64,4 +72,24 @@ pub fn build() -> Result<()> {
         step(&format!("build {name}"), &mut build)?;
     }
     Ok(())
+}
+
+/// The names of the examples with `required-features = ["wasi"]`.
+fn needing_wasi(manifest: &str) -> impl Iterator<Item = &str> {
+    let tables = manifest.split("[[example]]").skip(1);
+    tables.filter(|table| table.contains(r#"required-features = ["wasi"]"#)).filter_map(|table| {
+        let (_, name) = table.split_once("name = \"")?;
+        name.split('"').next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handlers_that_need_wasi_are_found_in_the_manifest() {
+        let manifest = "[[example]]\nname = \"a\"\n[[example]]\nname = \"b\"\nrequired-features = [\"wasi\"]\n";
+        assert_eq!(needing_wasi(manifest).collect::<Vec<_>>(), ["b"]);
+    }
 }

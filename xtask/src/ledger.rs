@@ -70,7 +70,8 @@ impl std::fmt::Display for Found {
 
 impl std::error::Error for Found {}
 
-/// Exit code of the ledger program when a promise was broken, as opposed to a ledger that could not run.
+/// Exit code of the ledger program when a promise was broken, as opposed to a ledger that could not run or that asked
+/// too little (too few kills) to prove anything.
 pub const FOUND: u8 = 10;
 
 fn build(mutants: bool) -> Result<std::path::PathBuf> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{cargo, step, target};
-use crate::{guests, setup};
+use crate::setup;
 
 /// Sets up, builds the binary and runs the tests whose names contain one of `filter` (all, if it is empty).
 ///
@@ -29,7 +29,7 @@ pub fn binary() -> PathBuf {
     target().join("debug/wasmill")
 }
 
-/// Tells the tests where the binary and the handlers are.
+/// Tells the tests which binary to try.
 pub fn environment(command: &mut Command, binary: PathBuf) {
-    command.env("WASMILL_BIN", binary).env("WASMILL_GUESTS", guests::folder());
+    command.env("WASMILL_BIN", binary);
 }

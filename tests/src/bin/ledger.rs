@@ -33,8 +33,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     match ledger(Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(xtask::ledger::FOUND),
+        Ok(report) if report.passed => ExitCode::SUCCESS,
+        Ok(report) if !report.verdict.holds() => ExitCode::from(xtask::ledger::FOUND),
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn ledger(arguments: Arguments) -> Result<bool> {
+fn ledger(arguments: Arguments) -> Result<Report> {
     let Arguments { minutes, seed, mutant, processes, partitions, per_second, report } = arguments;
     let options = Options { minutes, seed, mutant, processes, partitions, per_second, ..Options::default() };
     let told = run(&options, &|line| eprintln!("{line}"))?;
@@ -51,7 +52,7 @@ fn ledger(arguments: Arguments) -> Result<bool> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     summary(&told);
     eprintln!("report: {}", path.display());
-    Ok(told.passed)
+    Ok(told)
 }
 
 fn summary(report: &Report) {

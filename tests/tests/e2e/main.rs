@@ -3,3 +3,5 @@
 #![deny(unsafe_code)]
 
 mod harness;
+mod ledger;
+mod spine;

@@ -1,0 +1,16 @@
+//! A minute of the ledger. Ten minutes with other seeds: `cargo xtask ledger --minutes 10 --seed N`.
+
+use anyhow::{Result, ensure};
+use wasmill_tests::ledger::Options;
+use wasmill_tests::ledger::run::run;
+use wasmill_tests::shared::Place;
+
+#[test]
+fn nothing_is_lost_through_a_minute_of_kills_and_outages() -> Result<()> {
+    // Both places: its timeouts are the timeouts of production, and its processes are many.
+    let _places = Place::take_all();
+    let report = run(&Options::default(), &|line| eprintln!("{line}"))?;
+    ensure!(report.passed, "{}", report.reasons.join("\n"));
+    ensure!(report.verdict.duplicates > 0, "kills without a duplicate caught nothing in flight");
+    Ok(())
+}
