@@ -47,7 +47,13 @@ impl Worker {
             return Next::Nothing;
         }
         self.batch.clear();
-        let taken = held.queue.take_bounded(self.bound.get(), batch_bytes, &mut self.batch);
+        let taken = loop {
+            let taken = held.queue.take_bounded(self.bound.get(), batch_bytes, &mut self.batch);
+            // Entries that are no messages come alone; behind them there may be some.
+            if taken.messages > 0 || !taken.more || taken.problem.is_some() {
+                break taken;
+            }
+        };
         self.batch.seal();
         if let Some(problem) = taken.problem {
             self.trouble(index, &problem);

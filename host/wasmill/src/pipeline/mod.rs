@@ -17,6 +17,9 @@ pub mod shared;
 pub mod status;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -117,6 +117,9 @@ pub struct Partition {
     leaving: AtomicU8,
 }
 
+/// Brokers take 4,096 bytes of metadata; host/kafka adds a few of its own.
+const NOTE_BYTES: usize = 4080;
+
 /// `leaving`: not at all, politely (finish what is running), at once.
 const STAYS: u8 = 0;
 const LEAVES: u8 = 1;
@@ -311,7 +314,7 @@ impl Partition {
         let next = if mutant::is(Mutant::WatermarkPlusOne) { NextOffset::after(Offset(next.get())) } else { next };
         let retry = state.retry.clone().filter(|retry| retry.offset >= next.get());
         let note = CommitNote { topic_id: self.topic_id.clone(), retry, done: state.tracker.done().clone() };
-        Some((next, note.encode()))
+        Some((next, note.encode_within(NOTE_BYTES)))
     }
 
     /// The coordinator confirmed `next`.

@@ -1,0 +1,173 @@
+//! What becomes of answers that come late, in pieces or with a refusal.
+
+use std::sync::Arc;
+
+use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RunId, SpanBound};
+use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
+
+use super::committer::Dirty;
+use super::counters::PartitionCounters;
+use super::flight::{Flight, TicketId};
+use super::partition::{GiveUpStage, Partition, Phase, Start};
+
+const SYNC: CommitMode = CommitMode::Sync;
+
+fn partition(committed: bool, note: CommitNote) -> Arc<Partition> {
+    let id = TopicPartition::new("orders", 3);
+    let start = Start { at: NextOffset::at(100), committed, note, span: SpanBound { messages: 1000, bytes: 1 << 20 } };
+    let counters = PartitionCounters::register("test", &id);
+    let dirty: Arc<Dirty> = Arc::default();
+    Arc::new(Partition::new(id, 0, (Generation(7), 0), start, Some("id-1".to_owned()), dirty, counters))
+}
+
+fn fresh() -> Arc<Partition> {
+    partition(true, CommitNote::default())
+}
+
+/// Hands over ten messages from `first` on.
+fn ten(partition: &Partition, first: i64) -> (Fence, RunId) {
+    let mut state = partition.lock();
+    let run = state.tracker.hand_over(Offset(first), Offset(first + 9), 10, 1000);
+    (state.tracker.fence(), run)
+}
+
+fn watermark(partition: &Partition) -> i64 {
+    partition.lock().tracker.watermark().get()
+}
+
+fn flight() -> Flight {
+    Flight::new(Box::new(|_| {}))
+}
+
+fn confirmed(ticket: TicketId, first: i64, offsets: std::ops::Range<i64>) -> Vec<Report> {
+    offsets.map(|offset| Report { token: ticket.token(first, offset), error: None }).collect()
+}
+
+fn refused(code: &str, purged: bool) -> Option<Box<DeliveryError>> {
+    let error = DeliveryError { code: code.to_owned(), text: "no".to_owned(), purged, topic_wide: false };
+    Some(Box::new(error))
+}
+
+#[test]
+fn nothing_is_complete_before_every_output_is_confirmed() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    // Reports may overtake the sender.
+    flight.delivered(&confirmed(ticket, 100, 100..104));
+    assert_eq!(watermark(&partition), 100);
+    flight.sent(ticket, 10, 109);
+    assert_eq!(watermark(&partition), 100);
+    flight.delivered(&confirmed(ticket, 100, 104..109));
+    assert_eq!(watermark(&partition), 100);
+    flight.delivered(&confirmed(ticket, 100, 109..110));
+    assert_eq!(watermark(&partition), 110);
+    assert!(partition.is_settled());
+}
+
+#[test]
+fn what_is_confirmed_first_waits_for_what_was_handed_over_first() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, first) = ten(&partition, 100);
+    let (_, second) = ten(&partition, 110);
+    let one = flight.open(&partition, fence, first, 100);
+    let two = flight.open(&partition, fence, second, 110);
+    flight.sent(one, 1, 109);
+    flight.sent(two, 1, 119);
+    flight.delivered(&confirmed(two, 110, 110..111));
+    assert_eq!(watermark(&partition), 100);
+    flight.delivered(&confirmed(one, 100, 100..101));
+    assert_eq!(watermark(&partition), 120);
+}
+
+#[test]
+fn a_report_for_a_closed_generation_counts_for_nothing() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 1, 109);
+    partition.close();
+    flight.delivered(&confirmed(ticket, 100, 100..101));
+    assert_eq!(watermark(&partition), 100);
+    assert_eq!(partition.due(&SYNC, true), None);
+}
+
+#[test]
+fn a_report_for_an_earlier_epoch_counts_for_nothing() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 1, 109);
+    partition.lock().tracker.rewind();
+    let (_, again) = ten(&partition, 100);
+    flight.delivered(&confirmed(ticket, 100, 100..101));
+    assert_eq!(watermark(&partition), 100);
+    let now = partition.lock().tracker.fence();
+    partition.complete(now, again, false);
+    assert_eq!(watermark(&partition), 110);
+}
+
+#[test]
+fn a_purged_output_is_nobodys_fault_and_nobodys_completion() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 1, 109);
+    flight.delivered(&[Report { token: ticket.token(100, 100), error: refused("_PURGE_QUEUE", true) }]);
+    assert_eq!(watermark(&partition), 100);
+    assert!(partition.is_settled());
+    assert!(partition.lock().refused.is_empty());
+}
+
+#[test]
+fn a_refused_output_is_given_up_when_it_comes_round_and_its_neighbours_are_not_handled_again() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 10, 109);
+    flight.delivered(&confirmed(ticket, 100, 100..104));
+    flight.delivered(&[Report { token: ticket.token(100, 104), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    flight.delivered(&confirmed(ticket, 100, 105..110));
+    let mut state = partition.lock();
+    assert!(state.must_rewind);
+    assert_eq!(state.refused.get(&104).expect("noted").stage, None);
+    assert_eq!(state.tracker.watermark().get(), 100, "the run is not complete");
+    let to = state.tracker.rewind();
+    for (first, last) in std::mem::take(&mut state.complete_beside_refused) {
+        state.tracker.remember_done(Offset(first), Offset(last));
+    }
+    assert_eq!(to.get(), 100);
+    let again: Vec<i64> = (100..110).filter(|&offset| !state.tracker.is_done(Offset(offset))).collect();
+    assert_eq!(again, [104]);
+}
+
+#[test]
+fn a_refused_dead_letter_goes_on_with_headers_only() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    partition.giving_up(103, GiveUpStage::Whole);
+    flight.sent(ticket, 1, 109);
+    flight.delivered(&[Report { token: ticket.token(100, 103), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    assert_eq!(partition.lock().refused.get(&103).expect("noted").stage, Some(GiveUpStage::Whole));
+}
+
+#[test]
+fn the_first_position_is_committed_before_anything_is_handed_over() {
+    let partition = partition(false, CommitNote::default());
+    assert_eq!(partition.lock().phase, Phase::Starting);
+    let (next, _) = partition.due(&SYNC, false).expect("due at once");
+    assert_eq!(next.get(), 100);
+    partition.confirmed(next);
+    assert_eq!(partition.lock().phase, Phase::Running);
+    assert_eq!(partition.due(&SYNC, false), None);
+}
+
+#[test]
+fn a_note_of_a_topic_that_was_made_again_is_not_believed() {
+    let mut note = CommitNote { topic_id: Some("id-0".to_owned()), ..CommitNote::default() };
+    note.done.insert(Offset(105), Offset(107));
+    assert!(!partition(true, note.clone()).lock().tracker.is_done(Offset(106)));
+    note.topic_id = Some("id-1".to_owned());
+    assert!(partition(true, note).lock().tracker.is_done(Offset(106)));
+}
