@@ -9,7 +9,7 @@ pub enum Mutant {
     CommitBeforeDelivery,
     /// One more than the watermark is committed.
     WatermarkPlusOne,
-    /// Late completions of an older generation are applied to the present one.
+    /// A generation is not closed: what it completes later is committed over the head of the next owner.
     NoFence,
     /// What waits for a retry counts as complete when the partition is revoked.
     DropRetriesOnRevoke,

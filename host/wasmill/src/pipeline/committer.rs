@@ -13,6 +13,7 @@ use wasmill_kafka::{CommitEntry, CommitError, MemberHandle, TopicPartition};
 
 use super::partition::Partition;
 use super::shared::PipelineShared;
+use crate::mutant::{self, Mutant};
 
 /// Says that something may have to be committed. Marking costs one atomic swap while it is already marked.
 #[derive(Default)]
@@ -112,7 +113,9 @@ impl Holdings {
     ) -> Result<(), CommitError> {
         let _in_flight = self.commit.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for partition in gone {
-            self.live().remove(&partition.id);
+            if !mutant::is(Mutant::NoFence) {
+                self.live().remove(&partition.id);
+            }
         }
         if !commit {
             return Ok(());
