@@ -34,7 +34,7 @@ impl Worker {
             return Next::Messages(Call { run: again.run, fence: again.fence, attempt: again.attempt, is_again: true });
         }
         if self.held[index].backlog_from < self.held[index].backlog.len() {
-            return self.from_backlog(index);
+            return self.next_of_backlog(index);
         }
         self.take(index)
     }
@@ -77,13 +77,13 @@ impl Worker {
         if strange || wide || reach(&self.batch, 0, self.bound.get(), batch_bytes) < count {
             std::mem::swap(&mut self.batch, &mut held.backlog);
             held.backlog_from = 0;
-            return self.from_backlog(index);
+            return self.next_of_backlog(index);
         }
         Next::Messages(self.open(index))
     }
 
     /// The next stretch of the backlog that is of one kind.
-    fn from_backlog(&mut self, index: usize) -> Next {
+    fn next_of_backlog(&mut self, index: usize) -> Next {
         let Some(head) = self.pass_over(index) else { return Next::Nothing };
         let held = &mut self.held[index];
         let from = held.backlog_from;

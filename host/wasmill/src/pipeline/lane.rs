@@ -146,7 +146,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Lanes {
     shared: Arc<PipelineShared>,
     limit: usize,
-    lanes: Mutex<Vec<(Arc<Lane>, Option<thread::JoinHandle<()>>)>>,
+    lanes: Mutex<Vec<(Arc<Lane>, thread::JoinHandle<()>)>>,
 }
 
 /// More threads and instances than this serve nobody, however many partitions there are.
@@ -177,7 +177,7 @@ impl Lanes {
                     .name(format!("{}-lane-{}", self.shared.name, lane.index))
                     .spawn(move || run(&runs, &shared))?;
                 *lock(&lane.thread) = Some(thread.thread().clone());
-                lanes.push((lane.clone(), Some(thread)));
+                lanes.push((lane.clone(), thread));
                 lane
             }
         };
@@ -210,9 +210,7 @@ impl Lanes {
             lane.tell(Command::Stop);
         }
         for (_, thread) in lanes {
-            if let Some(thread) = thread
-                && thread.join().is_err()
-            {
+            if thread.join().is_err() {
                 tracing::error!(pipeline = %self.shared.name, "a lane's thread panicked");
             }
         }
@@ -245,6 +243,7 @@ fn run(lane: &Arc<Lane>, shared: &Arc<PipelineShared>) {
             }
         }
         if !worked {
+            worker.rest();
             thread::park_timeout(next_look.saturating_duration_since(Instant::now()));
         }
     }

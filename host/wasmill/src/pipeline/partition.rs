@@ -311,7 +311,7 @@ impl Partition {
         };
         state.note_dirty = false;
         let next = if mutant::is(Mutant::WatermarkPlusOne) { NextOffset::after(Offset(next.get())) } else { next };
-        let retry = state.retry.clone().filter(|retry| retry.offset >= next.get());
+        let retry = state.retry.filter(|retry| retry.offset >= next.get());
         let note = CommitNote { topic_id: self.topic_id.clone(), retry, done: state.tracker.done().clone() };
         Some((next, note.encode_within(NOTE_BYTES)))
     }

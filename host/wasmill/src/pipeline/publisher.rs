@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmill_config as config;
-use wasmill_kafka::{ClientError, ClientSettings, Outgoing, OutputTopic, Producer, ProducerSettings, SendError, TopicRules};
+use wasmill_kafka::{
+    ClientError, ClientSettings, Outgoing, OutputTopic, Producer, ProducerSettings, SendError, TopicRules,
+};
 
 use super::flight::{Flight, TicketId};
 use super::partition::Partition;

@@ -98,7 +98,7 @@ impl PipelineShared {
         Self {
             name: settings.name.clone(),
             sources: Arc::new(settings.topics.clone()),
-            breaker: settings.breaker.clone().map(|policy| Mutex::new(Breaker::new(policy))),
+            breaker: settings.breaker.map(|policy| Mutex::new(Breaker::new(policy))),
             settings,
             observer,
             events,

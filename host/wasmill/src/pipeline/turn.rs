@@ -97,6 +97,11 @@ impl Worker {
         self.held.len()
     }
 
+    /// Nothing to do for now: a time to look at what the instance has grown to.
+    pub fn rest(&self) {
+        self.instances.observe_memory();
+    }
+
     /// One batch of one partition, from its queue to the producer.
     pub fn turn(&mut self, index: usize, now: Instant) -> Turn {
         match self.may_hand_over(index, now) {
