@@ -57,3 +57,42 @@ impl State {
         self.outcome = Some(outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::spec::{Limits, LogLevel, LogSink};
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    impl LogSink for Lines {
+        fn write(&self, _: LogLevel, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn a_call_that_logs_nothing_still_says_what_an_earlier_one_lost() {
+        let lines = Arc::new(Lines::default());
+        let mut state = State::new(&InstanceSpec {
+            pipeline: String::new(),
+            group: String::new(),
+            config: Vec::new(),
+            limits: Limits { log_lines_per_second: 1, ..Limits::default() },
+            outputs: Arc::default(),
+            sources: Arc::default(),
+            log: lines.clone(),
+        });
+        for line in ["one", "two", "three"] {
+            state.log.write(LogLevel::Info, line);
+        }
+        state.settle_log();
+        assert_eq!(*lines.0.lock().unwrap(), ["one"], "the second is not over");
+        state.log.age();
+        state.settle_log();
+        assert_eq!(lines.0.lock().unwrap()[1..], ["2 log lines dropped: more than 1 in a second"]);
+    }
+}

@@ -239,9 +239,7 @@ fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::R
     let mut missing = Vec::new();
     let mut rules = Rules::new();
     let admin = wasmill_kafka::admin::Admin::open(client)?;
-    let topics = admin
-        .topics(ASK)
-        .with_context(|| format!("cannot reach kafka at {}", client.bootstrap))?;
+    let topics = admin.topics(ASK).with_context(|| format!("cannot reach kafka at {}", client.bootstrap))?;
     for pipeline in &config.pipelines {
         let outputs = pipeline.output.default.iter().chain(&pipeline.output.granted);
         let dead_letters = match &pipeline.on_exhausted {
@@ -294,4 +292,16 @@ fn start_admin(
     let admin = Admin::start(settings, state)?;
     tracing::info!(address = %admin.address, "admin port open");
     Ok(Some(admin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_refuses_every_property_that_the_clients_own() {
+        for (name, reason) in wasmill_kafka::owned_properties() {
+            assert!(config::owned_reason(name).is_some(), "{name} is owned ({reason}) and a file may set it");
+        }
+    }
 }
