@@ -3,11 +3,13 @@
 //! The ledger itself is a program of `wasmill-tests`; it is started from here with the right binary. A mutant is
 //! the same binary with one rule of ARCHITECTURE.md broken: a ledger that passes for it proves nothing.
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
 
-use crate::process::{cargo, run, step, target};
+use anyhow::{Context, Result, bail};
+
+use crate::process::{cargo, step, target};
+use crate::setup;
 use crate::test::{binary, environment};
-use crate::{kafka, setup};
 
 /// What can be broken on purpose, by the name that `WASMILL_MUTANT` takes in a build with the feature `mutants`.
 pub const MUTANTS: [&str; 4] = ["commit-before-delivery", "watermark-plus-one", "no-fence", "drop-retries-on-revoke"];
@@ -74,21 +76,27 @@ impl std::error::Error for Found {}
 /// too little (too few kills) to prove anything.
 pub const FOUND: u8 = 10;
 
-fn build(mutants: bool) -> Result<std::path::PathBuf> {
-    kafka::install()?;
-    let mut build = cargo();
-    build.args(["build", "--package", "wasmill"]);
+fn build(mutants: bool) -> Result<PathBuf> {
+    let build = || {
+        let mut build = cargo();
+        build.args(["build", "--package", "wasmill"]);
+        build
+    };
     if !mutants {
-        step("build wasmill", &mut build)?;
+        step("build wasmill", &mut build())?;
         return Ok(binary());
     }
-    // A folder of its own: the binary that breaks its promises must never be found where the right one is expected.
-    let folder = target().join("mutants");
-    step("build wasmill with mutants", build.args(["--features", "mutants", "--target-dir"]).arg(&folder))?;
-    Ok(folder.join("debug/wasmill"))
+    // The binary that breaks its promises is moved away and the right one put back at once: the wrong one must never be
+    // found where the right one is expected. A target folder of its own would compile wasmtime again.
+    let copy = target().join("mutants/wasmill");
+    std::fs::create_dir_all(copy.with_file_name(""))?;
+    step("build wasmill with mutants", build().args(["--features", "mutants"]))?;
+    std::fs::copy(binary(), &copy).context("cannot copy the binary with mutants")?;
+    step("build wasmill", &mut build())?;
+    Ok(copy)
 }
 
-fn one(options: &Options, binary: &std::path::Path) -> Result<()> {
+fn one(options: &Options, binary: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", "wasmill-tests", "--bin", "ledger", "--"]);
     command.args(["--minutes", &options.minutes.to_string(), "--seed", &options.seed.to_string()]);
@@ -106,12 +114,4 @@ fn one(options: &Options, binary: &std::path::Path) -> Result<()> {
         Some(code) if code == i32::from(FOUND) => Err(Found.into()),
         _ => bail!("the ledger could not run: {status}"),
     }
-}
-
-/// Compiles the end-to-end tests and the ledger without running them.
-///
-/// # Errors
-/// They do not compile.
-pub fn compile() -> Result<()> {
-    run(cargo().args(["build", "--package", "wasmill-tests", "--all-targets"]))
 }
