@@ -1,9 +1,16 @@
-//! `wasmill check`.
+//! `wasmill check`: everything that can be found wrong before anything runs.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{Global, load};
-use crate::app::{Exit, Failure};
+use serde_json::{Value, json};
+use wasmill_config::{self as config, LoadError};
+use wasmill_wasm::{Engine, InstanceSpec, LogLevel, LogSink, World};
+
+use super::{Global, cache_folder};
+use crate::app::{self, Exit, Failure};
+use crate::pipeline::instances;
 
 /// Check a configuration and its handlers without starting anything
 #[derive(Debug, clap::Args)]
@@ -11,12 +18,99 @@ pub struct Check {
     /// The configuration
     #[arg(default_value = "wasmill.toml")]
     config: PathBuf,
+    /// Findings as JSON
+    #[arg(long)]
+    json: bool,
+    /// Only the configuration: handlers are not loaded
+    #[arg(long)]
+    no_handlers: bool,
+}
+
+/// A handler that says something while it starts is not what a check is about.
+struct Quiet;
+
+impl LogSink for Quiet {
+    fn write(&self, _: LogLevel, _: &str) {}
 }
 
 impl Check {
-    /// Checks.
+    /// Checks. Exit 2: mistakes in the configuration; 3: a handler cannot be loaded or does not start.
     pub fn run(self, _: &Global) -> Result<Exit, Failure> {
-        load(&self.config)?;
-        Ok(Exit::Done)
+        let loaded = match config::load(&self.config) {
+            Ok(loaded) => loaded,
+            Err(LoadError::Mistakes(mistakes)) => {
+                self.print(&json!({ "ok": false, "findings": mistakes.0, "handlers": [] }), || {
+                    mistakes.0.iter().map(|finding| format!("{}\n", finding.long())).collect::<Vec<_>>().join("\n")
+                });
+                return Ok(Exit::Usage);
+            }
+            Err(error) => return Err(Failure::usage(error)),
+        };
+        let handlers = if self.no_handlers { Vec::new() } else { self.handlers(&loaded.config)? };
+        let ok = handlers.iter().all(|handler| handler["error"].is_null());
+        let report = json!({ "ok": ok, "findings": loaded.warnings, "handlers": handlers });
+        self.print(&report, || {
+            let mut text: String = loaded.warnings.iter().map(|warning| format!("{}\n\n", warning.long())).collect();
+            for handler in &handlers {
+                text += &line(handler);
+            }
+            let pipelines = loaded.config.pipelines.len();
+            text +=
+                &format!("{}: {pipelines} pipeline(s), {} warning(s)\n", self.config.display(), loaded.warnings.len());
+            text
+        });
+        Ok(if ok { Exit::Done } else { Exit::Start })
+    }
+
+    fn handlers(&self, config: &config::Config) -> Result<Vec<Value>, Failure> {
+        let engine = app::open_engine(cache_folder()).map_err(Failure::start)?;
+        Ok(config.pipelines.iter().map(|pipeline| handler(&engine, pipeline)).collect())
+    }
+
+    fn print(&self, json: &Value, text: impl Fn() -> String) {
+        let text = if self.json { format!("{json:#}\n") } else { text() };
+        // A reader that went away is no failure.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+}
+
+/// Loads a handler and starts it once, as `run` would.
+fn handler(engine: &Engine, pipeline: &config::Pipeline) -> Value {
+    let path = pipeline.handler.display().to_string();
+    let mut told = json!({ "pipeline": pipeline.name, "handler": path, "error": null });
+    let plugin = match app::load_plugin(engine, pipeline) {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            told["error"] = format!("{error:#}").into();
+            return told;
+        }
+    };
+    told["digest"] = plugin.digest().into();
+    told["bytes"] = plugin.size().into();
+    told["world"] = match plugin.world() {
+        World::Batches => "batches",
+        World::Messages => "messages",
+    }
+    .into();
+    told["imports"] = plugin.imports().into();
+    let spec = InstanceSpec { log: Arc::new(Quiet), ..instances::spec(pipeline, 0) };
+    if let Err(error) = plugin.instantiate(&spec) {
+        told["error"] = format!("pipeline {}: {error}", pipeline.name).into();
+    }
+    told
+}
+
+fn line(handler: &Value) -> String {
+    let word = |key: &str| handler[key].as_str().unwrap_or_default().to_owned();
+    match handler["error"].as_str() {
+        Some(error) => format!("error: {error}\n"),
+        None => format!(
+            "pipeline {}: {} ({} bytes, world {}, sha256 {})\n",
+            word("pipeline"),
+            word("handler"),
+            handler["bytes"],
+            word("world"),
+            word("digest")
+        ),
     }
 }

@@ -1,12 +1,13 @@
 //! The command line: one file for each command.
 
 mod check;
+mod operate;
 mod run;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use wasmill_config as config;
 
 use crate::app::{Exit, Failure};
@@ -43,6 +44,23 @@ enum Command {
     Run(run::Run),
     /// Check a configuration and its handlers without starting anything
     Check(check::Check),
+    /// Show what a running process does: positions, watermarks, lag, what is stopped and why
+    Status(operate::Status),
+    /// Go on after a stop, a pause or an open breaker
+    Resume(operate::Resume),
+    /// Keep messages from being handed over, without leaving the group
+    Pause(operate::Pause),
+    /// Pass over the message at which a partition stands
+    Skip(operate::Skip),
+    /// Print the JSON schema of wasmill.toml, for editors
+    Schema,
+    /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
+    Reference,
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Cli {
@@ -51,8 +69,25 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(&self.global),
             Command::Check(check) => check.run(&self.global),
+            Command::Status(status) => status.run(),
+            Command::Resume(resume) => resume.run(),
+            Command::Pause(pause) => pause.run(),
+            Command::Skip(skip) => skip.run(),
+            Command::Schema => print(&format!("{:#}\n", config::schema())),
+            Command::Reference => print(&config::reference()),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "wasmill", &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
         }
     }
+}
+
+/// Prints what was asked for; a reader that went away is no failure.
+fn print(text: &str) -> Result<Exit, Failure> {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(Exit::Done)
 }
 
 /// Loads a configuration; all its mistakes are one failure.

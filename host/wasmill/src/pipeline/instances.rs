@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use wasmill_config as config;
 use wasmill_core::{Batch, Emitted, Failure};
 use wasmill_wasm::{CallError, Instance, InstanceSpec, Limits, OutputNames, Plugin};
 
@@ -41,8 +42,7 @@ impl Running {
 }
 
 /// What an instance of a pipeline's handler is made with.
-pub fn spec(shared: &PipelineShared, lane: usize) -> InstanceSpec {
-    let settings = &shared.settings;
+pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
     let limits = &settings.limits;
     let granted = settings.output.granted.iter().cloned();
     InstanceSpec {
@@ -60,14 +60,14 @@ pub fn spec(shared: &PipelineShared, lane: usize) -> InstanceSpec {
             log_lines_per_second: limits.log_lines_per_second,
         },
         outputs: Arc::new(OutputNames { default: settings.output.default.clone(), granted: granted.collect() }),
-        sources: shared.sources.clone(),
+        sources: Arc::new(settings.topics.clone()),
         log: Arc::new(HandlerLog::new(&settings.name, lane)),
     }
 }
 
 /// Makes and drops an instance, so that a handler that cannot start is noticed before anything is consumed.
 pub fn rehearse(plugin: &Plugin, shared: &PipelineShared) -> Result<(), wasmill_wasm::StartError> {
-    plugin.instantiate(&spec(shared, 0)).map(drop)
+    plugin.instantiate(&spec(&shared.settings, 0)).map(drop)
 }
 
 impl Instances {
@@ -95,7 +95,7 @@ impl Instances {
 
     fn start(&mut self, now: Instant) -> Result<(), Instant> {
         let deployed = self.shared.deployed();
-        match deployed.plugin.instantiate(&spec(&self.shared, self.lane.index)) {
+        match deployed.plugin.instantiate(&spec(&self.shared.settings, self.lane.index)) {
             Ok(instance) => {
                 *lock(&self.lane.canceller) = Some(instance.canceller());
                 *lock(&self.lane.trouble) = None;

@@ -1,0 +1,253 @@
+//! `wasmill status | resume | pause | skip`: calls to the admin port of a running process.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use super::load;
+use crate::admin;
+use crate::app::{Exit, Failure};
+
+/// How long the admin port may take; a resume waits for the lane.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// Which process is meant.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// The configuration the process runs with: tells the admin port and the token
+    #[arg(long, default_value = "wasmill.toml")]
+    config: PathBuf,
+    /// The admin port, if it is not the configuration's, as in `127.0.0.1:9464`
+    #[arg(long)]
+    address: Option<String>,
+}
+
+/// Show what a running process does: positions, watermarks, lag, what is stopped and why
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    target: Target,
+    /// The whole answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Go on after a stop, a pause or an open breaker
+#[derive(Debug, clap::Args)]
+pub struct Resume {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Keep messages from being handed over, without leaving the group
+#[derive(Debug, clap::Args)]
+pub struct Pause {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Pass over the message at which a partition stands; it is counted as handled and logged
+#[derive(Debug, clap::Args)]
+pub struct Skip {
+    #[command(flatten)]
+    which: Which,
+    /// The offset of the message: it must be the one `wasmill status` shows
+    #[arg(long)]
+    offset: i64,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The pipeline's name
+    pipeline: String,
+    /// One partition; without it, all of them
+    #[arg(long)]
+    partition: Option<i32>,
+    /// The partition's topic, where the pipeline has several
+    #[arg(long, requires = "partition")]
+    topic: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Target {
+    /// Base address and token.
+    fn find(&self) -> Result<(String, Option<String>), Failure> {
+        if let Some(address) = &self.address {
+            let token = load(&self.config).ok().map(|loaded| admin::token_path(&loaded.config));
+            let token = token.and_then(|path| std::fs::read_to_string(path).ok()).map(|token| token.trim().to_owned());
+            return Ok((format!("http://{address}"), token));
+        }
+        let config = load(&self.config)?.config;
+        let Some(settings) = &config.admin else {
+            let hint = format!(
+                "{} has no [admin], so the process has no admin port; hint: add `[admin]` with `listen = \"127.0.0.1:9464\"`",
+                self.config.display()
+            );
+            return Err(Failure::usage(anyhow::anyhow!(hint)));
+        };
+        let token = std::fs::read_to_string(admin::token_path(&config)).ok().map(|token| token.trim().to_owned());
+        Ok((format!("http://{}", settings.listen), token))
+    }
+
+    fn agent() -> ureq::Agent {
+        ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false).build().into()
+    }
+
+    fn get(&self, path: &str) -> Result<Value, Failure> {
+        let (base, _) = self.find()?;
+        let mut answer =
+            Self::agent().get(format!("{base}{path}")).call().map_err(|error| unreachable(&base, &error))?;
+        Ok(answer.body_mut().read_json().context("the admin port answered something else than JSON")?)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let (base, token) = self.find()?;
+        let mut request = Self::agent().post(format!("{base}{path}"));
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut answer = request.send_json(body).map_err(|error| unreachable(&base, &error))?;
+        let ok = answer.status().is_success();
+        let answer: Value =
+            answer.body_mut().read_json().context("the admin port answered something else than JSON")?;
+        if ok {
+            return Ok(answer);
+        }
+        Err(anyhow::anyhow!("{}", answer["error"].as_str().unwrap_or("the call was refused")).into())
+    }
+}
+
+fn unreachable(base: &str, error: &ureq::Error) -> Failure {
+    anyhow::anyhow!("nothing answers at {base}: {error}; hint: is `wasmill run` running with this configuration?")
+        .into()
+}
+
+impl Status {
+    /// Asks and prints.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let status = self.target.get("/api/v1/status")?;
+        let mut out = std::io::stdout().lock();
+        let text = if self.json { format!("{status:#}") } else { table(&status) };
+        // A reader that went away is no failure.
+        let _ = writeln!(out, "{text}");
+        Ok(if status["ready"] == true { Exit::Done } else { Exit::Failed })
+    }
+}
+
+impl Which {
+    fn ask(&self, call: &str, offset: Option<i64>) -> Result<Exit, Failure> {
+        let mut body = json!({});
+        if let Some(partition) = self.partition {
+            body["partition"] = partition.into();
+        }
+        if let Some(topic) = &self.topic {
+            body["topic"] = topic.clone().into();
+        }
+        if let Some(offset) = offset {
+            body["offset"] = offset.into();
+        }
+        let answer = self.target.post(&format!("/api/v1/pipelines/{}/{call}", self.pipeline), &body)?;
+        let _ = writeln!(std::io::stdout(), "{answer:#}");
+        Ok(Exit::Done)
+    }
+}
+
+impl Resume {
+    /// Asks.
+    pub fn run(self) -> Result<Exit, Failure> {
+        self.which.ask("resume", None)
+    }
+}
+
+impl Pause {
+    /// Asks.
+    pub fn run(self) -> Result<Exit, Failure> {
+        self.which.ask("pause", None)
+    }
+}
+
+impl Skip {
+    /// Asks.
+    pub fn run(self) -> Result<Exit, Failure> {
+        if self.which.partition.is_none() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "skip needs --partition: the one `wasmill status` shows as stopped"
+            )));
+        }
+        self.which.ask("skip", Some(self.offset))
+    }
+}
+
+/// The status for people.
+fn table(status: &Value) -> String {
+    let mut text = String::new();
+    for pipeline in status["pipelines"].as_array().into_iter().flatten() {
+        let ready = if pipeline["ready"] == true { "ready" } else { "NOT READY" };
+        text += &format!("{} (group {}): {ready}\n", show(&pipeline["name"]), show(&pipeline["group"]));
+        if let Some(held) = pipeline["held"].as_str() {
+            text += &format!("  holds: {held}\n");
+        }
+        let mut rows = Table::new();
+        rows.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        rows.set_header([
+            "partition",
+            "member",
+            "lane",
+            "state",
+            "position",
+            "watermark",
+            "committed",
+            "lag",
+            "span",
+            "",
+        ]);
+        for partition in pipeline["partitions"].as_array().into_iter().flatten() {
+            let offset = partition["offset"].as_i64().map_or(String::new(), |offset| format!("at {offset}: "));
+            rows.add_row([
+                format!("{}/{}", show(&partition["topic"]), show(&partition["partition"])),
+                show(&partition["member"]),
+                show(&partition["lane"]),
+                show(&partition["state"]),
+                show(&partition["position"]),
+                show(&partition["watermark"]),
+                show(&partition["committed"]),
+                show(&partition["lag"]),
+                show(&partition["span_messages"]),
+                format!("{offset}{}", partition["reason"].as_str().unwrap_or_default()),
+            ]);
+        }
+        text += &format!("{rows}\n");
+    }
+    text.trim_end().to_owned()
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_partition_is_shown_with_its_offset_and_reason() {
+        let status = json!({ "ready": false, "pipelines": [{
+            "name": "orders", "group": "g", "ready": false, "held": null,
+            "partitions": [{ "topic": "in", "partition": 2, "member": 0, "lane": 1, "state": "stopped", "position": 5,
+                "watermark": 4, "committed": 4, "lag": 6, "span_messages": 1, "offset": 4, "reason": "given up" }],
+        }]});
+        let text = table(&status);
+        for word in ["orders", "NOT READY", "in/2", "stopped", "at 4: given up"] {
+            assert!(text.contains(word), "{word} is missing in\n{text}");
+        }
+    }
+}
