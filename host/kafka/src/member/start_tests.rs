@@ -1,3 +1,5 @@
+//! Where a partition begins, for every state of the group and of the partition.
+
 use super::*;
 use crate::settings::MemberSettings;
 
