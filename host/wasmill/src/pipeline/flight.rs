@@ -95,7 +95,10 @@ impl Flight {
 }
 
 impl Ticket {
-    fn finish(self) {
+    fn finish(mut self) {
+        // Outputs of messages behind the last settled one went out before the call had to stop: those messages are
+        // handed over again, and what the broker says of them now is not about what they come to then.
+        self.refused.retain(|(offset, _)| *offset <= self.last);
         if self.abandoned {
             self.partition.abandon(self.fence);
         } else if self.refused.is_empty() {

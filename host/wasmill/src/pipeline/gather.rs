@@ -64,14 +64,16 @@ impl Worker {
         }
         let held = &mut self.held[index];
         let first = self.batch.message(0).offset;
+        let last = self.batch.message(count - 1).offset;
         let strange = {
             let state = held.partition.lock();
             // A rewind left marks, or the queue repeats what it gave before.
             let position = state.tracker.position();
             let marked = state.tracker.done().ranges().next_back().is_some_and(|(_, last)| last.0 >= position.get());
-            first < position.get() || marked || !state.refused.is_empty()
+            // A message whose attempts are counted goes first in its call, so that they are counted on.
+            let counted = state.retry.is_some_and(|retry| retry.offset > first && retry.offset <= last);
+            first < position.get() || marked || counted || !state.refused.is_empty()
         };
-        let last = self.batch.message(count - 1).offset;
         // A ticket's tokens count offsets from the first one in 32 bits.
         let wide = last - first >= i64::from(u32::MAX);
         if strange || wide || reach(&self.batch, 0, self.bound.get(), batch_bytes) < count {
@@ -132,7 +134,8 @@ impl Worker {
                 let mut end = reach(&held.backlog, from, self.bound.get(), batch_bytes);
                 for at in from + 1..end {
                     let later = Offset(held.backlog.message(at).offset);
-                    let special = state.tracker.is_done(later) || state.refused.contains_key(&later.0);
+                    let counted = state.retry.is_some_and(|retry| retry.offset == later.0);
+                    let special = counted || state.tracker.is_done(later) || state.refused.contains_key(&later.0);
                     if special || later.0 - offset.0 >= i64::from(u32::MAX) {
                         end = at;
                         break;

@@ -71,7 +71,8 @@ pub(super) fn publish<'a>(
                 break;
             }
             Err(Unsent::Refused(reason)) => {
-                let lost = GivenUp { message, attempts: 1, class: ErrorClass::Refused, reason };
+                let attempts = call.batch.message(message).attempt;
+                let lost = GivenUp { message, attempts, class: ErrorClass::Refused, reason };
                 if stops {
                     settled = message;
                     stop = Some(reason_to_stop(call, &lost));

@@ -142,6 +142,23 @@ fn a_refused_output_is_given_up_when_it_comes_round_and_its_neighbours_are_not_h
 }
 
 #[test]
+fn a_refusal_behind_the_last_settled_message_marks_nothing_complete() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    // The call stopped at 105 after an output of 107 had gone out.
+    let rest = partition.lock().tracker.split(run, Offset(104), 5, 500);
+    flight.sent(ticket, 2, 104);
+    flight.delivered(&confirmed(ticket, 100, 100..101));
+    flight.delivered(&[Report { token: ticket.token(100, 107), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    assert_eq!(watermark(&partition), 105);
+    assert!(!partition.lock().must_rewind);
+    assert!(!partition.lock().tracker.is_done(Offset(106)));
+    partition.complete(fence, rest, false);
+    assert_eq!(watermark(&partition), 110);
+}
+
+#[test]
 fn a_refused_dead_letter_goes_on_with_headers_only() {
     let (partition, flight) = (fresh(), flight());
     let (fence, run) = ten(&partition, 100);

@@ -235,7 +235,9 @@ impl Worker {
         self.shared.record(settled, published.given_up);
         let (rest_run, last) = part(&self.held[index], &self.batch, call, settled);
         match published.sending {
-            Some(sending) if published.abandoned => sending.abandon(),
+            // With nothing settled the ticket stands for no message: outputs of the one it stopped at may be in it, and
+            // to let them complete the run would commit past everything that is handed over again.
+            Some(sending) if published.abandoned || settled == 0 => sending.abandon(),
             Some(sending) => {
                 let outputs = sending.end(last);
                 partition.counters.emitted.increment(outputs);
