@@ -85,14 +85,19 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Makes an observer of a pipeline.
+pub type Observe = Box<dyn Fn(&config::Pipeline) -> Arc<dyn Observer>>;
+
 /// What `run` and `dev` start with.
 pub struct Options {
     /// The checked configuration.
     pub config: config::Config,
     /// Where compiled plugins are kept.
     pub cache: Option<PathBuf>,
-    /// Looks on, for `dev`.
-    pub observer: Option<Arc<dyn Observer>>,
+    /// Makes who looks on at a pipeline, for `dev`.
+    pub observer: Option<Observe>,
+    /// The cluster is the embedded one, which has no rules for its topics and does not answer who asks for them.
+    pub embedded: bool,
 }
 
 /// Everything that runs.
@@ -132,10 +137,10 @@ impl App {
     /// Loads every plugin, rehearses its `init`, asks the cluster for the topics and opens the producers. Nothing is
     /// consumed yet.
     pub fn start(options: Options, metrics: PrometheusHandle) -> Result<Self, Failure> {
-        let Options { config, cache, observer } = options;
+        let Options { config, cache, observer, embedded } = options;
         let engine = open_engine(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
-        let (partitions, rules) = ask_for_topics(&client, &config).map_err(Failure::start)?;
+        let (partitions, rules) = ask_for_topics(&client, &config, embedded).map_err(Failure::start)?;
         // Half of the memory is for what is fetched ahead, a quarter for what is on its way out; the rest is spans.
         let prefetch_bytes = (config.memory_bytes / 2 / partitions.max(1)).max(64 << 10);
         let buffer_bytes = (config.memory_bytes / 4 / config.pipelines.len().max(1) as u64).max(1 << 20);
@@ -149,7 +154,7 @@ impl App {
                 prefetch_bytes,
                 buffer_bytes,
                 rules: rules.clone(),
-                observer: observer.clone(),
+                observer: observer.as_ref().map(|make| make(settings)),
             };
             let pipeline = Pipeline::new(settings.clone(), parts)
                 .with_context(|| format!("pipeline {}", settings.name))
@@ -234,7 +239,7 @@ impl Signals {
 
 /// Partitions of all input topics, for the memory budget, and what the output topics refuse; an error names every topic that is not there. wasmill makes
 /// no topics: one made by mistake, with the broker's defaults, is worse than an error.
-fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::Result<(u64, Rules)> {
+fn ask_for_topics(client: &ClientSettings, config: &config::Config, embedded: bool) -> anyhow::Result<(u64, Rules)> {
     let mut partitions = 0;
     let mut missing = Vec::new();
     let mut rules = Rules::new();
@@ -254,6 +259,7 @@ fn ask_for_topics(client: &ClientSettings, config: &config::Config) -> anyhow::R
         {
             match topics.iter().find(|known| known.name == *topic) {
                 Some(known) if input => partitions += known.partitions.len() as u64,
+                Some(_) if embedded => {}
                 Some(_) => match admin.topic_config(topic, ASK_RULES) {
                     Ok(entries) => {
                         rules.insert(topic.clone(), TopicRules::of(&entries));

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod cli;
+mod dev;
 mod mutant;
 mod pipeline;
 mod telemetry;

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+pub mod jsonl;
 mod operate;
 mod run;
 
@@ -28,10 +29,11 @@ pub struct Cli {
 pub struct Global {
     /// How log lines look
     #[arg(long, global = true, value_enum, default_value = "text", env = "WASMILL_LOG_FORMAT")]
-    log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or by module as in `info,wasmill=debug`
-    #[arg(long, global = true, default_value = "info", env = "WASMILL_LOG")]
-    log_level: String,
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or by module as in `info,wasmill=debug`. By
+    /// default info; for `dev` warn, and info of handlers
+    #[arg(long, global = true, env = "WASMILL_LOG")]
+    pub log_level: Option<String>,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 1 failed while running; 2 wrong command \
@@ -44,6 +46,8 @@ enum Command {
     Run(run::Run),
     /// Check a configuration and its handlers without starting anything
     Check(check::Check),
+    /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
+    Dev(crate::dev::Dev),
     /// Show what a running process does: positions, watermarks, lag, what is stopped and why
     Status(operate::Status),
     /// Go on after a stop, a pause or an open breaker
@@ -69,6 +73,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(&self.global),
             Command::Check(check) => check.run(&self.global),
+            Command::Dev(dev) => dev.run(&self.global),
             Command::Status(status) => status.run(),
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
@@ -91,12 +96,12 @@ fn print(text: &str) -> Result<Exit, Failure> {
 }
 
 /// Loads a configuration; all its mistakes are one failure.
-fn load(path: &Path) -> Result<config::Loaded, Failure> {
+pub fn load(path: &Path) -> Result<config::Loaded, Failure> {
     config::load(path).map_err(Failure::usage)
 }
 
 /// Where compiled plugins are kept: `WASMILL_CACHE`, else the user's cache folder.
-fn cache_folder() -> Option<PathBuf> {
+pub fn cache_folder() -> Option<PathBuf> {
     let chosen = std::env::var_os("WASMILL_CACHE").map(PathBuf::from);
     let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));

@@ -20,12 +20,16 @@ impl Run {
     /// Runs.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let loaded = load(&self.config)?;
-        let guard = telemetry::start_logging(global.log_format, &global.log_level).map_err(Failure::usage)?;
+        let guard = telemetry::start_logging(global.log_format, global.log_level.as_deref().unwrap_or("info"))
+            .map_err(Failure::usage)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         let metrics = telemetry::start_metrics().map_err(Failure::start)?;
-        let app = App::start(Options { config: loaded.config, cache: cache_folder(), observer: None }, metrics)?;
+        let app = App::start(
+            Options { config: loaded.config, cache: cache_folder(), observer: None, embedded: false },
+            metrics,
+        )?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -1,0 +1,148 @@
+//! Building the handler, noticing that its sources changed, and swapping it while messages flow.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
+use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
+use wasmill_config as config;
+use wasmill_wasm::Engine;
+
+use super::show::Screen;
+use crate::app::load_plugin;
+use crate::pipeline::Handle;
+
+/// Editors save in several steps; a change is one once nothing happened for so long.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Runs a pipeline's build command, if it has one. What it writes goes to standard error.
+pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+    let Some([program, arguments @ ..]) = pipeline.dev.build.as_deref() else { return Ok(()) };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    add_target(arguments, directory, screen)?;
+    screen.note(&format!("building the handler of {}: {program} {}", pipeline.name, arguments.join(" ")));
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        // The configuration names where the handler is; a folder of the caller's would put it elsewhere.
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_BUILD_TARGET_DIR")
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("pipeline {}: cannot run `{program}`; hint: see dev.build", pipeline.name))?;
+    if !status.success() {
+        bail!("pipeline {}: the build ended with {status}", pipeline.name);
+    }
+    Ok(())
+}
+
+/// Installs the wasm target that a build asks rustc for, if rustup says that it is missing.
+fn add_target(arguments: &[String], directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+    let named = arguments.iter().map(|argument| argument.strip_prefix("--target=").unwrap_or(argument));
+    let Some(target) = named.into_iter().find(|argument| argument.starts_with("wasm32")) else { return Ok(()) };
+    let rustup = |arguments: &[&str]| Command::new("rustup").args(arguments).current_dir(directory).output();
+    // Without rustup the toolchain came from elsewhere, and so must the target.
+    let Ok(installed) = rustup(&["target", "list", "--installed"]) else { return Ok(()) };
+    if !installed.status.success() || String::from_utf8_lossy(&installed.stdout).lines().any(|line| line == target) {
+        return Ok(());
+    }
+    screen.note(&format!("rust cannot compile to {target} yet: running `rustup target add {target}`"));
+    let added = rustup(&["target", "add", target]).context("cannot run rustup")?;
+    if !added.status.success() {
+        bail!("`rustup target add {target}` failed: {}", String::from_utf8_lossy(&added.stderr).trim());
+    }
+    Ok(())
+}
+
+/// What keeps the watch alive.
+pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
+
+/// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
+/// change. The old handler goes on until a new one has been built, loaded and rehearsed.
+pub fn watch(handle: Handle, directory: PathBuf, engine: Engine, screen: Screen) -> anyhow::Result<Option<Watch>> {
+    let settings = handle.shared.settings.clone();
+    let mut wanted = settings.dev.watch.clone();
+    if settings.dev.build.is_none() {
+        wanted.push(settings.handler.clone());
+    }
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    // Compared with what the watcher reports, which is absolute and without links.
+    let wanted: Vec<PathBuf> = wanted
+        .iter()
+        .map(|path| {
+            path.canonicalize().with_context(|| format!("cannot watch {}; hint: see dev.watch", path.display()))
+        })
+        .collect::<Result<_, _>>()?;
+    let (changed, changes) = mpsc::sync_channel(1);
+    let files = wanted.clone();
+    let mut debouncer = new_debouncer(QUIET, None, move |result: DebounceEventResult| {
+        let Ok(events) = result else { return };
+        let ours = |path: &PathBuf| files.iter().any(|wanted| path.starts_with(wanted));
+        let writes = events.iter().filter(|event| !event.kind.is_access());
+        if writes.flat_map(|event| &event.paths).any(ours) {
+            // Full: a build is due already.
+            let _ = changed.try_send(());
+        }
+    })?;
+    for path in &wanted {
+        // Editors replace files: a watch on a file would end with its first life.
+        let (folder, mode) = match path.parent() {
+            Some(parent) if path.is_file() => (parent, RecursiveMode::NonRecursive),
+            _ => (path.as_path(), RecursiveMode::Recursive),
+        };
+        debouncer.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))?;
+    }
+    std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
+        while changes.recv().is_ok() {
+            if let Err(error) = swap(&handle, &directory, &engine, &screen) {
+                screen.trouble(&format!("{error:#}; the handler of before goes on"));
+            }
+        }
+    })?;
+    Ok(Some(debouncer))
+}
+
+fn swap(handle: &Handle, directory: &Path, engine: &Engine, screen: &Screen) -> anyhow::Result<()> {
+    let settings = &handle.shared.settings;
+    build(settings, directory, screen)?;
+    settle(&settings.handler)?;
+    let plugin = load_plugin(engine, settings)?;
+    let digest = plugin.digest().to_owned();
+    if handle.shared.deployed().plugin.digest() == digest {
+        screen.note(&format!("{}: the handler is the same as before, {}", settings.name, &digest[..12]));
+        return Ok(());
+    }
+    handle.deploy(plugin).with_context(|| format!("pipeline {}: the new handler does not start", settings.name))?;
+    let from: Vec<String> = handle
+        .status()
+        .partitions
+        .iter()
+        .map(|partition| format!("{}/{} @{}", partition.topic, partition.partition, partition.position))
+        .collect();
+    screen.note(&format!("{}: handler {} takes over from {}", settings.name, &digest[..12], from.join(", ")));
+    Ok(())
+}
+
+/// Waits until a file stops growing: one that is being written must not be loaded.
+fn settle(path: &Path) -> anyhow::Result<()> {
+    let look = || -> std::io::Result<_> {
+        let meta = std::fs::metadata(path)?;
+        Ok((meta.len(), meta.modified()?))
+    };
+    let seen = || look().with_context(|| format!("cannot read handler {}", path.display()));
+    let mut before = seen()?;
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = seen()?;
+        if now == before && now.0 > 0 {
+            return Ok(());
+        }
+        before = now;
+    }
+    bail!("handler {} keeps changing", path.display())
+}
