@@ -50,6 +50,8 @@ pub struct Book {
     /// Time of the first copy, and of the latest; by partition and number.
     first: Vec<Vec<Option<i64>>>,
     latest: Vec<Vec<i64>>,
+    /// Time of every copy, by partition, in order.
+    times: Vec<Vec<i64>>,
     again: Vec<Again>,
     next_of_key: HashMap<Vec<u8>, i64>,
     findings: BTreeMap<&'static str, Vec<String>>,
@@ -108,6 +110,7 @@ impl Book {
             given: given.to_vec(),
             first: given.iter().map(|count| vec![None; sized(count)]).collect(),
             latest: given.iter().map(|count| vec![0; sized(count)]).collect(),
+            times: vec![Vec::new(); given.len()],
             ..Self::default()
         }
     }
@@ -125,6 +128,7 @@ impl Book {
                 format!("{name:?} came out on {:?}", message.partition)
             });
         }
+        self.times[partition].push(time);
         let before = std::mem::replace(&mut self.latest[partition][number], time);
         if self.first[partition][number].is_some() {
             self.again.push(Again { partition, number, before, time });
@@ -270,8 +274,11 @@ impl Book {
         let recent = |one: &Disturbance| one.from <= kill && kill - one.to < COMMIT_DELAY_AFTER_OUTAGE;
         let after_outage = disturbances.iter().any(|one| outage(one) && recent(one));
         let delay = if after_outage { COMMIT_DELAY_AFTER_OUTAGE } else { COMMIT_DELAY };
-        let window = kill - delay..=kill + STILL_ARRIVING;
-        self.first[partition].iter().flatten().filter(|time| window.contains(time)).count() as u64
+        // Copies, not messages: what one kill made come again may not be committed yet at the next.
+        let times = &self.times[partition];
+        let from = times.partition_point(|time| *time < kill - delay);
+        let to = times.partition_point(|time| *time <= kill + STILL_ARRIVING);
+        (to - from) as u64
     }
 
     fn exists(&self, name: &Name) -> bool {

@@ -19,7 +19,7 @@ pub const INPUT: &str = "ledger-in";
 pub const OUTPUT: &str = "ledger-out";
 /// The group of all processes.
 pub const GROUP: &str = "ledger";
-/// How long to wait for messages to flow before a kill: it should catch some in flight.
+/// How long to wait for messages to flow before a kill or a freeze: it should catch some in flight.
 const FLOW: Duration = Duration::from_secs(12);
 
 /// One process, by its place in the fleet.
@@ -106,9 +106,9 @@ impl<'a> Fleet<'a> {
     /// The disturbance cannot be carried out, which says nothing about wasmill.
     pub fn disturb(&mut self, kill_wanted: bool) -> Result<()> {
         const CHOICES: [(Kind, u32); 7] = [
-            (Kind::Kill, 60),
-            (Kind::Freeze, 12),
-            (Kind::Restart, 9),
+            (Kind::Kill, 40),
+            (Kind::Freeze, 26),
+            (Kind::Restart, 8),
             (Kind::Join, 5),
             (Kind::Leave, 5),
             (Kind::BrokerRestart, 4),
@@ -127,23 +127,8 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Kills a process while messages of its partitions come out.
     fn kill(&mut self) -> Result<()> {
-        let end = Instant::now() + FLOW;
-        let (index, partitions) = loop {
-            let holding = self.holding()?;
-            let flowing = self.flowing()?;
-            let flows = |name: &str| held(&holding, name).iter().any(|one| flowing.contains(one));
-            if let Some(index) = self.pick(|process| flows(&process.name)) {
-                break (index, held(&holding, &self.running[index].name));
-            }
-            self.tend()?;
-            // A group that stands still may be killed, too.
-            if Instant::now() > end {
-                let Some(index) = self.pick(|_| true) else { return Ok(()) };
-                break (index, held(&holding, &self.running[index].name));
-            }
-        };
+        let Some((index, partitions)) = self.pick_busy()? else { return Ok(()) };
         let mut process = self.running.remove(index);
         let from = milliseconds();
         process.mill.kill()?;
@@ -154,17 +139,37 @@ impl<'a> Fleet<'a> {
     }
 
     fn freeze(&mut self) -> Result<()> {
-        let Some(index) = self.pick(|_| true) else { return Ok(()) };
-        // Some shorter than the session timeout of 3 s, some longer: then its partitions are somebody else's.
-        let length = Duration::from_millis(self.random.random_range(300..7000));
+        let Some((index, partitions)) = self.pick_busy()? else { return Ok(()) };
+        // Mostly longer than the session timeout of 3 s: its partitions are somebody else's when it wakes with messages
+        // of theirs in its hands.
+        let length = Duration::from_millis(self.random.random_range(1500..7500));
         let name = self.running[index].name.clone();
         self.running[index].mill.signal(Signal::Stop)?;
-        self.note(Kind::Freeze, &name, Vec::new(), milliseconds());
+        self.note(Kind::Freeze, &name, partitions, milliseconds());
         // Open until it is thawed.
         let noted = self.disturbances.len() - 1;
         self.disturbances[noted].to = i64::MAX;
         self.running[index].frozen = Some((Instant::now() + length, noted));
         Ok(())
+    }
+
+    /// A process of whose partitions messages come out just now, and what it holds.
+    fn pick_busy(&mut self) -> Result<Option<(usize, Vec<i32>)>> {
+        let end = Instant::now() + FLOW;
+        loop {
+            let holding = self.holding()?;
+            let flowing = self.flowing()?;
+            let flows = |name: &str| held(&holding, name).iter().any(|one| flowing.contains(one));
+            // A group that stands still may be disturbed, too.
+            let any = Instant::now() > end;
+            if let Some(index) = self.pick(|process| any || flows(&process.name)) {
+                return Ok(Some((index, held(&holding, &self.running[index].name))));
+            }
+            if any {
+                return Ok(None);
+            }
+            self.tend()?;
+        }
     }
 
     fn stop(&mut self, kind: Kind) -> Result<()> {
