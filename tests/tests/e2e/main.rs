@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod failures;
 mod harness;
 mod ledger;
 mod spine;
