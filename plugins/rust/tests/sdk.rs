@@ -105,7 +105,7 @@ fn a_draft_says_all_that_an_output_can_say() {
             .header("first", Some(b"1"))
             .headers_of(message)
             .header("last", None)
-            .timestamp(-5)
+            .timestamp(5 << 32)
             .partition(9)
             .send();
         ack()
@@ -116,7 +116,7 @@ fn a_draft_says_all_that_an_output_can_say() {
     assert_eq!(run.outputs[1].header("a"), Some(&b"2"[..]));
     assert_eq!((run.outputs[1].header("b"), run.outputs[1].header("last")), (None, None));
     let headers = run.outputs[1].headers.clone();
-    let (topic, timestamp, partition) = (Some("b".to_owned()), Some(-5), Some(9));
+    let (topic, timestamp, partition) = (Some("b".to_owned()), Some(5 << 32), Some(9));
     let key = Some(b"k".to_vec());
     assert_eq!(run.outputs[1], Output { topic, timestamp, partition, key, headers, ..plain(1, "new") });
 }
@@ -246,6 +246,14 @@ fn state_lives_from_batch_to_batch_and_not_from_instance_to_instance() {
         let lines: Vec<_> = run.log.iter().map(|(level, text)| (*level, text.as_str())).collect();
         assert_eq!(lines, [(Level::Info, "counting in steps of 10"), (Level::Warn, "seen"), (Level::Warn, "seen")]);
         assert_eq!(counter.handle([""]).values(), ["30"]);
+    }
+}
+
+#[test]
+fn each_instance_asks_for_its_own_topics() {
+    for (other, wanted) in [("counts", "else"), ("else", "counts")] {
+        let harness = Harness::new::<Counter>().config("step", "1").grant(other).grant(wanted);
+        assert_eq!(harness.message("").run().outputs[0].topic.as_deref(), Some("counts"));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Says things that cannot be: for a message whose value begins with `!`, what the setting `lie` names (README.md
 //! lists them); all others are forwarded. With `lie = "list"`, `init` refuses and names every lie.
 
-#![allow(unsafe_code)]
+// What `generate!` expands to.
+#![allow(unsafe_code, clippy::too_many_arguments)]
 
 wit_bindgen::generate!({ path: "../../wit", world: "batches" });
 

@@ -2,7 +2,8 @@
 //! `?` asks for a retry after 5 ms until attempt 3, `@topic` goes to that topic; anything else is sent on in upper case
 //! with its headers.
 
-#![allow(unsafe_code)]
+// What `generate!` expands to.
+#![allow(unsafe_code, clippy::too_many_arguments)]
 
 wit_bindgen::generate!({ path: "../../wit", world: "messages" });
 
