@@ -60,10 +60,8 @@ impl Dev {
         }
         let (screen, printer) = Screen::open().map_err(Failure::start)?;
         let exit = self.run_on(loaded.config, &screen);
-        drop(screen);
-        if exit.is_ok() {
-            let _ = printer.join();
-        }
+        screen.close();
+        let _ = printer.join();
         drop(guard);
         exit
     }

@@ -31,12 +31,12 @@ const CYAN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::C
 /// Where everything of `dev` is printed. Cheap to clone.
 #[derive(Clone)]
 pub struct Screen {
-    lines: SyncSender<String>,
+    lines: SyncSender<Option<String>>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Screen {
-    /// Starts the printer. It ends, everything printed, once the last screen is dropped.
+    /// Starts the printer. [`Screen::close`] ends it.
     pub fn open() -> anyhow::Result<(Self, JoinHandle<()>)> {
         let (lines, waiting) = sync_channel(WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -48,7 +48,7 @@ impl Screen {
 
     /// From a lane: printed, or dropped and counted.
     fn offer(&self, text: String) {
-        if self.lines.try_send(text).is_err() {
+        if self.lines.try_send(Some(text)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -56,7 +56,13 @@ impl Screen {
     /// From a thread that may wait.
     pub fn say(&self, text: &str) {
         // The printer is gone only when everything is.
-        let _ = self.lines.send(text.to_owned());
+        let _ = self.lines.send(Some(text.to_owned()));
+    }
+
+    /// What was said until now is the last to be printed. Other holders of the screen may be waiting for standard input
+    /// and would keep the printer for ever.
+    pub fn close(&self) {
+        let _ = self.lines.send(None);
     }
 
     /// Something about `dev` itself.
@@ -70,9 +76,9 @@ impl Screen {
     }
 }
 
-fn run(waiting: &Receiver<String>, dropped: &AtomicU64) {
+fn run(waiting: &Receiver<Option<String>>, dropped: &AtomicU64) {
     let mut out = anstream::stdout();
-    for text in waiting {
+    while let Ok(Some(text)) = waiting.recv() {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let _ = writeln!(out, "{DIM}... {lost} not shown: they came faster than they could be printed{DIM:#}");
