@@ -1,9 +1,13 @@
 //! The command line: one file for each command.
 
 mod check;
+mod cluster;
+mod group;
 pub mod jsonl;
+mod messages;
 mod operate;
 mod run;
+mod topic;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,14 @@ enum Command {
     Check(check::Check),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(crate::dev::Dev),
+    /// Make, list, describe and delete topics
+    Topic(topic::Topic),
+    /// Send messages: lines of JSON, or one message from options
+    Produce(messages::Produce),
+    /// Print messages as lines of JSON, without a group
+    Consume(messages::Consume),
+    /// Look at a consumer group, or move it
+    Group(group::Group),
     /// Show what a running process does: positions, watermarks, lag, what is stopped and why
     Status(operate::Status),
     /// Go on after a stop, a pause or an open breaker
@@ -74,6 +86,10 @@ impl Cli {
             Command::Run(run) => run.run(&self.global),
             Command::Check(check) => check.run(&self.global),
             Command::Dev(dev) => dev.run(&self.global),
+            Command::Topic(topic) => topic.run(),
+            Command::Produce(produce) => produce.run(),
+            Command::Consume(consume) => consume.run(),
+            Command::Group(group) => group.run(),
             Command::Status(status) => status.run(),
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),

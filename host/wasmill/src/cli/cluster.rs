@@ -1,0 +1,76 @@
+//! Which cluster a command talks to, and how its answers are printed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use wasmill_kafka::admin::Admin;
+use wasmill_kafka::{ClientError, ClientSettings};
+
+use super::load;
+use crate::app::{Exit, Failure, client_settings};
+
+/// How long the cluster may take to answer.
+pub const ANSWER: Duration = Duration::from_secs(30);
+
+/// The cluster: `--bootstrap`, else `[kafka]` of the configuration, else localhost:9092.
+#[derive(Debug, clap::Args)]
+pub struct Cluster {
+    /// `host:port`, several separated by commas
+    #[arg(long, env = "WASMILL_BOOTSTRAP")]
+    bootstrap: Option<String>,
+    /// A configuration whose [kafka] is used; by default wasmill.toml, if it is there
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// Settings of a client.
+    pub fn client(&self) -> Result<ClientSettings, Failure> {
+        let default = PathBuf::from("wasmill.toml");
+        let config = self.config.clone().or_else(|| default.is_file().then_some(default));
+        let mut settings = match config {
+            Some(config) => client_settings(&load(&config)?.config.kafka),
+            None => ClientSettings {
+                bootstrap: "localhost:9092".to_owned(),
+                client_id: "wasmill".to_owned(),
+                ..ClientSettings::default()
+            },
+        };
+        if let Some(bootstrap) = &self.bootstrap {
+            settings.bootstrap.clone_from(bootstrap);
+        }
+        Ok(settings)
+    }
+
+    /// A client for admin calls.
+    pub fn admin(&self) -> Result<Admin, Failure> {
+        Ok(Admin::open(&self.client()?).map_err(anyhow::Error::from)?)
+    }
+}
+
+/// A refusal of the cluster is a failure of the command.
+pub fn failed(error: ClientError) -> Failure {
+    anyhow::Error::from(error).into()
+}
+
+/// A table for people.
+pub fn table<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [String; COLUMNS]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.add_rows(rows);
+    format!("{table}\n")
+}
+
+/// A number that may not be known.
+pub fn known(number: Option<i64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// Prints JSON or text.
+pub fn answer(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
+    if json { super::print(&format!("{value:#}\n")) } else { super::print(&text()) }
+}

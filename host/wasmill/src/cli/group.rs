@@ -1,0 +1,118 @@
+//! `wasmill group describe | reset`.
+
+use clap::Subcommand;
+use serde_json::json;
+use wasmill_kafka::admin::ResetTo;
+
+use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
+use crate::app::{Exit, Failure};
+
+/// Look at a consumer group, or move it
+#[derive(Debug, clap::Args)]
+pub struct Group {
+    #[command(subcommand)]
+    call: Call,
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Call {
+    /// Show members, and for every partition the committed offset, the end and the lag
+    Describe {
+        /// The group
+        group: String,
+    },
+    /// Move the committed offsets of a group that nobody is in
+    Reset {
+        /// The group
+        group: String,
+        /// The topic
+        #[arg(long)]
+        topic: String,
+        /// earliest, latest, an offset, or a time in milliseconds since 1970 as `time:MS`
+        #[arg(long, value_parser = to)]
+        to: ResetTo,
+        /// Only this partition; may be given several times
+        #[arg(long)]
+        partition: Vec<i32>,
+    },
+}
+
+fn to(text: &str) -> Result<ResetTo, String> {
+    match text {
+        "earliest" => Ok(ResetTo::Earliest),
+        "latest" => Ok(ResetTo::Latest),
+        _ => {
+            let (what, number) = match text.strip_prefix("time:") {
+                Some(number) => (ResetTo::Time as fn(i64) -> ResetTo, number),
+                None => (ResetTo::Offset as fn(i64) -> ResetTo, text),
+            };
+            number.parse().map(what).map_err(|_| "write earliest, latest, an offset, or time:MILLISECONDS".to_owned())
+        }
+    }
+}
+
+impl Group {
+    /// Asks the coordinator.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let admin = self.cluster.admin()?;
+        match self.call {
+            Call::Describe { group } => {
+                let told = admin.group_describe(&group, ANSWER).map_err(failed)?;
+                let members: Vec<_> = told
+                    .members
+                    .iter()
+                    .map(|one| {
+                        let held: Vec<_> = one.partitions.iter().map(ToString::to_string).collect();
+                        json!({ "member": one.id, "client": one.client_id, "host": one.host,
+                            "instance_id": one.instance_id, "partitions": held })
+                    })
+                    .collect();
+                let partitions: Vec<_> = told
+                    .partitions
+                    .iter()
+                    .map(|one| {
+                        json!({ "topic": *one.id.topic, "partition": one.id.partition, "committed": one.committed,
+                            "end": one.end, "lag": one.lag() })
+                    })
+                    .collect();
+                let value = json!({ "group": group, "state": told.state, "assignor": told.assignor,
+                    "members": members, "partitions": partitions });
+                answer(self.json, &value, || {
+                    let mut text = format!("{group}: {} {}\n\n", told.state, told.assignor);
+                    text += &table(
+                        ["member", "host", "partitions"],
+                        told.members.iter().map(|one| {
+                            let held: Vec<_> = one.partitions.iter().map(ToString::to_string).collect();
+                            [one.client_id.clone(), one.host.clone(), held.join(", ")]
+                        }),
+                    );
+                    text.push('\n');
+                    text + &table(
+                        ["partition", "committed", "end", "lag"],
+                        told.partitions
+                            .iter()
+                            .map(|one| [one.id.to_string(), known(one.committed), known(one.end), known(one.lag())]),
+                    )
+                })
+            }
+            Call::Reset { group, topic, to, partition } => {
+                let moved = admin.group_reset(&group, &topic, &partition, to, ANSWER).map_err(failed)?;
+                let value: Vec<_> = moved
+                    .iter()
+                    .map(|(id, offset)| json!({ "partition": id.to_string(), "committed": offset }))
+                    .collect();
+                answer(self.json, &json!(value), || {
+                    table(
+                        ["partition", "committed"],
+                        moved.iter().map(|(id, offset)| [id.to_string(), offset.to_string()]),
+                    )
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `wasmill produce` and `wasmill consume`: messages as lines of JSON.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
+
+use super::cluster::{ANSWER, Cluster, failed};
+use super::jsonl;
+use crate::app::{Exit, Failure};
+
+/// Messages sent before their answers are waited for.
+const AT_ONCE: usize = 1000;
+/// How long one look for a message waits.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Send messages: lines of JSON from a file or standard input, or one message from options
+#[derive(Debug, clap::Args)]
+pub struct Produce {
+    /// The topic of messages that name none
+    topic: String,
+    /// Lines of JSON with key, value, headers, partition; without it, standard input
+    #[arg(long, conflicts_with_all = ["key", "value", "header"])]
+    file: Option<PathBuf>,
+    /// One message with this key
+    #[arg(long)]
+    key: Option<String>,
+    /// One message with this value
+    #[arg(long)]
+    value: Option<String>,
+    /// A header of the one message, as in `name=value`; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = jsonl::header_argument)]
+    header: Vec<(String, Option<Vec<u8>>)>,
+    /// The partition of messages that name none; by default the key decides
+    #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+impl Produce {
+    /// Sends, and tells where each message ended up.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let mut producer = PlainProducer::open(&self.cluster.client()?, ANSWER).map_err(failed)?;
+        if self.key.is_some() || self.value.is_some() || !self.header.is_empty() {
+            let message = PlainMessage {
+                topic: self.topic.clone(),
+                partition: self.partition.unwrap_or(-1),
+                key: self.key.clone().map(String::into_bytes),
+                value: self.value.clone().map(String::into_bytes),
+                headers: self.header.clone(),
+                ..PlainMessage::default()
+            };
+            return send(&mut producer, &[message]);
+        }
+        let (name, input): (String, Box<dyn std::io::BufRead>) = match &self.file {
+            Some(file) => {
+                let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+                (file.display().to_string(), Box::new(std::io::BufReader::new(opened)))
+            }
+            None => ("standard input".to_owned(), Box::new(std::io::stdin().lock())),
+        };
+        let mut waiting = Vec::new();
+        for (index, line) in input.lines().enumerate() {
+            let line = line.with_context(|| format!("cannot read {name}"))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let mut message = jsonl::parse(&line, &self.topic).with_context(|| format!("{name}:{}", index + 1))?;
+            if let (Some(partition), true) = (self.partition, message.partition < 0) {
+                message.partition = partition;
+            }
+            waiting.push(message);
+            if waiting.len() == AT_ONCE {
+                send(&mut producer, &waiting)?;
+                waiting.clear();
+            }
+        }
+        send(&mut producer, &waiting)
+    }
+}
+
+fn send(producer: &mut PlainProducer, messages: &[PlainMessage]) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    for (message, answer) in messages.iter().zip(producer.send(messages)) {
+        let placed = answer.map_err(failed)?;
+        // A reader that went away does not keep the rest from being sent.
+        let _ = writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset);
+    }
+    Ok(Exit::Done)
+}
+
+/// Print messages as lines of JSON, without a group: nothing is committed
+#[derive(Debug, clap::Args)]
+pub struct Consume {
+    /// The topic
+    topic: String,
+    /// Where to begin: beginning, end, an offset, or a time in milliseconds since 1970 as `time:MS`
+    #[arg(long, default_value = "beginning", value_parser = from)]
+    from: From,
+    /// End after so many messages
+    #[arg(long)]
+    count: Option<usize>,
+    /// Only this partition; may be given several times
+    #[arg(long)]
+    partition: Vec<i32>,
+    /// Go on at the end, until interrupted
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    cluster: Cluster,
+}
+
+fn from(text: &str) -> Result<From, String> {
+    match text {
+        "beginning" => Ok(From::Beginning),
+        "end" => Ok(From::End),
+        _ => {
+            let (what, number) = match text.strip_prefix("time:") {
+                Some(number) => (From::Time as fn(i64) -> From, number),
+                None => (From::Offset as fn(i64) -> From, text),
+            };
+            number.parse().map(what).map_err(|_| "write beginning, end, an offset, or time:MILLISECONDS".to_owned())
+        }
+    }
+}
+
+impl Consume {
+    /// Prints until the end, the count, or an interrupt.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let client = self.cluster.client()?;
+        let opened = PlainConsumer::open(&client, &self.topic, &self.partition, self.from, ANSWER);
+        let mut consumer = opened.map_err(failed)?;
+        let mut out = std::io::stdout().lock();
+        let mut left = self.count.unwrap_or(usize::MAX);
+        while left > 0 {
+            match consumer.next(LOOK).map_err(failed)? {
+                Next::Message(message) => {
+                    left -= 1;
+                    if writeln!(out, "{}", jsonl::print(&message)).is_err() {
+                        break;
+                    }
+                }
+                Next::End if !self.follow => break,
+                Next::End | Next::Nothing => {}
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_to_begin_is_a_word_an_offset_or_a_time() {
+        assert_eq!(from("beginning"), Ok(From::Beginning));
+        assert_eq!(from("12"), Ok(From::Offset(12)));
+        assert_eq!(from("time:1700000000000"), Ok(From::Time(1_700_000_000_000)));
+        assert!(from("yesterday").is_err());
+    }
+}
