@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod commits;
 mod failures;
 mod harness;
 mod ledger;

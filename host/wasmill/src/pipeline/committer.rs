@@ -208,11 +208,16 @@ fn pace(mode: &CommitMode) -> Duration {
 pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Option<MemberHandle>) {
     let pace = pace(&shared.settings.commit);
     let auto = matches!(shared.settings.commit, CommitMode::Auto(_));
+    let ticks = auto || matches!(shared.settings.commit, CommitMode::Interval(_));
     while !holdings.stop.load(Ordering::Acquire) {
         let started = Instant::now();
-        // In auto mode the position moves without a completion, so the interval alone starts a commit.
-        let marked = holdings.dirty.take(if auto { pace } else { Duration::from_millis(500) });
+        // An interval is waited out first, whatever moves meanwhile; only first positions do not wait.
+        if ticks {
+            rest(holdings, pace);
+        }
+        let marked = holdings.dirty.take(if ticks { Duration::ZERO } else { Duration::from_millis(500) });
         let Some(handle) = handle() else { continue };
+        // In auto mode the position moves without a completion, so the interval alone starts a commit.
         if marked || auto {
             match holdings.commit_due(&handle, shared) {
                 Ok(()) => {}
@@ -225,7 +230,7 @@ pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Op
                 Err(CommitError::Closed { .. }) => rest(holdings, Duration::from_millis(200)),
             }
         }
-        if let Some(left) = pace.checked_sub(started.elapsed()) {
+        if !ticks && let Some(left) = pace.checked_sub(started.elapsed()) {
             rest(holdings, left);
         }
     }
