@@ -183,8 +183,3 @@ fn nothing_is_lost_leaked_or_out_of_order_under_range() {
 fn nothing_is_lost_leaked_or_out_of_order_under_cooperative_sticky() {
     run("stress-sticky", |settings| settings.assignor = Assignor::CooperativeSticky);
 }
-
-#[test]
-fn nothing_is_lost_or_out_of_order_without_split_queues() {
-    run("stress-unsplit", |settings| settings.split_queues = false);
-}

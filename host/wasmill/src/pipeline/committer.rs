@@ -157,12 +157,17 @@ impl Holdings {
                         }
                     }
                 }
-                if refusals.is_empty() {
-                    *self.failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
+                // One that was refused has to be sent again like a commit that failed as a whole: a first position
+                // that nobody commits would keep its partition from starting for ever.
+                if let Some(refusal) = refusals.into_iter().next() {
+                    return Err(refusal.error);
                 }
+                *self.failures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
                 Ok(())
             }
             Err(error) => {
+                // A note that goes with no moved offset would else be forgotten.
+                dues.iter().for_each(|due| due.partition.lock().note_dirty = true);
                 self.failed_with(shared, &error.to_string());
                 Err(error)
             }
@@ -215,8 +220,12 @@ pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Op
         if ticks {
             rest(holdings, pace);
         }
+        let Some(handle) = handle() else {
+            // Between two clients; a mark must not be taken while there is nobody to commit with.
+            std::thread::park_timeout(Duration::from_millis(20));
+            continue;
+        };
         let marked = holdings.dirty.take(if ticks { Duration::ZERO } else { Duration::from_millis(500) });
-        let Some(handle) = handle() else { continue };
         // In auto mode the position moves without a completion, so the interval alone starts a commit.
         if marked || auto {
             match holdings.commit_due(&handle, shared) {
@@ -224,7 +233,8 @@ pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Op
                 // Still ours, only not now: again, with whatever the watermarks are by then.
                 Err(CommitError::Again { .. } | CommitError::Other { .. }) => {
                     rest(holdings, Duration::from_millis(50));
-                    holdings.dirty.mark();
+                    let waits = holdings.live().values().any(|partition| partition.lock().first_commit);
+                    if waits { holdings.dirty.mark_urgent() } else { holdings.dirty.mark() }
                 }
                 // The generation is over; the revoke or the loss is on its way and settles it.
                 Err(CommitError::Closed { .. }) => rest(holdings, Duration::from_millis(200)),

@@ -306,6 +306,7 @@ impl Partition {
         };
         let next = match next {
             Some(next) => next,
+            None if state.note_dirty && matches!(mode, CommitMode::Auto(_)) && !closing => state.tracker.position(),
             None if state.note_dirty => state.tracker.watermark(),
             None => return None,
         };
