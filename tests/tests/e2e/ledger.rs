@@ -1,4 +1,5 @@
-//! A minute of the ledger. Ten minutes with other seeds: `cargo xtask ledger --minutes 10 --seed N`.
+//! A minute of the ledger. Ten minutes with other seeds, and with a count of kills that proves more:
+//! `cargo xtask ledger --minutes 10 --seed N`.
 
 use anyhow::{Result, ensure};
 use wasmill_tests::ledger::Options;
@@ -10,7 +11,8 @@ fn nothing_is_lost_through_a_minute_of_kills_and_outages() -> Result<()> {
     // Both places: its timeouts are the timeouts of production, and its processes are many.
     let _places = Place::take_all();
     let report = run(&Options::default(), &|line| eprintln!("{line}"))?;
-    ensure!(report.passed, "{}", report.reasons.join("\n"));
+    // How many kills fit into the minute depends on the machine; that some cost something does not.
+    ensure!(report.verdict.holds(), "{}", report.reasons.join("\n"));
     ensure!(report.verdict.duplicates > 0, "kills without a duplicate caught nothing in flight");
     Ok(())
 }
