@@ -19,7 +19,7 @@ pub struct Cluster {
     /// `host:port`, several separated by commas
     #[arg(long, env = "WASMILL_BOOTSTRAP")]
     bootstrap: Option<String>,
-    /// A configuration whose [kafka] is used; by default wasmill.toml, if it is there
+    /// A configuration whose cluster is used; by default wasmill.toml, if it is there
     #[arg(long)]
     config: Option<PathBuf>,
 }
