@@ -11,6 +11,9 @@ use wasmill_wasm::{LogLevel, LogSink};
 /// Log lines that may wait to be written.
 const LINES_WAITING: usize = 16_384;
 
+/// How often samples of histograms are folded.
+const UPKEEP: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum LogFormat {
@@ -45,6 +48,14 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
     describe();
+    // Samples of histograms pile up until they are folded, and nobody may ever ask for /metrics.
+    let upkeep = handle.clone();
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(UPKEEP);
+            upkeep.run_upkeep();
+        }
+    })?;
     Ok(handle)
 }
 

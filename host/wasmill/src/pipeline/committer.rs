@@ -96,10 +96,20 @@ impl Holdings {
         (last, self.failed_total.load(Ordering::Relaxed))
     }
 
+    /// Lets a committer run (again): a member that joins with a new client has a new one.
+    pub fn start(&self) {
+        self.stop.store(false, Ordering::Release);
+    }
+
     /// Ends the committer's loop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.dirty.mark_urgent();
+    }
+
+    /// Whether the committer's loop is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
     }
 
     /// Takes partitions out and commits their watermarks for the last time, in one step with respect to the periodic
@@ -214,7 +224,7 @@ pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Op
     let pace = pace(&shared.settings.commit);
     let auto = matches!(shared.settings.commit, CommitMode::Auto(_));
     let ticks = auto || matches!(shared.settings.commit, CommitMode::Interval(_));
-    while !holdings.stop.load(Ordering::Acquire) {
+    while !holdings.is_stopped() {
         let started = Instant::now();
         // An interval is waited out first, whatever moves meanwhile; only first positions do not wait.
         if ticks {

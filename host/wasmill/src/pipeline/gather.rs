@@ -102,6 +102,12 @@ impl Worker {
         let call = self.open(index);
         match head {
             Head::Fresh { .. } => Next::Messages(call),
+            // Not even the bare dead letter was taken: hold here rather than lose it or go round for ever.
+            Head::Refused(Refusal { stage: Some(GiveUpStage::HeadersOnly), reason }) => {
+                self.put_back(index, call, 1, 0);
+                self.stop(index, format!("dead letter refused: {reason}"));
+                Next::Nothing
+            }
             Head::Refused(refusal) => {
                 let stage = match refusal.stage {
                     None => GiveUpStage::Whole,

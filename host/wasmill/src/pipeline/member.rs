@@ -285,6 +285,7 @@ impl Running {
         shared: &Arc<PipelineShared>,
     ) -> Result<Self, ClientError> {
         member.joined.store(false, Ordering::Release);
+        member.holdings.start();
         member.says("joining");
         let client = Member::join(settings, member.clone())?;
         *lock(&member.handle) = Some(client.handle());

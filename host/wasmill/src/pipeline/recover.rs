@@ -77,6 +77,7 @@ impl Worker {
         for (first, last) in std::mem::take(&mut state.complete_beside_refused) {
             state.tracker.remember_done(Offset(first), Offset(last));
         }
+        state.giving_up.clear();
         state.must_rewind = false;
         let refused = state.topic_refused.take();
         state.tickets = 0;

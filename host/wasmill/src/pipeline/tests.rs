@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RunId, SpanBound};
 use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
 
-use super::committer::Dirty;
+use super::committer::{Dirty, Holdings};
 use super::counters::PartitionCounters;
 use super::flight::{Flight, TicketId};
 use super::partition::{GiveUpStage, Partition, Phase, Start};
@@ -167,6 +167,15 @@ fn a_refused_dead_letter_goes_on_with_headers_only() {
     flight.sent(ticket, 1, 109);
     flight.delivered(&[Report { token: ticket.token(100, 103), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
     assert_eq!(partition.lock().refused.get(&103).expect("noted").stage, Some(GiveUpStage::Whole));
+}
+
+#[test]
+fn a_committer_that_was_stopped_runs_again_for_the_next_client() {
+    let holdings = Holdings::new("test");
+    holdings.stop();
+    assert!(holdings.is_stopped());
+    holdings.start();
+    assert!(!holdings.is_stopped());
 }
 
 #[test]
