@@ -3,6 +3,7 @@
 //! - **broker**: a real Apache Kafka of the test's own, which can be stopped, killed and started again.
 //! - **eye**: the second opinion on topics, messages and offsets, through Kafka's own client. What wasmill says of its
 //!   own commits proves nothing.
+//! - **case**: topics and a pipeline for one test.
 //! - **mill**: a wasmill process under test.
 //! - **scratch**: a folder that is kept when the test fails.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
@@ -12,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod broker;
+pub mod case;
 pub mod eye;
 pub mod ledger;
 pub mod message;

@@ -3,36 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
-use wasmill_tests::mill::{Mill, Options, guest};
-use wasmill_tests::shared::{Shared, shared, unique};
+use wasmill_tests::mill::{Mill, Options};
+use wasmill_tests::shared::{Shared, shared};
 use wasmill_tests::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(60);
 
-struct Case {
-    name: String,
-    input: String,
-    output: String,
-}
-
-impl Case {
-    fn new(shared: &Shared, name: &str, partitions: u32) -> Result<Self> {
-        let (name, input, output) = (unique(name), unique(&format!("{name}-in")), unique(&format!("{name}-out")));
-        shared.eye.create_topic(&input, partitions, &[])?;
-        shared.eye.create_topic(&output, 1, &[])?;
-        Ok(Self { name, input, output })
-    }
-
-    fn options(&self, shared: &Shared, commit: &str, more: &str) -> Result<Options> {
-        let Self { name, input, output } = self;
-        let handler = guest("echo")?;
-        let text = format!(
-            "[pipelines.{name}]\ntopics = [\"{input}\"]\ngroup = \"{name}\"\nhandler = \"{handler}\"\noutput = \"{output}\"\n\
-             on_exhausted = \"stop\"\nsession_timeout = \"6s\"\n{more}\n[pipelines.{name}.commit]\n{commit}\n"
-        );
-        Ok(Options::new(&shared.broker.bootstrap(), text))
-    }
+/// A pipeline that stops at a message it gives up on.
+fn options(case: &Case, shared: &Shared, lines: &str) -> Result<Options> {
+    case.options(&shared.broker.bootstrap(), "echo", &format!("on_exhausted = \"stop\"\n{lines}"))
 }
 
 fn numbered(count: i32, partitions: i32) -> Vec<Message> {
@@ -41,17 +22,18 @@ fn numbered(count: i32, partitions: i32) -> Vec<Message> {
 
 #[test]
 fn before_its_interval_has_passed_a_mode_commits_only_the_first_position() -> Result<()> {
-    for commit in ["mode = \"auto\"\ninterval = \"120s\"", "mode = \"manual\"\ninterval = \"120s\""] {
+    for mode in ["auto", "manual"] {
         let shared = &shared()?;
-        let case = Case::new(shared, "interval", 1)?;
+        let case = Case::new(&shared.eye, "interval", 1)?;
+        let options = options(&case, shared, &format!("commit.mode = \"{mode}\"\ncommit.interval = \"120s\""))?;
         shared.eye.produce(&case.input, &numbered(10, 1))?;
-        let mut mill = Mill::start(&case.options(shared, commit, "")?)?;
+        let mut mill = Mill::start(&options)?;
         shared.eye.read_count(&case.output, 10, SOON)?;
         shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0)]), SOON)?;
         mill.signal(Signal::Kill)?;
         mill.wait(SOON)?;
         // Nothing of it was committed, so all of it is handled again; an orderly end commits the rest.
-        let mut mill = Mill::start(&case.options(shared, commit, "")?)?;
+        let mut mill = Mill::start(&options)?;
         shared.eye.read_count(&case.output, 20, SOON)?;
         assert!(mill.stop()?.success());
         shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 10)]), SOON)?;
@@ -62,9 +44,9 @@ fn before_its_interval_has_passed_a_mode_commits_only_the_first_position() -> Re
 #[test]
 fn a_group_that_begins_at_the_latest_message_commits_that_before_any_message_comes() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "latest", 1)?;
+    let case = Case::new(&shared.eye, "latest", 1)?;
     shared.eye.produce(&case.input, &numbered(3, 1))?;
-    let options = case.options(shared, "mode = \"manual\"", "start = \"latest\"")?;
+    let options = options(&case, shared, "start = \"latest\"")?;
     let mut mill = Mill::start(&options)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3)]), SOON)?;
     mill.signal(Signal::Kill)?;
@@ -82,10 +64,9 @@ fn a_group_that_begins_at_the_latest_message_commits_that_before_any_message_com
 #[test]
 fn synchronous_commits_follow_every_message() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "sync", 2)?;
+    let case = Case::new(&shared.eye, "sync", 2)?;
     shared.eye.produce(&case.input, &numbered(20, 2))?;
-    let batch = format!("[pipelines.{}.batch]\nmessages = 1", case.name);
-    let options = case.options(shared, &format!("mode = \"manual\"\nsync = true\n{batch}"), "")?;
+    let options = options(&case, shared, "commit.sync = true\nbatch.messages = 1")?;
     let mut mill = Mill::start(&options)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 10), (1, 10)]), SOON)?;
     assert!(mill.stop()?.success());
@@ -97,8 +78,8 @@ fn synchronous_commits_follow_every_message() -> Result<()> {
 fn members_of_a_group_share_its_partitions_and_hand_them_on_without_repeating() -> Result<()> {
     for assignor in ["range", "cooperative-sticky"] {
         let shared = &shared()?;
-        let case = Case::new(shared, "members", 4)?;
-        let options = case.options(shared, "mode = \"manual\"", &format!("members = 2\nassignor = \"{assignor}\""))?;
+        let case = Case::new(&shared.eye, "members", 4)?;
+        let options = options(&case, shared, &format!("members = 2\nassignor = \"{assignor}\""))?;
         let mut first = Mill::start(&options)?;
         shared.eye.produce(&case.input, &numbered(100, 4))?;
         let mut second = Mill::start(&options)?;

@@ -3,50 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
-use wasmill_tests::mill::{Mill, Options, guest};
-use wasmill_tests::shared::{Shared, shared, unique};
+use wasmill_tests::mill::{Mill, Options};
+use wasmill_tests::shared::{Shared, shared};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Topics of one test, and the pipeline between them.
-struct Case {
-    name: String,
-    input: String,
-    output: String,
-    dead: String,
-}
-
-impl Case {
-    fn new(shared: &Shared, name: &str, partitions: u32, output: &[(&str, &str)]) -> Result<Self> {
-        let case = Self {
-            name: unique(name),
-            input: unique(&format!("{name}-in")),
-            output: unique(&format!("{name}-out")),
-            dead: unique(&format!("{name}-dead")),
-        };
-        shared.eye.create_topic(&case.input, partitions, &[])?;
-        shared.eye.create_topic(&case.output, 1, output)?;
-        shared.eye.create_topic(&case.dead, 1, &[])?;
-        Ok(case)
-    }
-
-    /// `more`: further keys of the pipeline and its tables.
-    fn options(&self, shared: &Shared, handler: &str, more: &str) -> Result<Options> {
-        let Self { name, input, output, dead } = self;
-        let exhausted =
-            if more.contains("on_exhausted") { String::new() } else { format!("dead_letter = \"{dead}\"\n") };
-        let handler = guest(handler)?;
-        let text = format!(
-            "[pipelines.{name}]\ntopics = [\"{input}\"]\ngroup = \"{name}\"\nhandler = \"{handler}\"\noutput = \"{output}\"\n\
-             breaker = false\nconfig = {{ when = \"value-prefix\", prefix = \"!\" }}\n{exhausted}{more}\n"
-        );
-        Ok(Options::new(&shared.broker.bootstrap(), text))
-    }
-
-    fn values(&self, shared: &Shared, topic: &str) -> Result<Vec<String>> {
-        Ok(shared.eye.read(topic, &Offsets::new())?.iter().map(Message::text).collect())
-    }
+/// A handler that misbehaves at messages whose value begins with `!`.
+fn options(case: &Case, shared: &Shared, handler: &str, lines: &str) -> Result<Options> {
+    let lines = format!("config = {{ when = \"value-prefix\", prefix = \"!\", until_attempt = \"3\" }}\n{lines}");
+    case.options(&shared.broker.bootstrap(), handler, &lines)
 }
 
 fn header(message: &Message, name: &str) -> Option<String> {
@@ -61,13 +28,13 @@ fn on(partition: i32, value: &str) -> Message {
 #[test]
 fn a_rejected_message_becomes_a_dead_letter_that_tells_where_it_came_from() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "reject", 1, &[])?;
+    let case = Case::new(&shared.eye, "reject", 1)?;
     shared.eye.produce(&case.input, &[on(0, "a"), on(0, "!b"), on(0, "c")])?;
-    let mut mill = Mill::start(&case.options(shared, "reject", "")?)?;
+    let mut mill = Mill::start(&options(&case, shared, "reject", "")?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3)]), SOON)?;
     mill.stop()?;
-    assert_eq!(case.values(shared, &case.output)?, ["a", "c"]);
-    let dead = shared.eye.read(&case.dead, &Offsets::new())?;
+    assert_eq!(case.outputs(&shared.eye)?, ["a", "c"]);
+    let dead = case.dead_letters(&shared.eye)?;
     let [letter] = &dead[..] else { anyhow::bail!("one dead letter, not {dead:?}") };
     assert_eq!(letter.text(), "!b");
     assert_eq!(letter.key.as_deref(), Some(&b"k"[..]));
@@ -83,17 +50,17 @@ fn a_rejected_message_becomes_a_dead_letter_that_tells_where_it_came_from() -> R
 fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()> {
     for (handler, class) in [("trap", "trap"), ("spin", "deadline"), ("hoard", "memory"), ("panic", "trap")] {
         let shared = &shared()?;
-        let case = Case::new(shared, handler, 1, &[])?;
+        let case = Case::new(&shared.eye, handler, 1)?;
         let messages: Vec<_> =
             (0..20).map(|n| on(0, &if n == 7 { "!bad".to_owned() } else { n.to_string() })).collect();
         shared.eye.produce(&case.input, &messages)?;
-        let more = "[pipelines.NAME.retry]\nattempts = 2\nbackoff = \"10ms\"\n[pipelines.NAME.limits]\ntime = \"100ms\"\ntime_cap = \"2s\"\n";
-        let mut mill = Mill::start(&case.options(shared, handler, &more.replace("NAME", &case.name))?)?;
+        let lines = "retry.attempts = 2\nretry.backoff = \"10ms\"\nlimits.time = \"100ms\"\nlimits.time_cap = \"2s\"";
+        let mut mill = Mill::start(&options(&case, shared, handler, lines)?)?;
         shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 20)]), SOON).context(handler)?;
         mill.stop()?;
         let expected: Vec<_> = (0..20).filter(|n| *n != 7).map(|n| n.to_string()).collect();
-        assert_eq!(case.values(shared, &case.output)?, expected, "{handler}");
-        let dead = shared.eye.read(&case.dead, &Offsets::new())?;
+        assert_eq!(case.outputs(&shared.eye)?, expected, "{handler}");
+        let dead = case.dead_letters(&shared.eye)?;
         let [letter] = &dead[..] else { anyhow::bail!("{handler}: one dead letter, not {dead:?}") };
         assert_eq!(header(letter, "wasmill.error").as_deref(), Some(class), "{handler}: {:?}", letter.headers);
         assert_eq!(header(letter, "wasmill.attempts").as_deref(), Some("2"), "{handler}");
@@ -104,33 +71,28 @@ fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> 
 #[test]
 fn a_retry_holds_its_partition_in_order_and_no_other() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "retry", 2, &[])?;
+    let case = Case::new(&shared.eye, "retry", 2)?;
     shared.eye.produce(&case.input, &[on(0, "a"), on(0, "!b"), on(0, "c"), on(1, "x"), on(1, "y")])?;
-    let more = "lanes = 1\n[pipelines.NAME.retry]\nattempts = 3\nbackoff = \"50ms\"\n".replace("NAME", &case.name);
-    let options = case.options(shared, "retry", &more)?;
-    let options = Options {
-        pipelines: options.pipelines.replace("prefix = \"!\"", "prefix = \"!\", until_attempt = \"3\""),
-        ..options
-    };
-    let mut mill = Mill::start(&options)?;
+    let lines = "lanes = 1\nretry.attempts = 3\nretry.backoff = \"50ms\"";
+    let mut mill = Mill::start(&options(&case, shared, "retry", lines)?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3), (1, 2)]), SOON)?;
     mill.stop()?;
-    let out = case.values(shared, &case.output)?;
+    let out = case.outputs(&shared.eye)?;
     let only = |of: &[&str]| out.iter().filter(|one| of.contains(&one.as_str())).cloned().collect::<Vec<_>>();
     assert_eq!(only(&["a", "!b", "c"]), ["a", "!b", "c"]);
     assert_eq!(only(&["x", "y"]), ["x", "y"]);
     assert_eq!(out.len(), 5, "nothing came out twice: {out:?}");
-    assert!(case.values(shared, &case.dead)?.is_empty());
+    assert!(case.dead_letters(&shared.eye)?.is_empty());
     Ok(())
 }
 
 #[test]
 fn a_stopped_partition_commits_nothing_of_the_message_it_stands_at() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "stop", 2, &[])?;
+    let case = Case::new(&shared.eye, "stop", 2)?;
     // The very first message of a call is the one: nothing before it is settled.
     shared.eye.produce(&case.input, &[on(0, "!a"), on(0, "b"), on(1, "x")])?;
-    let mut mill = Mill::spawn(&case.options(shared, "reject", "on_exhausted = \"stop\"")?)?;
+    let mut mill = Mill::spawn(&options(&case, shared, "reject", "on_exhausted = \"stop\"")?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0), (1, 1)]), SOON)?;
     mill.wait_status("a stopped partition", SOON, |status| {
         let partitions = status["pipelines"][0]["partitions"].as_array().cloned().unwrap_or_default();
@@ -138,21 +100,21 @@ fn a_stopped_partition_commits_nothing_of_the_message_it_stands_at() -> Result<(
     })?;
     assert!(mill.stop()?.success());
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0), (1, 1)]), SOON)?;
-    assert_eq!(case.values(shared, &case.output)?, ["x"]);
+    assert_eq!(case.outputs(&shared.eye)?, ["x"]);
     Ok(())
 }
 
 #[test]
 fn an_output_that_its_topic_refuses_is_given_up_and_its_neighbours_come_out_once() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "large", 1, &[("max.message.bytes", "2000")])?;
+    let case = Case::with_output(&shared.eye, "large", 1, &[("max.message.bytes", "2000")])?;
     let large = "x".repeat(5000);
     shared.eye.produce(&case.input, &[on(0, &large), on(0, "b"), on(0, "c")])?;
-    let mut mill = Mill::start(&case.options(shared, "echo", "")?)?;
+    let mut mill = Mill::start(&options(&case, shared, "echo", "")?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3)]), SOON)?;
     mill.stop()?;
-    assert_eq!(case.values(shared, &case.output)?, ["b", "c"]);
-    let dead = shared.eye.read(&case.dead, &Offsets::new())?;
+    assert_eq!(case.outputs(&shared.eye)?, ["b", "c"]);
+    let dead = case.dead_letters(&shared.eye)?;
     assert_eq!(dead.iter().map(Message::text).collect::<Vec<_>>(), [large]);
     assert_eq!(header(&dead[0], "wasmill.error").as_deref(), Some("refused"));
     Ok(())
@@ -161,9 +123,9 @@ fn an_output_that_its_topic_refuses_is_given_up_and_its_neighbours_come_out_once
 #[test]
 fn a_stop_at_a_refused_output_commits_nothing_behind_it() -> Result<()> {
     let shared = &shared()?;
-    let case = Case::new(shared, "refuse", 1, &[("max.message.bytes", "2000")])?;
+    let case = Case::with_output(&shared.eye, "refuse", 1, &[("max.message.bytes", "2000")])?;
     shared.eye.produce(&case.input, &[on(0, &"x".repeat(5000)), on(0, "b"), on(0, "c")])?;
-    let mut mill = Mill::spawn(&case.options(shared, "echo", "on_exhausted = \"stop\"")?)?;
+    let mut mill = Mill::spawn(&options(&case, shared, "echo", "on_exhausted = \"stop\"")?)?;
     mill.wait_status("a stopped partition", SOON, |status| {
         status["pipelines"][0]["partitions"][0]["state"] == "stopped"
     })?;
