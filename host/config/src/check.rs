@@ -177,6 +177,8 @@ fn convert_limits(raw: &RawLimits) -> Option<Limits> {
         time: raw.time.value?,
         time_cap: raw.time_cap.value?,
         init_time: raw.init_time.value?,
+        compile_memory_bytes: raw.compile_memory.value?,
+        compile_time: raw.compile_time.value?,
         output_messages: number(&raw.output_messages)?,
         output_bytes: number(&raw.output_bytes)?,
         log_lines_per_second: number(&raw.log_lines)?,

@@ -187,6 +187,10 @@ pub struct Limits {
     pub time_cap: Duration,
     /// For init.
     pub init_time: Duration,
+    /// For the process that compiles the handler, in bytes.
+    pub compile_memory_bytes: u64,
+    /// For that process; at least a second.
+    pub compile_time: Duration,
     /// Messages a call may emit.
     pub output_messages: usize,
     /// Bytes a call may emit.

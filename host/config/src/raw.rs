@@ -62,8 +62,9 @@ table! {
     /// (`"45s"`, `"64MiB"`). `${NAME}` in a string stands for an environment variable, `$${` for the characters
     /// themselves.
     RawConfig {
-        /// What messages may use that are prefetched or in flight, all pipelines together. Divided among the assigned
-        /// partitions; instances have their own `limits.memory`.
+        /// What messages may use, all pipelines together. Half is for what is fetched ahead, in equal parts for all partitions
+        /// of the topics that are read; a quarter for what is on its way out, in equal parts for the pipelines. The rest is
+        /// for what is being handled, which `span.bytes` bounds. Instances have their own `limits.memory`.
         memory: u64 = Size(16 * MIB, TIB),
             default("512MiB", "measured: 64 partitions are fast with half of it");
         /// The cluster.
@@ -98,7 +99,7 @@ table! {
         /// Allow `listen` to be an address that other machines reach.
         allow_remote: bool = Flag, default(false, "status and metrics show names of topics and groups");
         /// The file with the token that calls which change something must carry.
-        token_file: PathBuf = FILE, optional("a token is made at each start");
+        token_file: PathBuf = FILE, optional("`.wasmill/admin-token` beside this file; made, for its owner alone, if it is missing");
     }
 }
 
@@ -283,6 +284,10 @@ table! {
         time_cap: Duration = Time(1, HOUR), default("10s", "an endless loop holds its lane no longer");
         /// The time of init.
         init_time: Duration = Time(1, HOUR), default("5s", "tables are built in init, and every new instance waits for it");
+        /// The memory of the process that compiles the handler.
+        compile_memory: u64 = Size(64 * MIB, TIB), default("2GiB", "measured: 64 MiB do for a handler of 110 kB; one that holds a language's runtime takes more");
+        /// The time of that process.
+        compile_time: Duration = Time(SECOND, HOUR), default("2m", "seconds are usual; nothing that runs waits for it");
         /// Messages that a call may emit.
         output_messages: u64 = Count(0, 10_000_000), default(100000, "200 for each message of a full batch");
         /// Bytes that a call may emit.
@@ -298,11 +303,11 @@ table! {
     /// For `wasmill dev`; nothing else reads it.
     RawDev {
         /// Messages to send: one JSON object a line, with `key`, `value`, `headers`, `partition`.
-        sample: PathBuf = FILE, optional("standard input");
+        sample: PathBuf = FILE, optional("nothing is sent; `wasmill dev --stdin` reads standard input");
         /// The command that builds the handler, and its arguments.
         build: Vec<At<String>> = List { of: ARGUMENT, unique: false }, optional("the handler is used as it is");
-        /// Folders and files whose change builds again.
-        watch: Vec<At<PathBuf>> = List { of: FILE, unique: true }, optional("the folder of this file");
+        /// Folders and files whose change builds again. Not a folder into which the build writes.
+        watch: Vec<At<PathBuf>> = List { of: FILE, unique: true }, optional("the handler where there is no `build`, else nothing");
         /// Partitions of each topic that is made.
         partitions: u64 = Count(1, 64), default(4, "enough to see lanes and a second member at work");
     }

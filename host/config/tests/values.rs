@@ -204,3 +204,9 @@ fn a_variable_that_is_not_set_is_one_mistake_and_not_a_bad_value_too() {
                  hint: set `ABSENT`, or write the value here";
     assert_eq!(mistakes.to_string(), shown);
 }
+
+#[test]
+fn the_manual_in_docs_is_what_the_reference_prints() {
+    let manual = include_str!("../../../docs/configuration.md");
+    assert!(manual == reference(), "hint: `wasmill reference > docs/configuration.md`");
+}

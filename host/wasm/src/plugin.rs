@@ -18,6 +18,8 @@ use crate::{batches, capabilities, messages, text};
 
 /// Custom sections in which wit-bindgen leaves a core module's component type.
 const COMPONENT_TYPE: &str = "component-type";
+/// How every component and core module begins.
+const MAGIC: &[u8] = b"\0asm";
 const REASON_BYTES: usize = 4 * 1024;
 const NAME_BYTES: usize = 200;
 
@@ -117,6 +119,14 @@ enum Kind {
 }
 
 fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
+    if !bytes.starts_with(MAGIC) {
+        let start = &bytes[..bytes.len().min(MAGIC.len())];
+        return Err(LoadError::NotWasm(format!(
+            "it begins with {}, not with {}",
+            start.escape_ascii(),
+            MAGIC.escape_ascii()
+        )));
+    }
     let not_wasm =
         |error: wasmparser::BinaryReaderError| LoadError::NotWasm(text::clean(error.message(), REASON_BYTES));
     for payload in wasmparser::Parser::new(0).parse_all(bytes) {

@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use wasmill_config as config;
 use wasmill_kafka::{ClientSettings, TopicRules};
-use wasmill_wasm::{Engine, EngineOptions, Plugin};
 
 use crate::admin::{self, Admin};
+use crate::compile::Loader;
 use crate::pipeline::shared::Observer;
 use crate::pipeline::{End, Handle, Parts, Pipeline, instances};
 
@@ -103,8 +103,8 @@ pub struct Options {
 /// Everything that runs.
 pub struct App {
     pipelines: Vec<Pipeline>,
-    /// The engine, for plugins that come later.
-    pub engine: Engine,
+    /// For plugins that come later.
+    pub loader: Loader,
     /// The pipelines for everybody else.
     pub handles: Vec<Handle>,
     /// The admin port.
@@ -120,25 +120,12 @@ pub fn client_settings(kafka: &config::Kafka) -> ClientSettings {
     }
 }
 
-/// Reads and loads a handler.
-pub fn load_plugin(engine: &Engine, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
-    let path = pipeline.handler.display();
-    let bytes = std::fs::read(&pipeline.handler)
-        .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name))?;
-    engine.load(&bytes).with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
-}
-
-/// The engine as `run`, `dev` and `check` use it.
-pub fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
-    Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
-}
-
 impl App {
     /// Loads every plugin, rehearses its `init`, asks the cluster for the topics and opens the producers. Nothing is
     /// consumed yet.
     pub fn start(options: Options, metrics: PrometheusHandle) -> Result<Self, Failure> {
         let Options { config, cache, observer, embedded } = options;
-        let engine = open_engine(cache).map_err(Failure::start)?;
+        let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
         let (partitions, rules) = ask_for_topics(&client, &config, embedded).map_err(Failure::start)?;
         // Half of the memory is for what is fetched ahead, a quarter for what is on its way out; the rest is spans.
@@ -146,7 +133,7 @@ impl App {
         let buffer_bytes = (config.memory_bytes / 4 / config.pipelines.len().max(1) as u64).max(1 << 20);
         let mut pipelines = Vec::new();
         for settings in &config.pipelines {
-            let plugin = load_plugin(&engine, settings).map_err(Failure::start)?;
+            let plugin = loader.load(settings).map_err(Failure::start)?;
             let digest = plugin.digest().to_owned();
             let parts = Parts {
                 client: client.clone(),
@@ -168,7 +155,7 @@ impl App {
         }
         let handles: Vec<_> = pipelines.iter().map(Pipeline::handle).collect();
         let admin = start_admin(&config, &handles, metrics).map_err(Failure::start)?;
-        Ok(Self { pipelines, engine, handles, admin })
+        Ok(Self { pipelines, loader, handles, admin })
     }
 
     /// Runs until a signal or until a pipeline can go on no longer. One that fails ends the others in good order: an

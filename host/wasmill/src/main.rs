@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod cli;
+mod compile;
 mod dev;
 mod mutant;
 mod pipeline;

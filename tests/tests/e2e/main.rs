@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod commits;
+mod compiling;
 mod failures;
 mod harness;
 mod ledger;

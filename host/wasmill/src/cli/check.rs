@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wasmill_config::{self as config, LoadError};
-use wasmill_wasm::{Engine, InstanceSpec, LogLevel, LogSink, World};
+use wasmill_wasm::{InstanceSpec, LogLevel, LogSink, World};
 
 use super::{Global, cache_folder};
-use crate::app::{self, Exit, Failure};
+use crate::app::{Exit, Failure};
+use crate::compile::Loader;
 use crate::pipeline::instances;
 
 /// Check a configuration and its handlers without starting anything
@@ -63,8 +64,8 @@ impl Check {
     }
 
     fn handlers(&self, config: &config::Config) -> Result<Vec<Value>, Failure> {
-        let engine = app::open_engine(cache_folder()).map_err(Failure::start)?;
-        Ok(config.pipelines.iter().map(|pipeline| handler(&engine, pipeline)).collect())
+        let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
+        Ok(config.pipelines.iter().map(|pipeline| handler(&loader, pipeline)).collect())
     }
 
     fn print(&self, json: &Value, text: impl Fn() -> String) {
@@ -75,10 +76,10 @@ impl Check {
 }
 
 /// Loads a handler and starts it once, as `run` would.
-fn handler(engine: &Engine, pipeline: &config::Pipeline) -> Value {
+fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     let path = pipeline.handler.display().to_string();
     let mut told = json!({ "pipeline": pipeline.name, "handler": path, "error": null });
-    let plugin = match app::load_plugin(engine, pipeline) {
+    let plugin = match loader.load(pipeline) {
         Ok(plugin) => plugin,
         Err(error) => {
             told["error"] = format!("{error:#}").into();

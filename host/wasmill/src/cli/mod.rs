@@ -72,6 +72,8 @@ enum Command {
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
     Reference,
+    #[command(hide = true)]
+    CompileHandler(crate::compile::CompileHandler),
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -94,6 +96,7 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
             Command::Skip(skip) => skip.run(),
+            Command::CompileHandler(compile) => compile.run(),
             Command::Schema => print(&format!("{:#}\n", config::schema())),
             Command::Reference => print(&config::reference()),
             Command::Completions { shell } => {

@@ -9,10 +9,9 @@ use anyhow::{Context as _, bail};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
 use wasmill_config as config;
-use wasmill_wasm::Engine;
 
 use super::show::Screen;
-use crate::app::load_plugin;
+use crate::compile::Loader;
 use crate::pipeline::Handle;
 
 /// Editors save in several steps; a change is one once nothing happened for so long.
@@ -62,7 +61,7 @@ pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
 
 /// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
 /// change. The old handler goes on until a new one has been built, loaded and rehearsed.
-pub fn watch(handle: Handle, directory: PathBuf, engine: Engine, screen: Screen) -> anyhow::Result<Option<Watch>> {
+pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen) -> anyhow::Result<Option<Watch>> {
     let settings = handle.shared.settings.clone();
     let mut wanted = settings.dev.watch.clone();
     if settings.dev.build.is_none() {
@@ -99,7 +98,7 @@ pub fn watch(handle: Handle, directory: PathBuf, engine: Engine, screen: Screen)
     }
     std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
         while changes.recv().is_ok() {
-            if let Err(error) = swap(&handle, &directory, &engine, &screen) {
+            if let Err(error) = swap(&handle, &directory, &loader, &screen) {
                 screen.trouble(&format!("{error:#}; the handler of before goes on"));
             }
         }
@@ -107,11 +106,11 @@ pub fn watch(handle: Handle, directory: PathBuf, engine: Engine, screen: Screen)
     Ok(Some(debouncer))
 }
 
-fn swap(handle: &Handle, directory: &Path, engine: &Engine, screen: &Screen) -> anyhow::Result<()> {
+fn swap(handle: &Handle, directory: &Path, loader: &Loader, screen: &Screen) -> anyhow::Result<()> {
     let settings = &handle.shared.settings;
     build(settings, directory, screen)?;
     settle(&settings.handler)?;
-    let plugin = load_plugin(engine, settings)?;
+    let plugin = loader.load(settings)?;
     let digest = plugin.digest().to_owned();
     if handle.shared.deployed().plugin.digest() == digest {
         screen.note(&format!("{}: the handler is the same as before, {}", settings.name, &digest[..12]));

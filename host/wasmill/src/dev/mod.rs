@@ -92,7 +92,7 @@ impl Dev {
         let mut watches = Vec::new();
         if !self.once {
             for handle in &app.handles {
-                let watch = build::watch(handle.clone(), directory.clone(), app.engine.clone(), screen.clone());
+                let watch = build::watch(handle.clone(), directory.clone(), app.loader.clone(), screen.clone());
                 watches.extend(watch.map_err(Failure::start)?);
             }
         }

@@ -1,0 +1,159 @@
+//! Loading a handler: a process of its own compiles it, within limits, into the cache; this process takes it from there.
+//!
+//! A compiler is a large program that reads somebody else's bytes. By itself it can only exhaust its own memory and
+//! crash alone, the pollers come first where processors are short, and no partition waits for it.
+
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use wasmill_config as config;
+use wasmill_wasm::{Engine, EngineOptions, Plugin};
+
+use crate::app::{Exit, Failure};
+
+/// The hidden command that compiles.
+const COMMAND: &str = "compile-handler";
+/// What is read of what the compiler says.
+const REASON_BYTES: u64 = 16 << 10;
+/// Seconds that a compiler nobody waits for may go on.
+const SLACK: u64 = 5;
+/// How much later than everything else the compiler gets a processor: nearly last.
+const NICE: i32 = 15;
+
+/// Loads handlers. Cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    engine: Engine,
+    /// `None`: there is no folder that only the owner can write, and the handler is compiled in this process.
+    cache: Option<PathBuf>,
+}
+
+impl Loader {
+    /// Opens the engine over a cache of compiled handlers.
+    pub fn open(cache: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self { engine: open_engine(cache.clone())?, cache })
+    }
+
+    /// Reads, compiles and checks the handler of a pipeline. Runs nothing of it.
+    pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
+        let path = pipeline.handler.display();
+        let bytes = std::fs::read(&pipeline.handler)
+            .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name))?;
+        let told = || format!("pipeline {}: handler {path}", pipeline.name);
+        if let Some(cache) = &self.cache {
+            compile_apart(&bytes, cache, &pipeline.limits).with_context(told)?;
+        }
+        self.engine.load(&bytes).with_context(told)
+    }
+}
+
+fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
+    Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
+}
+
+/// Has another process compile these bytes. They go through a pipe: a file could be another by the time it is read.
+fn compile_apart(bytes: &[u8], cache: &std::path::Path, limits: &config::Limits) -> anyhow::Result<()> {
+    let mut child = Command::new(this_program()?)
+        .arg(COMMAND)
+        .arg("--cache")
+        .arg(cache)
+        .args(["--memory", &limits.compile_memory_bytes.to_string()])
+        .args(["--time", &limits.compile_time.as_secs().max(1).to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start the process that compiles it")?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ended early says why in another way.
+        let _ = input.write_all(bytes);
+    }
+    let reason = wait(&mut child, limits.compile_time)?;
+    let status = child.wait().context("the process that compiles it")?;
+    if status.success() {
+        return Ok(());
+    }
+    match status.code() {
+        // It came to an answer, and the answer is no.
+        Some(code) if code == i32::from(Exit::Start as u8) => bail!("{}", reason.trim()),
+        _ => bail!(
+            "the process that compiles it ended with {status}; it may use {}; hint: limits.compile_memory\n{}",
+            bytesize::ByteSize(limits.compile_memory_bytes),
+            reason.trim()
+        ),
+    }
+}
+
+/// What the process said until it ended, or until its time was up: then it is ended.
+fn wait(child: &mut Child, time: Duration) -> anyhow::Result<String> {
+    let Some(said) = child.stderr.take() else { return Ok(String::new()) };
+    let (done, ended) = mpsc::channel();
+    std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
+        let mut text = Vec::new();
+        // Standard error closes when the process ends: that is the event which is waited for.
+        let _ = said.take(REASON_BYTES).read_to_end(&mut text);
+        let _ = done.send(String::from_utf8_lossy(&text).into_owned());
+    })?;
+    ended.recv_timeout(time).or_else(|_| {
+        child.kill().ok();
+        child.wait().ok();
+        bail!("it was not compiled within {}; hint: limits.compile_time", humantime::format_duration(time))
+    })
+}
+
+/// The program that runs, even if its file was replaced meanwhile: another version has another cache.
+fn this_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
+}
+
+/// Compile the handler on standard input into the cache
+#[derive(Debug, clap::Args)]
+pub struct CompileHandler {
+    /// The folder of compiled handlers
+    #[arg(long)]
+    cache: PathBuf,
+    /// Bytes of memory that it may take
+    #[arg(long)]
+    memory: u64,
+    /// Seconds that it may take
+    #[arg(long)]
+    time: u64,
+}
+
+impl CompileHandler {
+    /// Compiles. Exit 3: the handler is none.
+    pub fn run(self) -> Result<Exit, Failure> {
+        self.limit().context("cannot set the limits of the compiler").map_err(Failure::from)?;
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the handler")?;
+        let engine = open_engine(Some(self.cache))?;
+        match engine.load(&bytes) {
+            Ok(_) => Ok(Exit::Done),
+            Err(error) => {
+                // By itself and in full: whoever asked adds which handler it is.
+                let _ = write!(std::io::stderr(), "{:#}", anyhow::Error::from(error));
+                Ok(Exit::Start)
+            }
+        }
+    }
+
+    fn limit(&self) -> anyhow::Result<()> {
+        let at_most = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+        setrlimit(Resource::Data, at_most(self.memory))?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        // Whoever asked keeps the time; this is for when they are gone.
+        setrlimit(Resource::Cpu, at_most((self.time + SLACK).saturating_mul(processors)))?;
+        // A crash is told by the one who asked; a core file of gigabytes helps nobody.
+        setrlimit(Resource::Core, at_most(0))?;
+        // Both are favours: where they are not granted it goes on without.
+        let _ = nice(NICE);
+        let _ = std::fs::write("/proc/self/oom_score_adj", "800");
+        Ok(())
+    }
+}
