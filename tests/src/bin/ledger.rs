@@ -26,6 +26,9 @@ struct Arguments {
     partitions: u32,
     #[arg(long, default_value_t = Options::default().per_second)]
     per_second: u32,
+    /// Keep the logs of the processes even if nothing is found
+    #[arg(long)]
+    keep: bool,
     /// Where the report goes; by default into the target folder
     #[arg(long)]
     report: Option<PathBuf>,
@@ -44,8 +47,8 @@ fn main() -> ExitCode {
 }
 
 fn ledger(arguments: Arguments) -> Result<Report> {
-    let Arguments { minutes, seed, mutant, processes, partitions, per_second, report } = arguments;
-    let options = Options { minutes, seed, mutant, processes, partitions, per_second, ..Options::default() };
+    let Arguments { minutes, seed, mutant, processes, partitions, per_second, keep, report } = arguments;
+    let options = Options { minutes, seed, mutant, processes, partitions, per_second, keep, ..Options::default() };
     let told = run(&options, &|line| eprintln!("{line}"))?;
     let path = report.unwrap_or_else(|| xtask::process::target().join("ledger-report.json"));
     std::fs::write(&path, serde_json::to_string_pretty(&told)?)
@@ -71,6 +74,8 @@ fn summary(report: &Report) {
     eprintln!(
         "kills: {kills}, {in_flight} with messages in flight; the costliest repeated {again} messages ({bound} allowed)"
     );
+    let oldest = verdict.kills.iter().map(|kill| kill.since_commit_ms).max().unwrap_or(0);
+    eprintln!("oldest last commit at a kill: {oldest} ms");
     eprintln!("commits checked: {}", verdict.commits);
     report.reasons.iter().for_each(|reason| eprintln!("found: {reason}"));
     eprintln!("{}", if report.passed { "passed" } else { "FAILED" });

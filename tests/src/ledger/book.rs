@@ -8,20 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
+use super::again::{Again, KillCost, cause};
 use super::{Disturbance, Kind};
 use crate::eye::Commit;
 use crate::message::Message;
 
-/// How long a commit may take from the completion it tells of, in milliseconds, in quiet times. What was completed in
-/// that time before a kill may be handled again on top of the span.
-const COMMIT_DELAY: i64 = 1_500;
-/// The same while the broker was away a moment ago: the coordinator loads its partitions first.
-const COMMIT_DELAY_AFTER_OUTAGE: i64 = 20_000;
-/// A message counts as delivered before a kill up to this much later: it was in the broker's socket.
-const STILL_ARRIVING: i64 = 2_000;
-/// How long the group may need until an outage or a change of its members is behind it: a commit at a revoke may
-/// fail, and what waited for the broker is delivered when it is back, by a process that may have lost its partitions.
-const STILL_SETTLING: i64 = 10_000;
 /// Findings of one sort that are spelt out; the rest is only counted.
 const SPELT_OUT: usize = 5;
 
@@ -33,13 +24,11 @@ struct Name {
     key_number: i64,
 }
 
-/// A copy that was not the first.
-#[derive(Copy, Clone, Debug)]
-struct Again {
-    partition: usize,
-    number: usize,
-    before: i64,
+/// The latest copy of a message.
+#[derive(Copy, Clone, Debug, Default)]
+struct Latest {
     time: i64,
+    by: Option<usize>,
 }
 
 /// The output topic and the commits, added up.
@@ -47,27 +36,18 @@ struct Again {
 pub struct Book {
     /// Messages given to each partition of the input.
     given: Vec<i64>,
-    /// Time of the first copy, and of the latest; by partition and number.
+    /// Time of the first copy, and the latest copy; by partition and number.
     first: Vec<Vec<Option<i64>>>,
-    latest: Vec<Vec<i64>>,
-    /// Time of every copy, by partition, in order.
-    times: Vec<Vec<i64>>,
+    latest: Vec<Vec<Latest>>,
+    /// Time and process of every copy, by partition, in order.
+    copies_of: Vec<Vec<Latest>>,
     again: Vec<Again>,
+    /// By partition, for each offset: when the last of the messages below it had come out.
+    complete: Vec<Vec<i64>>,
     next_of_key: HashMap<Vec<u8>, i64>,
     findings: BTreeMap<&'static str, Vec<String>>,
     counts: BTreeMap<&'static str, u64>,
     copies: u64,
-}
-
-/// What a kill cost.
-#[derive(Clone, Debug, Serialize)]
-pub struct KillCost {
-    /// When, in milliseconds since the epoch.
-    pub time: i64,
-    /// Messages handled again.
-    pub again: u64,
-    /// Most that the promise allows for the partitions concerned.
-    pub bound: u64,
 }
 
 /// The outcome.
@@ -109,8 +89,8 @@ impl Book {
         Self {
             given: given.to_vec(),
             first: given.iter().map(|count| vec![None; sized(count)]).collect(),
-            latest: given.iter().map(|count| vec![0; sized(count)]).collect(),
-            times: vec![Vec::new(); given.len()],
+            latest: given.iter().map(|count| vec![Latest::default(); sized(count)]).collect(),
+            copies_of: vec![Vec::new(); given.len()],
             ..Self::default()
         }
     }
@@ -128,10 +108,11 @@ impl Book {
                 format!("{name:?} came out on {:?}", message.partition)
             });
         }
-        self.times[partition].push(time);
-        let before = std::mem::replace(&mut self.latest[partition][number], time);
+        let latest = Latest { time, by: message.header_text("by").and_then(|by| by.parse().ok()) };
+        self.copies_of[partition].push(latest);
+        let before = std::mem::replace(&mut self.latest[partition][number], latest);
         if self.first[partition][number].is_some() {
-            self.again.push(Again { partition, number, before, time });
+            self.again.push(Again { partition, number, before: before.time, by: before.by, time, by_now: latest.by });
             return;
         }
         self.first[partition][number] = Some(time);
@@ -153,15 +134,17 @@ impl Book {
         disturbances: &[Disturbance],
         span: u64,
     ) -> Verdict {
+        self.complete = self.first.iter().map(|times| latest_below(times)).collect();
         let lost = self.check_lost();
         self.check_commits(commits);
         self.check_end(at_end);
-        let (kills, duplicates_by_cause) = self.check_duplicates(disturbances, span);
+        let duplicates = self.again.len() as u64;
+        let (kills, duplicates_by_cause) = self.check_duplicates(commits, disturbances, span);
         Verdict {
             given: self.given.iter().sum(),
             copies: self.copies,
             lost,
-            duplicates: self.again.len() as u64,
+            duplicates,
             commits: commits.len(),
             kills_in_flight: kills.iter().filter(|kill| kill.again > 0).count(),
             kills,
@@ -185,7 +168,6 @@ impl Book {
     /// Rule 1, for every commit and not only for those that a kill put to the test: whatever is below a committed
     /// offset was in the output topic before the commit was written.
     fn check_commits(&mut self, commits: &[Commit]) {
-        let complete: Vec<Vec<i64>> = self.first.iter().map(|times| latest_below(times)).collect();
         let mut highest = vec![0; self.given.len()];
         for commit in commits {
             let Some(partition) = usize::try_from(commit.partition).ok().filter(|one| *one < highest.len()) else {
@@ -196,13 +178,13 @@ impl Book {
                 self.find("a committed offset does not go back", back);
             }
             highest[partition] = highest[partition].max(commit.offset);
-            let Some(below) = usize::try_from(commit.offset).ok().and_then(|next| complete[partition].get(next)) else {
+            let Some(below) = self.complete_below(partition, commit.offset) else {
                 self.find("only what exists is committed", || format!("partition {partition}: {}", commit.offset));
                 continue;
             };
-            if *below > commit.time {
+            if below > commit.time {
                 let early = below.saturating_sub(commit.time);
-                let text = || match *below {
+                let text = || match below {
                     i64::MAX => {
                         format!("partition {partition}: {} though a message below it never came out", commit.offset)
                     }
@@ -216,6 +198,11 @@ impl Book {
         }
     }
 
+    /// When the last message below this offset had come out; `None` if there is no such offset.
+    fn complete_below(&self, partition: usize, offset: i64) -> Option<i64> {
+        self.complete[partition].get(usize::try_from(offset).ok()?).copied()
+    }
+
     fn check_end(&mut self, at_end: &BTreeMap<i32, i64>) {
         for (partition, given) in (0..).zip(self.given.clone()) {
             let committed = at_end.get(&partition).copied().unwrap_or(0);
@@ -226,59 +213,74 @@ impl Book {
         }
     }
 
-    fn check_duplicates(&mut self, disturbances: &[Disturbance], span: u64) -> (Vec<KillCost>, BTreeMap<String, u64>) {
+    /// Looks for what made each copy come again, and what each kill cost.
+    fn check_duplicates(
+        &mut self,
+        commits: &[Commit],
+        disturbances: &[Disturbance],
+        span: u64,
+    ) -> (Vec<KillCost>, BTreeMap<String, u64>) {
         let mut by_cause: BTreeMap<String, u64> = BTreeMap::new();
-        let mut by_kill: HashMap<usize, HashMap<usize, u64>> = HashMap::new();
+        let mut by_kill: BTreeMap<usize, BTreeMap<usize, Vec<Again>>> = BTreeMap::new();
         for again in std::mem::take(&mut self.again) {
-            match cause(&again, disturbances) {
-                None => {
-                    let text = || {
-                        format!(
-                            "message {} of partition {} after {} ms",
-                            again.number,
-                            again.partition,
-                            again.time - again.before
-                        )
-                    };
-                    self.find("nothing is handled again without a cause", text);
-                }
-                Some(index) => {
-                    *by_cause.entry(format!("{:?}", disturbances[index].kind)).or_default() += 1;
-                    if disturbances[index].kind == Kind::Kill {
-                        *by_kill.entry(index).or_default().entry(again.partition).or_default() += 1;
-                    }
-                }
+            let Some(index) = cause(&again, disturbances) else {
+                let text = || {
+                    let after = again.time - again.before;
+                    format!("message {} of partition {} after {after} ms", again.number, again.partition)
+                };
+                self.find("nothing is handled again without a cause", text);
+                continue;
+            };
+            *by_cause.entry(format!("{:?}", disturbances[index].kind)).or_default() += 1;
+            if disturbances[index].kind == Kind::Kill {
+                by_kill.entry(index).or_default().entry(again.partition).or_default().push(again);
             }
-            self.again.push(again);
         }
         let mut kills = Vec::new();
         for (index, kill) in disturbances.iter().enumerate().filter(|(_, one)| one.kind == Kind::Kill) {
-            let mut cost = KillCost { time: kill.from, again: 0, bound: 0 };
-            for (partition, again) in by_kill.remove(&index).unwrap_or_default() {
-                let bound = span + self.delivered_shortly_before(partition, kill.from, disturbances);
-                cost.again += again;
-                cost.bound += bound;
-                if again > bound {
-                    let text = || format!("partition {partition}: {again} messages after a kill, {bound} allowed");
-                    self.find("a kill repeats no more than the span and what was not committed yet", text);
-                }
+            let mut cost = KillCost { time: kill.from, ..KillCost::default() };
+            for (partition, repeats) in by_kill.remove(&index).unwrap_or_default() {
+                self.check_kill(&mut cost, kill, (partition, &repeats), commits, span);
             }
             kills.push(cost);
         }
         (kills, by_cause)
     }
 
-    /// Messages of a partition that came out so shortly before a kill that their commit may not have been written.
-    fn delivered_shortly_before(&self, partition: usize, kill: i64, disturbances: &[Disturbance]) -> u64 {
-        let outage = |one: &Disturbance| matches!(one.kind, Kind::BrokerKill | Kind::BrokerRestart);
-        let recent = |one: &Disturbance| one.from <= kill && kill - one.to < COMMIT_DELAY_AFTER_OUTAGE;
-        let after_outage = disturbances.iter().any(|one| outage(one) && recent(one));
-        let delay = if after_outage { COMMIT_DELAY_AFTER_OUTAGE } else { COMMIT_DELAY };
-        // Copies, not messages: what one kill made come again may not be committed yet at the next.
-        let times = &self.times[partition];
-        let from = times.partition_point(|time| *time < kill - delay);
-        let to = times.partition_point(|time| *time <= kill + STILL_ARRIVING);
-        (to - from) as u64
+    /// What a kill made come again in a partition, beside what it may: nothing of which the commit had been written, and
+    /// no more than the span and what came out since.
+    fn check_kill(
+        &mut self,
+        cost: &mut KillCost,
+        kill: &Disturbance,
+        (partition, repeats): (usize, &[Again]),
+        commits: &[Commit],
+        span: u64,
+    ) {
+        let before = |commit: &&Commit| usize::try_from(commit.partition) == Ok(partition) && commit.time < kill.from;
+        let last = commits.iter().filter(before).max_by_key(|commit| (commit.offset, commit.time));
+        let (offset, time) = last.map_or((0, 0), |commit| (commit.offset, commit.time));
+        let below = |again: &&Again| i64::try_from(again.number).is_ok_and(|number| number < offset);
+        for again in repeats.iter().filter(below) {
+            let text =
+                || format!("{again:?}, though {offset} was committed at {time} before the kill at {}", kill.from);
+            self.find("nothing below a committed offset is handled again after a kill", text);
+        }
+        let copies = &self.copies_of[partition];
+        // A commit tells of the time when it was sent: just after the last message below it had come out. How long the
+        // coordinator took to write it, during a rebalance or after an outage, is not on its own account.
+        let sent = self.complete_below(partition, offset).map_or(time, |below| time.min(below));
+        let since = copies.partition_point(|copy| copy.time < sent);
+        let came_out =
+            copies[since..].iter().filter(|copy| copy.by.is_none() || copy.by == kill.process).count() as u64;
+        let (again, bound) = (repeats.len() as u64, span + came_out);
+        cost.again += again;
+        cost.bound += bound;
+        cost.since_commit_ms = cost.since_commit_ms.max(kill.from - time);
+        if again > bound {
+            let text = || format!("partition {partition}: {again} messages after a kill, {bound} allowed");
+            self.find("a kill repeats no more than the span and what came out since the last commit", text);
+        }
     }
 
     fn exists(&self, name: &Name) -> bool {
@@ -313,21 +315,6 @@ fn latest_below(times: &[Option<i64>]) -> Vec<i64> {
         all.push(latest);
     }
     all
-}
-
-/// The disturbance that made a message come out again: the first kill after its first copy of a process that held its
-/// partition; else the latest disturbance between the copies.
-fn cause(again: &Again, disturbances: &[Disturbance]) -> Option<usize> {
-    let slack = |kind| match kind {
-        Kind::Kill | Kind::Freeze => STILL_ARRIVING,
-        _ => STILL_SETTLING,
-    };
-    let between = |one: &Disturbance| one.to >= again.before - slack(one.kind) && one.from <= again.time;
-    let found = disturbances.iter().enumerate().filter(|(_, one)| between(one));
-    let held =
-        |one: &Disturbance| i32::try_from(again.partition).is_ok_and(|partition| one.partitions.contains(&partition));
-    let kill = found.clone().find(|(_, one)| one.kind == Kind::Kill && held(one));
-    kill.or_else(|| found.max_by_key(|(_, one)| (one.kind != Kind::Kill, one.from))).map(|(index, _)| index)
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ impl<'a> Fleet<'a> {
         self.started += 1;
         let from = milliseconds();
         let name = name(self.started);
-        let mut options = mill::Options::new(&self.broker.bootstrap(), pipeline(&name, self.options)?);
+        let mut options = mill::Options::new(&self.broker.bootstrap(), pipeline(&name, self.started, self.options)?);
         if let Some(mutant) = &self.options.mutant {
             options = options.env("WASMILL_MUTANT", mutant);
         }
@@ -309,10 +309,11 @@ fn milliseconds() -> i64 {
     since.as_millis() as i64
 }
 
-fn pipeline(name: &str, options: &Options) -> Result<String> {
+fn pipeline(name: &str, number: usize, options: &Options) -> Result<String> {
     if options.seed > i64::MAX as u64 {
         bail!("the seed is too large");
     }
+    // Says in each copy which process made it: what made a message come again is then no guess.
     // Hands back what is marked with `!` once, and forwards everything: what waits for a retry may not be forgotten.
     let handler = mill::guest("retry").context("the ledger's handler")?;
     // Both assignors are to be trusted: the seed decides.
@@ -331,7 +332,7 @@ heartbeat_interval = "500ms"
 drain_timeout = "3s"
 output = {{ topic = "{OUTPUT}", linger = "120ms" }}
 on_exhausted = "stop"
-config = {{ when = "value-prefix", prefix = "!", until_attempt = "2" }}
+config = {{ when = "value-prefix", prefix = "!", until_attempt = "2", by = "{number}" }}
 [pipelines.{name}.commit]
 min_interval = "150ms"
 [pipelines.{name}.span]

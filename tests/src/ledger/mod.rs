@@ -6,6 +6,7 @@
 //! - **book**: what the topics say, and the promises that must hold of it. It knows nothing of the processes.
 //! - **finding**: a broken promise. One is enough to fail.
 
+pub mod again;
 pub mod book;
 pub mod fleet;
 pub mod run;
@@ -31,6 +32,8 @@ pub struct Options {
     pub per_second: u32,
     /// `span.messages` of the pipeline: part of the bound on what is handled again.
     pub span_messages: u64,
+    /// Keep the logs of the processes even if nothing is found.
+    pub keep: bool,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             keys: 120,
             per_second: 2400,
             span_messages: 1000,
+            keep: false,
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Report> {
     let commits = eye.commits(GROUP, INPUT)?;
     let verdict = book.close(&commits, &at_end, &fleet.disturbances, options.span_messages);
     let reasons = reasons(options, &verdict, &fleet);
-    if !reasons.is_empty()
+    if (options.keep || !reasons.is_empty())
         && let Some(folder) = fleet.keep()
     {
         say(&format!("logs kept in {}", folder.display()));

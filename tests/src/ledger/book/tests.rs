@@ -75,29 +75,60 @@ fn a_first_copy_out_of_order_is_found_and_a_second_one_is_not() {
     assert_eq!((verdict.duplicates, verdict.kills_in_flight), (1, 1));
 }
 
-#[test]
-fn a_second_copy_needs_a_cause_and_a_kill_has_a_bound() {
-    let ends = [commit(0, 3, 90_000), commit(1, 1, 90_000)];
-    let mut copies = all_copies();
-    copies.extend([copy(0, 0, 50_000), copy(0, 1, 50_001)]);
-    assert_eq!(broken(&verdict(&copies, &ends, &[], 9)), ["nothing is handled again without a cause"]);
-    assert_eq!(broken(&verdict(&copies, &ends, &[kill(60_000)], 9)), ["nothing is handled again without a cause"]);
-    assert!(verdict(&copies, &ends, &[kill(40_000)], 2).holds());
-    // Long delivered before the kill, and more than the span.
-    let beyond = verdict(&copies, &ends, &[kill(40_000)], 1);
-    assert_eq!(broken(&beyond), ["a kill repeats no more than the span and what was not committed yet"]);
-    // Delivered just before the kill: the commit may not have been written.
-    assert!(verdict(&copies, &ends, &[kill(500)], 0).holds());
+/// A copy that says which process made it.
+fn copy_by(by: usize, partition: i32, number: i64, time: i64) -> Message {
+    copy(partition, number, time).header("by", by.to_string())
 }
 
 #[test]
-fn a_kill_answers_for_what_the_process_held_when_it_died() {
+fn a_second_copy_needs_a_cause_and_a_kill_has_a_bound() {
     let ends = [commit(0, 3, 90_000), commit(1, 1, 90_000)];
+    let mut copies = vec![copy_by(0, 0, 0, 10), copy_by(0, 0, 1, 20), copy_by(0, 0, 2, 30), copy(1, 0, 10)];
+    copies.extend([copy_by(1, 0, 0, 50_000), copy_by(1, 0, 1, 50_001)]);
+    assert_eq!(broken(&verdict(&copies, &ends, &[], 9)), ["nothing is handled again without a cause"]);
+    assert_eq!(broken(&verdict(&copies, &ends, &[kill(60_000)], 9)), ["nothing is handled again without a cause"]);
+    let early = [commit(0, 0, 39_000), ends[0].clone(), ends[1].clone()];
+    assert!(verdict(&copies, &early, &[kill(40_000)], 2).holds());
+    // They came out after it.
+    let late = [commit(0, 0, 5), ends[0].clone(), ends[1].clone()];
+    assert!(verdict(&copies, &late, &[kill(40_000)], 0).holds());
+}
+
+#[test]
+fn a_kill_that_repeats_more_than_its_bound_is_found() {
+    let ends = [commit(0, 1, 30_001), commit(0, 3, 90_000), commit(1, 1, 90_000)];
+    // Two came out before the one that the last commit waited for, and come out again after the kill.
+    let mut copies = vec![copy_by(0, 0, 1, 10), copy_by(0, 0, 2, 20), copy_by(0, 0, 0, 30_000), copy(1, 0, 10)];
+    copies.extend([copy_by(1, 0, 1, 50_000), copy_by(1, 0, 2, 50_001)]);
+    let promise = "a kill repeats no more than the span and what came out since the last commit";
+    assert!(broken(&verdict(&copies, &ends, &[kill(40_000)], 0)).contains(&promise));
+    assert!(!broken(&verdict(&copies, &ends, &[kill(40_000)], 1)).contains(&promise));
+}
+
+#[test]
+fn what_was_committed_before_a_kill_does_not_come_again() {
+    let commits = [commit(0, 1, 35_000), commit(0, 3, 90_000), commit(1, 1, 90_000)];
     let mut copies = all_copies();
-    copies.push(copy(0, 0, 50_000));
-    let other = Disturbance { partitions: vec![1], ..kill(400) };
-    let verdict = verdict(&copies, &ends, &[other, kill(500), kill(30_000)], 9);
-    assert_eq!(verdict.kills.iter().map(|kill| kill.again).collect::<Vec<_>>(), [0, 1, 0]);
+    copies.push(copy(0, 1, 50_000));
+    assert!(verdict(&copies, &commits, &[kill(40_000)], 9).holds());
+    copies.push(copy(0, 0, 50_001));
+    let promise = "nothing below a committed offset is handled again after a kill";
+    assert_eq!(broken(&verdict(&copies, &commits, &[kill(40_000)], 9)), [promise]);
+}
+
+#[test]
+fn a_kill_answers_for_what_the_process_had_handled() {
+    let ends = [commit(0, 3, 90_000), commit(1, 1, 90_000)];
+    let mut copies = vec![copy_by(7, 0, 0, 10), copy_by(7, 0, 1, 20), copy_by(7, 0, 2, 30), copy_by(8, 1, 0, 10)];
+    copies.push(copy_by(9, 0, 0, 50_000));
+    let of = |process, time| Disturbance { process: Some(process), ..kill(time) };
+    let kills = [of(8, 400), of(7, 500), of(9, 30_000)];
+    let found = verdict(&copies, &ends, &kills, 9);
+    assert_eq!(found.kills.iter().map(|kill| kill.again).collect::<Vec<_>>(), [0, 1, 0]);
+    // Without it, the change of the group is what is left.
+    let joined = Disturbance { kind: Kind::Join, ..of(9, 600) };
+    let found = verdict(&copies, &ends, &[of(8, 400), joined], 9);
+    assert_eq!(found.duplicates_by_cause, BTreeMap::from([("Join".to_owned(), 1)]));
 }
 
 #[test]
