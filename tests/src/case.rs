@@ -33,13 +33,19 @@ impl Case {
     /// # Errors
     /// Kafka refuses.
     pub fn with_output(eye: &Eye, name: &str, partitions: u32, output: &[(&str, &str)]) -> Result<Self> {
-        let name = unique(name);
-        let topic = |of: &str| format!("{name}-{of}");
-        let case = Self { input: topic("in"), output: topic("out"), dead: topic("dead"), name: name.clone() };
+        let case = Self::named(name);
         eye.create_topic(&case.input, partitions, &[])?;
         eye.create_topic(&case.output, 1, output)?;
         eye.create_topic(&case.dead, 1, &[])?;
         Ok(case)
+    }
+
+    /// The names alone: on a cluster where [`Eye`] can make no topics.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        let name = unique(name);
+        let topic = |of: &str| format!("{name}-{of}");
+        Self { input: topic("in"), output: topic("out"), dead: topic("dead"), name: name.clone() }
     }
 
     /// A process with this pipeline alone. `lines` are more keys of its table, those of its tables with their dots:

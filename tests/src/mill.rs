@@ -157,6 +157,36 @@ impl Mill {
         }
     }
 
+    /// Waits until its log has a line with `text`.
+    ///
+    /// # Errors
+    /// It had none in time; the end of its log is part of the message.
+    pub fn wait_log(&self, text: &str, timeout: Duration) -> Result<()> {
+        let end = Instant::now() + timeout;
+        while !self.log().contains(text) {
+            if Instant::now() > end {
+                bail!("no line with `{text}` within {timeout:?}\n{}", self.log_end());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Runs `wasmill WORDS` beside it, with its configuration: `status`, `resume`, `pause`, `skip`. Returns what was
+    /// printed.
+    ///
+    /// # Errors
+    /// The command failed; what it said is the message.
+    pub fn command(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(binary()?);
+        command.args(words).arg("--config").arg(self.folder.path().join("wasmill.toml")).stdin(Stdio::null());
+        let done = command.output().context("cannot start wasmill")?;
+        if !done.status.success() {
+            bail!("wasmill {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+
     /// `/api/v1/status`.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod start;
 mod topics;
 
 pub use handle::{Committed, MemberHandle};
+pub(crate) use start::committed;
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};

@@ -4,6 +4,7 @@
 //! of any name it is asked about, checks nothing that a topic's configuration would forbid, knows no TLS, SASL or
 //! permissions, and does not answer the admin requests that create, delete or configure topics or describe groups.
 
+use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::native::{Client, c_string, millis, text_of};
 use rdkafka::bindings as sys;
@@ -40,12 +41,18 @@ pub mod fault {
     pub const REBALANCE_IN_PROGRESS: i32 = 27;
     /// No permission for the topic.
     pub const TOPIC_AUTHORIZATION: i32 = 29;
+    /// No permission for the group.
+    pub const GROUP_AUTHORIZATION: i32 = 30;
+    /// No permission for what concerns the whole cluster, such as idempotent producing.
+    pub const CLUSTER_AUTHORIZATION: i32 = 31;
     /// The timestamp is out of the topic's bounds.
     pub const INVALID_TIMESTAMP: i32 = 32;
     /// A sequence number is missing: fatal or worked around, as the producer can tell.
     pub const OUT_OF_ORDER_SEQUENCE: i32 = 45;
     /// The producer's id is no longer known.
     pub const UNKNOWN_PRODUCER_ID: i32 = 59;
+    /// Another process has the static member's identity.
+    pub const FENCED_INSTANCE_ID: i32 = 82;
     /// A message breaks a rule of the topic.
     pub const INVALID_RECORD: i32 = 87;
 }
@@ -127,7 +134,7 @@ impl MockBroker {
         let topic = c_string(name, "topic name")?;
         let count = i32::try_from(partitions).unwrap_or(i32::MAX);
         // SAFETY: the cluster is alive, the name lives during the call, as in every call below.
-        let code = unsafe { sys::rd_kafka_mock_topic_create(self.cluster.as_ptr(), topic.as_ptr(), count, 1) };
+        let code = unsafe { sys::rd_kafka_mock_topic_create(self.cluster.as_ptr(), topic.as_ptr(), count, 1) as i32 };
         answer(format!("mock topic {name}"), code)
     }
 
@@ -169,7 +176,7 @@ impl MockBroker {
     /// No such broker.
     pub fn down(&self, broker: Option<i32>) -> Result<(), ClientError> {
         // SAFETY: the cluster is alive.
-        answer("broker down", unsafe { sys::rd_kafka_mock_broker_set_down(self.cluster.as_ptr(), id(broker)) })
+        answer("broker down", unsafe { sys::rd_kafka_mock_broker_set_down(self.cluster.as_ptr(), id(broker)) } as i32)
     }
 
     /// Takes connections again.
@@ -178,7 +185,7 @@ impl MockBroker {
     /// No such broker.
     pub fn up(&self, broker: Option<i32>) -> Result<(), ClientError> {
         // SAFETY: the cluster is alive.
-        answer("broker up", unsafe { sys::rd_kafka_mock_broker_set_up(self.cluster.as_ptr(), id(broker)) })
+        answer("broker up", unsafe { sys::rd_kafka_mock_broker_set_up(self.cluster.as_ptr(), id(broker)) } as i32)
     }
 
     /// Delays every answer of a broker.
@@ -188,7 +195,7 @@ impl MockBroker {
     pub fn round_trip(&self, broker: Option<i32>, delay: Duration) -> Result<(), ClientError> {
         // SAFETY: the cluster is alive.
         let code = unsafe { sys::rd_kafka_mock_broker_set_rtt(self.cluster.as_ptr(), id(broker), millis(delay)) };
-        answer("broker delay", code)
+        answer("broker delay", code as i32)
     }
 
     /// Makes a broker the coordinator of a group.
@@ -201,7 +208,35 @@ impl MockBroker {
         let code = unsafe {
             sys::rd_kafka_mock_coordinator_set(self.cluster.as_ptr(), c"group".as_ptr(), key.as_ptr(), broker)
         };
-        answer(format!("coordinator of {group}"), code)
+        answer(format!("coordinator of {group}"), code as i32)
+    }
+
+    /// What a group has committed for partitions of a topic, asked by a client of its own that does not join: a test must
+    /// not take the word of the client it tests.
+    ///
+    /// # Errors
+    /// The request failed or was not answered within `timeout`.
+    pub fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: u32,
+        timeout: Duration,
+    ) -> Result<Vec<Option<i64>>, ClientError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("group.id", group);
+        let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_CONSUMER, &config, 0)?;
+        let ids: Vec<_> =
+            (0..partitions).map(|partition| TopicPartition::new(topic, partition.cast_signed())).collect();
+        let ptr = NonNull::new(client.ptr()).expect("a client that was opened");
+        // SAFETY: the client is a consumer and lives to the end of this function.
+        let rows = unsafe { crate::member::committed(ptr, &ids, timeout) }?;
+        rows.into_iter()
+            .map(|row| {
+                answer(format!("committed offset of {}", row.id), row.err.0)?;
+                Ok((row.offset >= 0).then_some(row.offset))
+            })
+            .collect()
     }
 
     /// Makes a broker the leader of a partition; None: it has no leader.
@@ -214,7 +249,7 @@ impl MockBroker {
         let code = unsafe {
             sys::rd_kafka_mock_partition_set_leader(self.cluster.as_ptr(), name.as_ptr(), partition, id(broker))
         };
-        answer(format!("leader of {topic}/{partition}"), code)
+        answer(format!("leader of {topic}/{partition}"), code as i32)
     }
 }
 
@@ -235,7 +270,7 @@ fn id(broker: Option<i32>) -> i32 {
     broker.unwrap_or(-1)
 }
 
-fn answer(what: impl Into<String>, code: sys::rd_kafka_resp_err_t) -> Result<(), ClientError> {
-    let code = Code(code as i32);
+fn answer(what: impl Into<String>, code: i32) -> Result<(), ClientError> {
+    let code = Code(code);
     if code.is_error() { Err(ClientError::request(what, code)) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod clients;
 mod commits;
 mod compiling;
 mod failures;

@@ -300,7 +300,7 @@ impl Asking {
 ///
 /// # Safety
 /// `client` is a live consumer.
-pub(super) unsafe fn committed(
+pub(crate) unsafe fn committed(
     client: NonNull<sys::rd_kafka_t>,
     ids: &[TopicPartition],
     timeout: Duration,
