@@ -43,6 +43,12 @@ pub trait RebalanceHandler: Send + Sync + 'static {
     /// The group has answered: the member's share stands, and it may be none. Comes before `assigned`.
     fn joined(&self) {}
 
+    /// Whether this partition, whose committed offset does not exist, begins at its first message although `out_of_range`
+    /// says to stop: somebody has seen that messages are gone and said to go on. Asked once for each that is assigned.
+    fn begins_anew(&self, _: &TopicPartition) -> bool {
+        false
+    }
+
     /// These partitions are the member's now; never empty.
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>);
 

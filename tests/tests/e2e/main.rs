@@ -8,4 +8,5 @@ mod compiling;
 mod failures;
 mod harness;
 mod ledger;
+mod out_of_range;
 mod spine;

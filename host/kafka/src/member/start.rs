@@ -67,7 +67,8 @@ pub(super) fn open_note(sealed: &str) -> (&str, Option<i32>) {
     }
 }
 
-/// Finds where each of `ids` begins, in their order.
+/// Finds where each of `ids` begins, in their order. `anew`: whether one that would stop for being out of range begins at
+/// its first message instead.
 ///
 /// # Errors
 /// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way for good, or still did at the end.
@@ -78,6 +79,7 @@ pub(super) unsafe fn resolve(
     client: NonNull<sys::rd_kafka_t>,
     settings: &MemberSettings,
     ids: &[TopicPartition],
+    anew: &dyn Fn(&TopicPartition) -> bool,
 ) -> Result<Vec<First>, ClientError> {
     let asking = Asking { client, deadline: Instant::now() + patience(settings.max_poll_interval) };
     let topics: Vec<Arc<str>> = ids.iter().map(|id| id.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -117,7 +119,11 @@ pub(super) unsafe fn resolve(
             let row = found.remove(id);
             let founding =
                 first_of.get(&id.topic).copied().unwrap_or(Founding { count: id.partition + 1, fresh: true });
-            let mut first = begin(id, row, founding, settings, &ends);
+            let policy = match settings.out_of_range {
+                OutOfRange::Stop if anew(id) => OutOfRange::Earliest,
+                policy => policy,
+            };
+            let mut first = begin(id, row, founding, (settings.start, policy), &ends);
             first.topic_id = described.iter().find(|it| it.topic == id.topic).and_then(|it| it.id.clone());
             first
         })
@@ -148,7 +154,13 @@ impl Founding {
 }
 
 /// Decides about one partition. No requests here.
-fn begin(id: &TopicPartition, row: Option<Row>, founding: Founding, settings: &MemberSettings, ends: &Ends) -> First {
+fn begin(
+    id: &TopicPartition,
+    row: Option<Row>,
+    founding: Founding,
+    (start, out_of_range): (Start, OutOfRange),
+    ends: &Ends,
+) -> First {
     let (low, high) = (ends.low(id), ends.high(id));
     let mut first = First {
         id: id.clone(),
@@ -162,7 +174,7 @@ fn begin(id: &TopicPartition, row: Option<Row>, founding: Founding, settings: &M
         topic_id: None,
     };
     let Some(row) = row.filter(|row| row.offset >= 0) else {
-        first.offset = match settings.start {
+        first.offset = match start {
             _ if founding.came_later(id.partition) => low,
             Start::Earliest => low,
             Start::Latest => ends.latest(id),
@@ -178,7 +190,7 @@ fn begin(id: &TopicPartition, row: Option<Row>, founding: Founding, settings: &M
     if (low..=high).contains(&row.offset) {
         return first;
     }
-    let moved = match settings.out_of_range {
+    let moved = match out_of_range {
         OutOfRange::Stop => {
             first.problem = Some(QueueProblem::OutOfRange { offset: row.offset });
             first.stand_in = Some(ends.latest(id));

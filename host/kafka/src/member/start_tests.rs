@@ -1,7 +1,6 @@
 //! Where a partition begins, for every state of the group and of the partition.
 
 use super::*;
-use crate::settings::MemberSettings;
 
 fn id(partition: i32) -> TopicPartition {
     TopicPartition::new("orders", partition)
@@ -20,16 +19,12 @@ fn ends(low: i64, latest: i64) -> Ends {
     }
 }
 
-fn settings(start: Start, out_of_range: OutOfRange) -> MemberSettings {
-    MemberSettings { start, out_of_range, ..MemberSettings::default() }
-}
-
 const FRESH: Founding = Founding { count: 4, fresh: true };
 
 #[test]
 fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
     for (start, offset) in [(Start::Earliest, 10), (Start::Latest, 90), (Start::Time(7), 42)] {
-        let first = begin(&id(0), None, FRESH, &settings(start, OutOfRange::Stop), &ends(10, 90));
+        let first = begin(&id(0), None, FRESH, (start, OutOfRange::Stop), &ends(10, 90));
         assert_eq!((first.offset, first.needs_first_commit, first.founding), (offset, true, 4), "{start:?}");
     }
 }
@@ -38,7 +33,7 @@ fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
 fn a_time_younger_than_every_message_is_the_end() {
     let mut ends = ends(10, 90);
     ends.at_time.insert(id(0), -1);
-    let first = begin(&id(0), None, FRESH, &settings(Start::Time(7), OutOfRange::Stop), &ends);
+    let first = begin(&id(0), None, FRESH, (Start::Time(7), OutOfRange::Stop), &ends);
     assert_eq!(first.offset, 90);
 }
 
@@ -49,7 +44,7 @@ fn a_partition_added_later_begins_at_its_first_message() {
     assert_eq!(founding, Founding { count: 4, fresh: false });
     assert!(founding.came_later(4));
     let ends = Ends { low: HashMap::from([(id(4), 3)]), latest: HashMap::from([(id(4), 8)]), ..Ends::default() };
-    let first = begin(&id(4), None, founding, &settings(Start::Latest, OutOfRange::Stop), &ends);
+    let first = begin(&id(4), None, founding, (Start::Latest, OutOfRange::Stop), &ends);
     assert_eq!((first.offset, first.founding), (3, 4), "what was produced before it was noticed must be read");
 }
 
@@ -70,8 +65,7 @@ fn the_highest_commit_of_somebody_else_stands_for_the_founding_count() {
 
 #[test]
 fn goes_on_at_the_committed_offset_with_its_note() {
-    let first =
-        begin(&id(0), Some(row(0, 50, "v1;a=1#4")), FRESH, &settings(Start::Latest, OutOfRange::Stop), &ends(10, 90));
+    let first = begin(&id(0), Some(row(0, 50, "v1;a=1#4")), FRESH, (Start::Latest, OutOfRange::Stop), &ends(10, 90));
     assert_eq!((first.offset, first.note.as_str(), first.founding), (50, "v1;a=1", 4));
     assert!(!first.needs_first_commit && first.problem.is_none() && first.reset.is_none());
 }
@@ -79,8 +73,7 @@ fn goes_on_at_the_committed_offset_with_its_note() {
 #[test]
 fn both_ends_are_in_range() {
     for offset in [10, 90] {
-        let first =
-            begin(&id(0), Some(row(0, offset, "")), FRESH, &settings(Start::Latest, OutOfRange::Stop), &ends(10, 90));
+        let first = begin(&id(0), Some(row(0, offset, "")), FRESH, (Start::Latest, OutOfRange::Stop), &ends(10, 90));
         assert_eq!((first.offset, first.problem), (offset, None));
     }
 }
@@ -90,7 +83,7 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
     for offset in [9, 91] {
         let at = |policy| {
             let row = Some(row(0, offset, "v1#4"));
-            begin(&id(0), row, FRESH, &settings(Start::Earliest, policy), &ends(10, 90))
+            begin(&id(0), row, FRESH, (Start::Earliest, policy), &ends(10, 90))
         };
         let stopped = at(OutOfRange::Stop);
         assert_eq!(stopped.problem, Some(QueueProblem::OutOfRange { offset }));
@@ -107,7 +100,7 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
 fn an_offset_behind_an_open_transaction_is_in_range() {
     let mut ends = ends(10, 90);
     ends.high.insert(id(0), 120);
-    let first = begin(&id(0), Some(row(0, 100, "")), FRESH, &settings(Start::Latest, OutOfRange::Earliest), &ends);
+    let first = begin(&id(0), Some(row(0, 100, "")), FRESH, (Start::Latest, OutOfRange::Earliest), &ends);
     assert_eq!((first.offset, first.reset), (100, None));
 }
 

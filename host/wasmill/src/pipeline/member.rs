@@ -214,6 +214,10 @@ impl RebalanceHandler for MemberShared {
         self.says("in the group");
     }
 
+    fn begins_anew(&self, id: &TopicPartition) -> bool {
+        self.shared.begins_anew(id)
+    }
+
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>) {
         *lock(&self.handle) = Some(handle.clone());
         let generation = self.shared.next_generation();

@@ -209,6 +209,13 @@ impl Pipeline {
                     self.slots[member].rests = Some(delay);
                 }
             }
+            Event::MemberRenewed { member, reason } => {
+                tracing::info!(pipeline = %self.handle.shared.name, member, reason, "member joins again with a new client");
+                if self.slots[member].rests.is_none() {
+                    self.handle.members[member].close();
+                    self.slots[member].rests = Some(Duration::ZERO);
+                }
+            }
             Event::MemberFenced { member, reason } => {
                 // Two processes with one identity would take turns for ever: the newer one is let be.
                 self.slots[member].fenced = true;

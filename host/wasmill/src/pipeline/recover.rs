@@ -114,9 +114,10 @@ impl Worker {
         match problem {
             QueueProblem::OutOfRange { offset } => {
                 let reason = format!(
-                    "offset {offset} is out of range: retention overtook the group, or the topic was made again"
+                    "offset {offset} is out of range: retention overtook the group, or the topic was made again; `wasmill resume` goes on at the first message that is left"
                 );
                 if self.shared.settings.out_of_range == OutOfRange::Stop {
+                    self.held[index].out_of_range = true;
                     self.stop(index, reason);
                 } else {
                     // librdkafka never fetches this partition again by itself; a new client resolves its position.
@@ -188,6 +189,9 @@ impl Worker {
         };
         let held = &mut self.held[index];
         let offset = held.next_offset();
+        if held.out_of_range {
+            return self.resume_out_of_range(index, offset, skip.is_some());
+        }
         if let Some(skip) = skip {
             if !held.stopped || skip != offset {
                 return Err(format!("partition {id} does not stand at offset {skip} but at {offset}"));
@@ -206,6 +210,22 @@ impl Worker {
         state.note_dirty = true;
         drop(state);
         held.partition.mark_dirty();
+        Ok(offset)
+    }
+
+    /// Messages are gone and an operator says to go on: where some are left. Only a new client can read the partition
+    /// again; this one has given it up. Until that has it, the partition stays stopped and says so.
+    fn resume_out_of_range(&mut self, index: usize, offset: i64, skip: bool) -> Result<i64, String> {
+        let partition = &self.held[index].partition;
+        let id = partition.id.clone();
+        if skip {
+            return Err(format!(
+                "there is no message {offset} of partition {id} to skip; hint: `wasmill resume` goes on at the first one that is left"
+            ));
+        }
+        self.shared.begin_anew(id.clone());
+        let reason = format!("partition {id} goes on at its first message; it stood at {offset}, which is gone");
+        let _ = self.shared.events.send(Event::MemberRenewed { member: partition.member, reason });
         Ok(offset)
     }
 
@@ -270,6 +290,7 @@ impl Held {
             not_before: None,
             seek_to: None,
             stopped: false,
+            out_of_range: false,
             distrusted: false,
         }
     }

@@ -1,5 +1,6 @@
 //! What every thread of a pipeline may look at.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,6 +21,14 @@ pub enum Event {
         /// Which member.
         member: usize,
         /// librdkafka's words.
+        reason: String,
+    },
+    /// A member is to join again with a new client although nothing is wrong with it: an operator wants to go on with a
+    /// partition that this client has given up.
+    MemberRenewed {
+        /// Which member.
+        member: usize,
+        /// For the log.
         reason: String,
     },
     /// The coordinator fenced a static member: another process has its identity. Never fought over.
@@ -75,6 +84,9 @@ pub struct PipelineShared {
     pub events: mpsc::UnboundedSender<Event>,
     generations: AtomicU64,
     breaker: Option<Mutex<Breaker>>,
+    /// Partitions that may begin at their first message when they are assigned next, although their committed offset is
+    /// out of range and `out_of_range` says to stop.
+    anew: Mutex<BTreeSet<TopicPartition>>,
     held: AtomicBool,
     hold_reason: Mutex<Option<String>>,
     publisher: Mutex<Arc<Publisher>>,
@@ -103,6 +115,7 @@ impl PipelineShared {
             observer,
             events,
             generations: AtomicU64::new(0),
+            anew: Mutex::default(),
             held: AtomicBool::new(false),
             hold_reason: Mutex::new(None),
             publisher: Mutex::new(publisher),
@@ -119,6 +132,16 @@ impl PipelineShared {
     /// The generations so far.
     pub fn generations(&self) -> u64 {
         self.generations.load(Ordering::Relaxed)
+    }
+
+    /// An operator wants this partition to go on where messages are left.
+    pub fn begin_anew(&self, id: TopicPartition) {
+        lock(&self.anew).insert(id);
+    }
+
+    /// Whether an operator wants that; holds for one assignment.
+    pub fn begins_anew(&self, id: &TopicPartition) -> bool {
+        lock(&self.anew).remove(id)
     }
 
     /// The producer of the moment.

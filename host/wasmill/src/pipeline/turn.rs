@@ -37,6 +37,8 @@ pub(super) struct Held {
     pub(super) seek_to: Option<NextOffset>,
     /// Stands until an operator moves it, or the control loop does.
     pub(super) stopped: bool,
+    /// It stands because its position does not exist. Then its client has given it up and refuses every seek.
+    pub(super) out_of_range: bool,
     /// The queue reported an error, behind which its position is not to be trusted.
     pub(super) distrusted: bool,
 }
