@@ -8,5 +8,6 @@ mod compiling;
 mod failures;
 mod harness;
 mod ledger;
+mod operator;
 mod out_of_range;
 mod spine;

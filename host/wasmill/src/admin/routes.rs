@@ -150,6 +150,7 @@ async fn resume(
     let resumed: Vec<_> = pipeline
         .resume(id.as_ref())
         .await
+        .map_err(|error| refuse(StatusCode::CONFLICT, &error))?
         .into_iter()
         .map(|(id, answer)| match answer {
             Ok(offset) => serde_json::json!({ "partition": id.to_string(), "offset": offset }),

@@ -70,6 +70,9 @@ pub struct Handle {
     shutdown: Arc<watch::Sender<bool>>,
 }
 
+/// A partition that was to go on, and where it stood, or why it does not.
+pub type Resumed = (TopicPartition, Result<i64, String>);
+
 /// How a pipeline ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -352,8 +355,18 @@ impl Handle {
 
     /// Lets the pipeline go on after the breaker opened, and starts stopped partitions again. Answers with what was
     /// started: partition and offset.
-    pub async fn resume(&self, only: Option<&TopicPartition>) -> Vec<(TopicPartition, Result<i64, String>)> {
-        self.shared.release();
+    ///
+    /// One partition cannot be resumed while the whole pipeline holds: the breaker counts the messages of all of them,
+    /// and whoever names one partition has not said that the others may go on giving messages up.
+    pub async fn resume(&self, only: Option<&TopicPartition>) -> Result<Vec<Resumed>, String> {
+        match (only, self.shared.hold_reason()) {
+            (Some(only), Some(reason)) => {
+                return Err(format!(
+                    "partition {only} cannot go on by itself, the whole pipeline holds: {reason}; hint: leave out --partition"
+                ));
+            }
+            _ => self.shared.release(),
+        }
         let mut resumed = Vec::new();
         for id in self.partitions() {
             if only.is_some_and(|only| *only != id) {
@@ -368,7 +381,7 @@ impl Handle {
             }
         }
         self.lanes.wake_all();
-        resumed
+        Ok(resumed)
     }
 
     /// Passes over the message at which a partition stands.
