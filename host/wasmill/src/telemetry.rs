@@ -60,7 +60,7 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe() {
-    use metrics::{describe_counter as counter, describe_gauge as gauge, describe_histogram as histogram};
+    use metrics::{describe_counter as counter, describe_histogram as histogram};
     counter!("wasmill_handed_over_messages_total", "Messages handed over to the handler, repeats included");
     counter!("wasmill_handed_over_bytes_total", "Bytes of keys, values and headers handed over");
     counter!("wasmill_handler_calls_total", "Calls of the handler, a batch each");
@@ -76,12 +76,6 @@ fn describe() {
     counter!("wasmill_commit_failures_total", "Commits that failed; the newest watermarks go with the next one");
     histogram!("wasmill_handler_call_seconds", "Duration of a handler call");
     histogram!("wasmill_commit_seconds", "Duration of a commit");
-    gauge!("wasmill_lag_messages", "End of the partition minus the committed offset");
-    gauge!("wasmill_watermark_offset", "Every message below it is complete");
-    gauge!("wasmill_committed_offset", "The offset the coordinator last confirmed");
-    gauge!("wasmill_span_messages", "Messages handed over and not yet below the watermark");
-    gauge!("wasmill_partition_stopped", "1 while the partition waits for an operator");
-    gauge!("wasmill_pipeline_ready", "1 while the pipeline does its work");
 }
 
 /// Where the log lines of a handler go: to the log, with where they came from.

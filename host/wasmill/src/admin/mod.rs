@@ -1,6 +1,7 @@
 //! The admin port: health, metrics, status, and the calls that move things. It has a thread and a runtime of its own,
 //! so that it answers whatever the pipelines are doing.
 
+mod gauges;
 mod guard;
 mod routes;
 

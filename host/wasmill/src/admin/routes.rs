@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use wasmill_kafka::TopicPartition;
 
 use super::State;
+use super::gauges;
 use super::guard::may_change;
 use crate::pipeline::Handle;
 use crate::pipeline::status::PipelineStatus;
@@ -101,32 +102,9 @@ fn why_not_ready(status: &PipelineStatus) -> String {
 }
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    for status in state.pipelines.iter().map(Handle::status) {
-        observe(&status);
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()).into_response()
-}
-
-/// Sets the gauges from a status: they are read where they are asked for, not kept up on the data plane.
-fn observe(status: &PipelineStatus) {
-    metrics::gauge!("wasmill_pipeline_ready", "pipeline" => status.name.clone()).set(f64::from(u8::from(status.ready)));
-    for partition in &status.partitions {
-        let labels = [
-            ("pipeline", status.name.clone()),
-            ("topic", partition.topic.clone()),
-            ("partition", partition.partition.to_string()),
-        ];
-        let stopped = f64::from(u8::from(partition.state == "stopped"));
-        metrics::gauge!("wasmill_partition_stopped", &labels).set(stopped);
-        metrics::gauge!("wasmill_watermark_offset", &labels).set(partition.watermark as f64);
-        metrics::gauge!("wasmill_span_messages", &labels).set(partition.span_messages as f64);
-        if let Some(committed) = partition.committed {
-            metrics::gauge!("wasmill_committed_offset", &labels).set(committed as f64);
-        }
-        if let Some(lag) = partition.lag {
-            metrics::gauge!("wasmill_lag_messages", &labels).set(lag as f64);
-        }
-    }
+    let pipelines: Vec<_> = state.pipelines.iter().map(Handle::status).collect();
+    let text = state.metrics.render() + &gauges::render(&pipelines);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {

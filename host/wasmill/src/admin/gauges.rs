@@ -1,0 +1,56 @@
+//! The gauges of `/metrics`, written from a status when somebody asks.
+//!
+//! Not through the recorder of the counters: that keeps a gauge with its last value for ever, so that a partition which
+//! went to another process would be shown here as well, with the lag of that day. What is not held has no row, which
+//! is how Prometheus is told that a series ends.
+
+use std::fmt::Write as _;
+
+use crate::pipeline::status::{PartitionStatus, PipelineStatus};
+
+/// Name, help and value of a partition's gauge; no value, no row.
+type Gauge = (&'static str, &'static str, fn(&PartitionStatus) -> Option<i64>);
+
+const OF_PARTITIONS: [Gauge; 5] = [
+    ("wasmill_lag_messages", "End of the partition minus the committed offset", |one| one.lag),
+    ("wasmill_watermark_offset", "Every message below it is complete", |one| Some(one.watermark)),
+    ("wasmill_committed_offset", "The offset the coordinator last confirmed", |one| one.committed),
+    ("wasmill_span_messages", "Messages handed over and not yet below the watermark", |one| {
+        Some(one.span_messages.cast_signed())
+    }),
+    ("wasmill_partition_stopped", "1 while the partition waits for an operator", |one| {
+        Some(i64::from(one.state == "stopped"))
+    }),
+];
+
+/// All gauges in the text format of Prometheus.
+pub fn render(pipelines: &[PipelineStatus]) -> String {
+    let mut text = String::new();
+    head(&mut text, "wasmill_pipeline_ready", "1 while the pipeline does its work");
+    for pipeline in pipelines {
+        let (name, ready) = (escaped(&pipeline.name), u8::from(pipeline.ready));
+        let _ = writeln!(text, "wasmill_pipeline_ready{{pipeline=\"{name}\"}} {ready}");
+    }
+    for (gauge, help, value) in OF_PARTITIONS {
+        head(&mut text, gauge, help);
+        for pipeline in pipelines {
+            let name = escaped(&pipeline.name);
+            for one in &pipeline.partitions {
+                let Some(value) = value(one) else { continue };
+                let (topic, partition) = (escaped(&one.topic), one.partition);
+                let labels = format!("pipeline=\"{name}\",topic=\"{topic}\",partition=\"{partition}\"");
+                let _ = writeln!(text, "{gauge}{{{labels}}} {value}");
+            }
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+}
+
+/// A label's value: names are the user's.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
