@@ -1,11 +1,13 @@
-//! What becomes of a pipeline whose Kafka clients fail for good: members join again, a producer is replaced.
+//! What becomes of a pipeline whose Kafka clients fail for good, and of outputs that the broker refuses: members join
+//! again, a producer is replaced, partitions stop and are moved on by an operator.
 //!
 //! The broker is librdkafka's mock, which fails the requests that a test names. It does not answer Kafka's own client, so
 //! offsets and messages are read by clients of the test.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use wasmill_kafka::ClientSettings;
 use wasmill_kafka::mock::{Api, MockBroker, fault};
 use wasmill_kafka::plain::{From, PlainConsumer, PlainMessage, PlainProducer};
@@ -36,19 +38,27 @@ impl Mock {
     }
 
     fn run(&self, lines: &str) -> Result<Mill> {
-        Mill::start(&self.case.options(self.broker.bootstrap(), "echo", lines)?)
+        self.run_handler("echo", lines)
+    }
+
+    fn run_handler(&self, handler: &str, lines: &str) -> Result<Mill> {
+        Mill::start(&self.case.options(self.broker.bootstrap(), handler, lines)?)
     }
 
     /// Numbered messages, the same count on both partitions.
     fn produce(&self, numbers: std::ops::Range<i32>) -> Result<()> {
-        let messages: Vec<_> = numbers
-            .map(|number| PlainMessage {
-                topic: self.case.input.clone(),
-                partition: number % 2,
-                value: Some(format!("v{number}").into_bytes()),
-                ..PlainMessage::default()
-            })
-            .collect();
+        let messages: Vec<_> = numbers.map(|number| (number % 2, format!("v{number}"))).collect();
+        self.produce_values(&messages)
+    }
+
+    fn produce_values(&self, values: &[(i32, String)]) -> Result<()> {
+        let message = |(partition, value): &(i32, String)| PlainMessage {
+            topic: self.case.input.clone(),
+            partition: *partition,
+            value: Some(value.clone().into_bytes()),
+            ..PlainMessage::default()
+        };
+        let messages: Vec<_> = values.iter().map(message).collect();
         for sent in PlainProducer::open(&self.client, SOON)?.send(&messages) {
             sent?;
         }
@@ -57,19 +67,27 @@ impl Mock {
 
     /// Waits until both partitions have this offset committed.
     fn wait_committed(&self, each: i64) -> Result<()> {
+        self.wait_offsets([each, each])
+    }
+
+    fn wait_offsets(&self, expected: [i64; 2]) -> Result<()> {
         let end = Instant::now() + SOON;
         loop {
             let committed = self.broker.committed(&self.case.name, &self.case.input, 2, SOON)?;
-            if committed == [Some(each), Some(each)] {
+            if committed == expected.map(Some) {
                 return Ok(());
             }
-            ensure!(Instant::now() < end, "expected {each} committed on both partitions, not {committed:?}");
+            ensure!(Instant::now() < end, "expected {expected:?} committed, not {committed:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     fn outputs(&self) -> Result<Vec<String>> {
-        let mut reader = PlainConsumer::open(&self.client, &self.case.output, &[], From::Beginning, SOON)?;
+        self.values(&self.case.output)
+    }
+
+    fn values(&self, topic: &str) -> Result<Vec<String>> {
+        let mut reader = PlainConsumer::open(&self.client, topic, &[], From::Beginning, SOON)?;
         let messages = reader.read_to_end(usize::MAX, SOON)?;
         let text = |message: PlainMessage| String::from_utf8_lossy(&message.value.unwrap_or_default()).into_owned();
         Ok(messages.into_iter().map(text).collect())
@@ -87,11 +105,11 @@ impl Mock {
     }
 }
 
-/// What a counter says of each partition that it has.
-fn counters(mill: &Mill, name: &str) -> Result<Vec<f64>> {
-    let text = mill.metrics()?;
-    let rows = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
-    rows.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)).collect()
+/// What a counter says of a partition.
+fn counter(mill: &Mill, name: &str, partition: i32) -> Result<f64> {
+    let (text, label) = (mill.metrics()?, format!("partition=\"{partition}\""));
+    let row = text.lines().find(|line| line.starts_with(&format!("{name}{{")) && line.contains(&label));
+    Ok(row.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {name} of {partition}"))?.parse()?)
 }
 
 #[test]
@@ -124,7 +142,9 @@ fn a_producer_that_fails_for_good_is_replaced_and_all_partitions_go_back_to_thei
     mill.command(&["resume", &mock.case.name])?;
     mock.wait_committed(20)?;
     mill.wait_log("producer failed; a new one takes over", SOON)?;
-    assert_eq!(counters(&mill, "wasmill_rewinds_total")?, [1.0, 1.0]);
+    for partition in 0..2 {
+        assert_eq!(counter(&mill, "wasmill_rewinds_total", partition)?, 1.0, "partition {partition}");
+    }
     mock.produce(40..60)?;
     mock.wait_committed(30)?;
     assert!(mill.stop()?.success());
@@ -142,4 +162,52 @@ fn a_static_member_that_is_fenced_stays_out_and_the_process_ends() -> Result<()>
     assert_eq!(ended.code(), Some(1), "{}", mill.log());
     assert!(mill.log().contains("another process uses this instance_id"), "{}", mill.log());
     mock.nothing_is_lost(20)
+}
+
+/// The partition of a status, if it is stopped and the reason has these words.
+fn stopped<'a>(status: &'a Value, partition: i32, words: &str) -> Option<&'a Value> {
+    let rows = status["pipelines"][0]["partitions"].as_array()?;
+    let row = rows.iter().find(|row| row["partition"] == partition)?;
+    (row["state"] == "stopped" && row["reason"].as_str()?.contains(words)).then_some(row)
+}
+
+#[test]
+fn a_message_whose_topic_takes_nothing_stops_its_partition_and_can_be_skipped_or_tried_again() -> Result<()> {
+    let mock = Mock::start("topic-wide", 2)?;
+    let mut mill = mock.run("")?;
+    mock.produce(0..20)?;
+    mock.wait_committed(10)?;
+    mill.command(&["pause", &mock.case.name])?;
+    mock.produce(20..40)?;
+    // However the outputs are divided into requests, the first of each partition is refused.
+    mock.broker.fail_requests(Api::Produce, &[fault::TOPIC_AUTHORIZATION; 40]);
+    mill.command(&["resume", &mock.case.name])?;
+    mill.wait_status("both partitions stopped", SOON, |status| {
+        let stands = |partition| {
+            stopped(status, partition, "the output topic takes nothing").is_some_and(|row| row["offset"] == 10)
+        };
+        stands(0) && stands(1)
+    })?;
+    mock.broker.clear_failures(Api::Produce);
+    let wrong = mill.command(&["skip", &mock.case.name, "--partition", "0", "--offset", "11"]);
+    assert!(format!("{wrong:?}").contains("does not stand at offset 11"), "{wrong:?}");
+    mill.command(&["skip", &mock.case.name, "--partition", "0", "--offset", "10"])?;
+    mill.wait_status("the message is passed over", SOON, |status| {
+        let rows = status["pipelines"][0]["partitions"].as_array().cloned().unwrap_or_default();
+        rows.iter().any(|row| row["partition"] == 0 && row["watermark"].as_i64() >= Some(11))
+    })?;
+    // Until librdkafka asks for the topic again it refuses by itself whatever is sent there, and partitions stop anew.
+    let end = Instant::now() + SOON;
+    while mock.broker.committed(&mock.case.name, &mock.case.input, 2, SOON)? != [Some(20), Some(20)] {
+        ensure!(Instant::now() < end, "not everything is committed: {:?}", mill.status()?);
+        mill.command(&["resume", &mock.case.name])?;
+    }
+    mill.wait_ready(SOON)?;
+    assert!(mill.stop()?.success());
+    let outputs = mock.outputs()?;
+    for number in 20..40 {
+        let times = outputs.iter().filter(|value| **value == format!("v{number}")).count();
+        assert_eq!(times, usize::from(number != 20), "v{number} in {outputs:?}");
+    }
+    Ok(())
 }

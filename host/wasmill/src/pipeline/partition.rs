@@ -86,8 +86,9 @@ pub struct State {
     /// Complete ranges of runs that also held a refused message: not to be handed over again after the rewind.
     pub complete_beside_refused: Vec<(i64, i64)>,
     /// The topic takes nothing at all (not authorised, deleted): giving up message after message would only move all
-    /// of them to the dead letters, so the partition stops once it has gone back.
-    pub topic_refused: Option<String>,
+    /// of them to the dead letters, so the partition stops once it has gone back, at the first message that this was
+    /// said of.
+    pub topic_refused: Option<(i64, String)>,
     /// Something was refused: drain, then go back to it.
     pub must_rewind: bool,
     /// For status.
@@ -245,7 +246,10 @@ impl Partition {
             let stage = state.giving_up.remove(offset);
             let reason = format!("{}: {}", error.code, error.text);
             if error.topic_wide {
-                state.topic_refused = Some(reason);
+                if state.topic_refused.as_ref().is_none_or(|(first, _)| offset < first) {
+                    let topic = if stage.is_some() { "dead-letter" } else { "output" };
+                    state.topic_refused = Some((*offset, format!("the {topic} topic takes nothing: {reason}")));
+                }
                 continue;
             }
             state.refused.entry(*offset).or_insert(Refusal { stage, reason });

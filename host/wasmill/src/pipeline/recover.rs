@@ -69,8 +69,8 @@ impl Worker {
     }
 
     /// Back to the watermark in a new epoch: what is in flight is dropped, what is complete stays so.
-    /// Answers with why the output topic takes nothing, if that was the reason.
-    pub(super) fn rewind(&mut self, index: usize) -> Option<String> {
+    /// Answers with the message that a topic did not take because it takes nothing, and why, if that was the reason.
+    pub(super) fn rewind(&mut self, index: usize) -> Option<(i64, String)> {
         let held = &mut self.held[index];
         let mut state = held.partition.lock();
         let to = state.tracker.rewind();
@@ -81,6 +81,10 @@ impl Worker {
         state.must_rewind = false;
         let refused = state.topic_refused.take();
         state.tickets = 0;
+        if matches!(state.phase, Phase::Waiting { .. }) {
+            // What waited comes again with the others, its attempts counted on.
+            state.phase = Phase::Running;
+        }
         drop(state);
         held.partition.counters.rewinds.increment(1);
         tracing::debug!(pipeline = %self.shared.name, partition = %held.partition.id, to = to.get(), "rewind");
@@ -200,6 +204,7 @@ impl Worker {
         }
         let held = &mut self.held[index];
         held.stopped = false;
+        held.stands_at = None;
         held.not_before = None;
         if let Some(again) = &mut held.again {
             again.attempt = 1;
@@ -232,19 +237,28 @@ impl Worker {
     /// Counts the message at the head as complete without handling it.
     fn pass(&mut self, index: usize) -> Result<(), String> {
         let held = &mut self.held[index];
-        let Some(again) = &mut held.again else {
-            return Err(format!("partition {} holds no message to skip; use `wasmill resume`", held.partition.id));
-        };
-        let message = again.batch.message(again.from);
-        let (offset, bytes) = (message.offset, message.bytes());
-        let (run, fence) = (again.run, again.fence);
-        if again.from + 1 < again.batch.len() {
-            again.run = held.partition.lock().tracker.split(run, Offset(offset), 1, bytes as u64);
-            again.from += 1;
-        } else {
-            held.again = None;
+        let offset = held.next_offset();
+        match (&mut held.again, held.stands_at) {
+            (Some(again), _) => {
+                let bytes = again.batch.message(again.from).bytes();
+                let (run, fence) = (again.run, again.fence);
+                if again.from + 1 < again.batch.len() {
+                    again.run = held.partition.lock().tracker.split(run, Offset(offset), 1, bytes as u64);
+                    again.from += 1;
+                } else {
+                    held.again = None;
+                }
+                held.partition.complete(fence, run, false);
+            }
+            // It is read again with what is behind it, and left out then.
+            (None, Some(_)) => held.partition.lock().tracker.remember_done(Offset(offset), Offset(offset)),
+            (None, None) => {
+                return Err(format!(
+                    "partition {} stands at no message that could be skipped; hint: use `wasmill resume`",
+                    held.partition.id
+                ));
+            }
         }
-        held.partition.complete(fence, run, false);
         held.partition.counters.skipped.increment(1);
         tracing::warn!(pipeline = %self.shared.name, partition = %held.partition.id, offset, "message skipped by an operator");
         Ok(())
@@ -290,6 +304,7 @@ impl Held {
             not_before: None,
             seek_to: None,
             stopped: false,
+            stands_at: None,
             out_of_range: false,
             distrusted: false,
         }
@@ -299,7 +314,7 @@ impl Held {
     fn next_offset(&self) -> i64 {
         match &self.again {
             Some(again) => again.batch.message(again.from).offset,
-            None => self.partition.lock().tracker.position().get(),
+            None => self.stands_at.unwrap_or_else(|| self.partition.lock().tracker.position().get()),
         }
     }
 

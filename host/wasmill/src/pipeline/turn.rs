@@ -37,6 +37,8 @@ pub(super) struct Held {
     pub(super) seek_to: Option<NextOffset>,
     /// Stands until an operator moves it, or the control loop does.
     pub(super) stopped: bool,
+    /// The message that it stands at while it has nothing in hand: it went back after the broker had refused that one.
+    pub(super) stands_at: Option<i64>,
     /// It stands because its position does not exist. Then its client has given it up and refuses every seek.
     pub(super) out_of_range: bool,
     /// The queue reported an error, behind which its position is not to be trusted.
@@ -173,7 +175,8 @@ impl Worker {
             drop(state);
             if settled {
                 let refused = self.rewind(index);
-                if let Some(reason) = refused {
+                if let Some((offset, reason)) = refused {
+                    self.held[index].stands_at = Some(offset);
                     self.stop(index, reason);
                 }
                 return Turn::NotBefore(now);
