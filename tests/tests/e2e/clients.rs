@@ -211,3 +211,38 @@ fn a_message_whose_topic_takes_nothing_stops_its_partition_and_can_be_skipped_or
     }
     Ok(())
 }
+
+#[test]
+fn a_dead_letter_that_is_refused_twice_stops_its_partition_until_it_is_resumed() -> Result<()> {
+    let mock = Mock::start("letter", 2)?;
+    let mut mill = mock.run_handler("reject", "config = { when = \"value-prefix\", prefix = \"!\" }")?;
+    let text = |partition: i32, value: &str| (partition, value.to_owned());
+    // The whole letter, then the one without the value. A third attempt would be taken: the partition must make none.
+    mock.produce_values(&[text(0, "a"), text(1, "a")])?;
+    mock.wait_committed(1)?;
+    mill.command(&["pause", &mock.case.name])?;
+    mock.produce_values(&[text(0, "!b")])?;
+    mock.broker.fail_requests(Api::Produce, &[fault::MSG_SIZE_TOO_LARGE; 2]);
+    mill.command(&["resume", &mock.case.name, "--partition", "0"])?;
+    mill.wait_status("a stopped partition", SOON, |status| {
+        stopped(status, 0, "dead letter refused").is_some_and(|row| row["offset"] == 1)
+    })?;
+    let (code, page) = mill.get("/readyz")?;
+    assert!(code == 503 && page.contains("dead letter refused"), "/readyz says {code}: {page}");
+    let calls = counter(&mill, "wasmill_handler_calls_total", 0)?;
+    // The lanes look for work several times while the other partition is served.
+    mill.command(&["resume", &mock.case.name, "--partition", "1"])?;
+    for number in 0..5 {
+        mock.produce_values(&[text(1, &format!("d{number}"))])?;
+        mock.wait_offsets([1, 2 + number])?;
+    }
+    assert_eq!(counter(&mill, "wasmill_handler_calls_total", 0)?, calls, "the stopped partition was tried again");
+    assert!(mock.values(&mock.case.dead)?.is_empty());
+    mock.produce_values(&[text(0, "c")])?;
+    mill.command(&["resume", &mock.case.name, "--partition", "0"])?;
+    mock.wait_offsets([3, 6])?;
+    assert!(mill.stop()?.success());
+    assert_eq!(mock.values(&mock.case.dead)?, ["!b"]);
+    assert!(mock.outputs()?.contains(&"c".to_owned()));
+    Ok(())
+}
