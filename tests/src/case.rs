@@ -66,7 +66,7 @@ impl Case {
         let Self { name, input, output, dead } = self;
         let handler = guest(handler)?;
         let mut text = format!(
-            "[pipelines.{name}]\ntopics = [\"{input}\"]\ngroup = \"{name}\"\nhandler = \"{handler}\"\noutput = \"{output}\"\n"
+            "[pipelines.{name}]\ntopics = [\"{input}\"]\ngroup = \"{name}\"\nhandler = \"{handler}\"\noutput.topic = \"{output}\"\n"
         );
         let defaults = [
             ("on_exhausted", format!("dead_letter = \"{dead}\"\n")),

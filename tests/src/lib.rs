@@ -5,6 +5,7 @@
 //!   own commits proves nothing.
 //! - **case**: topics and a pipeline for one test.
 //! - **mill**: a wasmill process under test.
+//! - **cost**: what kills cost: messages lost and handled again, by kill.
 //! - **scratch**: a folder that is kept when the test fails.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
 //!
@@ -14,6 +15,7 @@
 
 pub mod broker;
 pub mod case;
+pub mod cost;
 pub mod eye;
 pub mod ledger;
 pub mod message;

@@ -19,6 +19,17 @@ pub struct SpanBound {
     pub bytes: u64,
 }
 
+impl SpanBound {
+    /// The bound below which a whole batch still fits. Handing over at any place below the bound itself would let the
+    /// last batch pass it, and a crash cost more than was promised. Cutting that batch short instead would leave ever
+    /// smaller ones circling at the bound.
+    #[must_use]
+    pub fn leaving_room_for(self, messages: u64, bytes: u64) -> Self {
+        let less = |bound: u64, batch: u64| bound.saturating_sub(batch).saturating_add(1);
+        Self { messages: less(self.messages, messages), bytes: less(self.bytes, bytes) }
+    }
+}
+
 /// How much is handed over beyond the watermark.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
 pub struct SpanSize {

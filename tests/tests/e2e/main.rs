@@ -7,6 +7,7 @@ mod commits;
 mod compiling;
 mod failures;
 mod harness;
+mod kills;
 mod ledger;
 mod operator;
 mod out_of_range;

@@ -113,11 +113,12 @@ impl MemberShared {
         if let Some(reset) = reset {
             tracing::warn!(pipeline = %self.shared.name, partition = %id, start = start.get(), reason = reset, "position reset");
         }
+        let settings = &self.shared.settings;
         let start = Start {
             at: start,
             committed: !needs_first_commit,
             note: CommitNote::decode(&note),
-            span: self.shared.settings.span,
+            span: settings.span.leaving_room_for(settings.batch_messages as u64, settings.batch_bytes as u64),
         };
         let counters = PartitionCounters::register(&self.shared.name, &id);
         let dirty = self.holdings.dirty.clone();
