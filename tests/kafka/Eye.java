@@ -35,6 +35,8 @@ import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
+import org.apache.kafka.coordinator.group.generated.GroupMetadataKey;
+import org.apache.kafka.coordinator.group.generated.GroupMetadataValue;
 import org.apache.kafka.coordinator.group.generated.OffsetCommitKey;
 import org.apache.kafka.coordinator.group.generated.OffsetCommitValue;
 
@@ -110,6 +112,7 @@ public final class Eye {
             case "groups": return groups(request);
             case "read": return read(request);
             case "commits": return commits(request);
+            case "assigned": return assigned(request);
             case "stream_start": return Stream.start(request);
             case "stream_stop": return STREAMS.remove(request.get("name").asText()).stop();
             default: throw new IllegalArgumentException("no call named " + request.get("call"));
@@ -380,6 +383,49 @@ public final class Eye {
      * From __consumer_offsets itself: the last commit says where a group is, the list says whether it ever was too far.
      */
     static JsonNode commits(JsonNode request) throws Exception {
+        ArrayNode part = JSON.createArrayNode();
+        eachGroupRecord(request, (kind, key, record) -> {
+            if (kind > 1) {
+                return;
+            }
+            OffsetCommitKey name = new OffsetCommitKey(new ByteBufferAccessor(key), (short) 0);
+            if (!name.group().equals(request.get("group").asText()) || !name.topic().equals(topic(request))) {
+                return;
+            }
+            ByteBuffer value = ByteBuffer.wrap(record.value());
+            OffsetCommitValue commit = new OffsetCommitValue(new ByteBufferAccessor(value), value.getShort());
+            part.addArray().add(name.partition()).add(commit.offset()).add(commit.commitTimestamp()).add(commit.metadata());
+            if (part.size() >= 5000) {
+                sayPart(request, part);
+            }
+        });
+        sayPart(request, part);
+        return JSON.createObjectNode();
+    }
+
+    /** When the broker first wrote down that a member of a (classic) group was given something: {time}, null if never. */
+    static JsonNode assigned(JsonNode request) throws Exception {
+        ObjectNode reply = JSON.createObjectNode().putNull("time");
+        eachGroupRecord(request, (kind, key, record) -> {
+            if (kind != 2 || !reply.get("time").isNull()
+                || !new GroupMetadataKey(new ByteBufferAccessor(key), (short) 0).group().equals(request.get("group").asText())) {
+                return;
+            }
+            ByteBuffer value = ByteBuffer.wrap(record.value());
+            GroupMetadataValue group = new GroupMetadataValue(new ByteBufferAccessor(value), value.getShort());
+            if (group.members().stream().anyMatch(member -> member.assignment().length > 0)) {
+                reply.put("time", record.timestamp());
+            }
+        });
+        return reply;
+    }
+
+    interface GroupRecord {
+        void see(short kind, ByteBuffer key, ConsumerRecord<byte[], byte[]> record);
+    }
+
+    /** Reads __consumer_offsets to its end as it is now; records without a value are left out. */
+    static void eachGroupRecord(JsonNode request, GroupRecord each) throws Exception {
         ObjectNode inner = (ObjectNode) request.deepCopy();
         inner.put("topic", "__consumer_offsets");
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(inner)) {
@@ -388,28 +434,22 @@ public final class Eye {
             consumer.seekToBeginning(partitions);
             Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
             while (behind(consumer, ends)) {
-                ArrayNode part = JSON.createArrayNode();
                 for (ConsumerRecord<byte[], byte[]> record : consumer.poll(java.time.Duration.ofMillis(100))) {
-                    ByteBuffer key = ByteBuffer.wrap(record.key());
-                    short kind = key.getShort();
-                    if (kind > 1 || record.value() == null) {
-                        continue;
+                    if (record.value() != null) {
+                        ByteBuffer key = ByteBuffer.wrap(record.key());
+                        each.see(key.getShort(), key, record);
                     }
-                    OffsetCommitKey name = new OffsetCommitKey(new ByteBufferAccessor(key), (short) 0);
-                    if (!name.group().equals(request.get("group").asText()) || !name.topic().equals(topic(request))) {
-                        continue;
-                    }
-                    ByteBuffer value = ByteBuffer.wrap(record.value());
-                    OffsetCommitValue commit = new OffsetCommitValue(new ByteBufferAccessor(value), value.getShort());
-                    part.addArray().add(name.partition()).add(commit.offset()).add(commit.commitTimestamp()).add(commit.metadata());
-                }
-                if (!part.isEmpty()) {
-                    ObjectNode line = JSON.createObjectNode().put("id", request.get("id").asLong());
-                    line.set("part", part);
-                    say(line);
                 }
             }
         }
-        return JSON.createObjectNode();
+    }
+
+    static void sayPart(JsonNode request, ArrayNode part) {
+        if (!part.isEmpty()) {
+            ObjectNode line = JSON.createObjectNode().put("id", request.get("id").asLong());
+            line.set("part", part.deepCopy());
+            say(line);
+            part.removeAll();
+        }
     }
 }

@@ -29,11 +29,13 @@ pub struct Options {
     pub properties: Vec<(String, String)>,
     /// The JVM's heap.
     pub heap_megabytes: u32,
+    /// Compiled and collected as in production, for benchmarks: it takes longer to start.
+    pub full_speed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { properties: Vec::new(), heap_megabytes: 512 }
+        Self { properties: Vec::new(), heap_megabytes: 512, full_speed: false }
     }
 }
 
@@ -51,7 +53,7 @@ impl Options {
 pub struct Broker {
     node: Mutex<Option<Child>>,
     port: u16,
-    heap_megabytes: u32,
+    options: Options,
     folder: Scratch,
 }
 
@@ -64,7 +66,7 @@ impl Broker {
         let folder = Scratch::new("broker")?;
         let (port, controller) = (ports::free()?, ports::free()?);
         write_properties(folder.path(), port, controller, options)?;
-        let broker = Self { node: Mutex::new(None), port, heap_megabytes: options.heap_megabytes, folder };
+        let broker = Self { node: Mutex::new(None), port, options: options.clone(), folder };
         broker.start_again()?;
         Ok(broker)
     }
@@ -93,7 +95,8 @@ impl Broker {
         }
         let kafka = xtask::kafka::install()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut java = kafka.java(self.heap_megabytes);
+        let Options { heap_megabytes, full_speed, .. } = self.options;
+        let mut java = if full_speed { kafka.java_at_full_speed(heap_megabytes) } else { kafka.java(heap_megabytes) };
         java.arg("Broker").arg(self.folder.path().join("server.properties"));
         java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = java.spawn().context("cannot start java")?;

@@ -209,6 +209,14 @@ impl Eye {
         Ok(commits)
     }
 
+    /// When the broker first gave a member of the group something, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn assigned(&self, group: &str) -> Result<Option<i64>> {
+        Ok(self.call("assigned", json!({ "group": group }))?["time"].as_i64())
+    }
+
     /// End minus committed, by partition; a partition without a commit counts from its first offset.
     ///
     /// # Errors

@@ -8,11 +8,13 @@
 //! - **cost**: what kills cost: messages lost and handled again, by kill.
 //! - **scratch**: a folder that is kept when the test fails.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
+//! - **bench**: wasmill beside a native loop, and what is fair about it.
 //!
 //! Whatever is started here ends with the process that started it, however that one ends.
 
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod broker;
 pub mod case;
 pub mod cost;

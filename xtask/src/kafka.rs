@@ -18,10 +18,19 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// `java` with everything on its class path. The caller adds the main class.
+    /// `java` with everything on its class path, quick to start. The caller adds the main class.
     pub fn java(&self, heap_megabytes: u32) -> Command {
+        self.java_with(heap_megabytes, &["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+    }
+
+    /// The same as Kafka's own scripts would start it: slow at first and fast in the end.
+    pub fn java_at_full_speed(&self, heap_megabytes: u32) -> Command {
+        self.java_with(heap_megabytes, &["-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"])
+    }
+
+    fn java_with(&self, heap_megabytes: u32, flags: &[&str]) -> Command {
         let mut java = Command::new("java");
-        java.arg(format!("-Xmx{heap_megabytes}m")).arg("-XX:+UseSerialGC").arg("-XX:TieredStopAtLevel=1");
+        java.arg(format!("-Xmx{heap_megabytes}m")).args(flags);
         java.arg("-XX:+ExitOnOutOfMemoryError").arg("-cp").arg(self.class_path());
         java
     }

@@ -4,11 +4,13 @@
 //! - **test**: set-up, the binary, every test of the workspace.
 //! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
 //! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
+//! - **bench**: wasmill beside a native loop on librdkafka.
 //!
 //! It is a library, too, so that the end-to-end tests find Kafka and the handlers where the set-up put them.
 
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod guests;
 pub mod kafka;
 pub mod ledger;

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{ledger, setup, test, tidy};
+use xtask::{bench, ledger, setup, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "the project's chores")]
@@ -22,6 +22,18 @@ enum Chore {
     Test { filter: Vec<String> },
     /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
     Tidy,
+    /// Measure wasmill beside a native loop on librdkafka, on a machine that does nothing else
+    Bench {
+        /// Rounds that count
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Messages of a run that consumes; one that maps has half as many
+        #[arg(long)]
+        messages: Option<u64>,
+        /// Print JSON, with every run
+        #[arg(long)]
+        json: bool,
+    },
     /// Count messages through kills, freezes, joins and broker restarts: none may be lost
     Ledger {
         #[command(flatten)]
@@ -61,6 +73,12 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run().map(drop),
         Chore::Test { filter } => test::run(&filter),
         Chore::Tidy => tidy::run(),
+        Chore::Bench { rounds, messages, json } => {
+            let mut arguments = vec![format!("--rounds={rounds}")];
+            arguments.extend(messages.map(|messages| format!("--messages={messages}")));
+            arguments.extend(json.then(|| "--json".to_owned()));
+            bench::bench(&arguments)
+        }
         Chore::Ledger { run, mutant } => ledger::ledger(&run.options(mutant)),
         Chore::Mutants { run } => ledger::mutants(&run.options(None)),
     };
