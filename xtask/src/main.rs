@@ -24,10 +24,13 @@ enum Chore {
     Tidy,
     /// Measure wasmill beside a native loop on librdkafka, on a machine that does nothing else
     Bench {
+        /// `throughput` (consume and map) or `isolation` (partitions beside one that misbehaves)
+        #[arg(default_value = "throughput")]
+        what: String,
         /// Rounds that count
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Messages of a run that consumes; one that maps has half as many
+        /// Messages of a run; one that maps, or that stands beside misbehaviour, has half as many
         #[arg(long)]
         messages: Option<u64>,
         /// Print JSON, with every run
@@ -73,8 +76,8 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run().map(drop),
         Chore::Test { filter } => test::run(&filter),
         Chore::Tidy => tidy::run(),
-        Chore::Bench { rounds, messages, json } => {
-            let mut arguments = vec![format!("--rounds={rounds}")];
+        Chore::Bench { what, rounds, messages, json } => {
+            let mut arguments = vec![what, format!("--rounds={rounds}")];
             arguments.extend(messages.map(|messages| format!("--messages={messages}")));
             arguments.extend(json.then(|| "--json".to_owned()));
             bench::bench(&arguments)

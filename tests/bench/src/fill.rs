@@ -8,8 +8,21 @@ use crate::producer::{Outputs, Producer};
 
 const BATCH: usize = 2_048;
 
-/// Writes `messages` messages with values of `bytes` bytes and keys of eight digits.
-pub fn fill(bootstrap: &str, topic: &str, messages: u64, partitions: usize, bytes: usize) -> Result<()> {
+/// What a topic is filled with.
+pub struct Input {
+    /// In all partitions together.
+    pub messages: u64,
+    /// Of the topic.
+    pub partitions: usize,
+    /// Of a value.
+    pub bytes: usize,
+    /// Every value whose number this divides begins with `!`, which has a handler of `tests/guests` misbehave; 0: none.
+    pub bad: u64,
+}
+
+/// Writes messages with numbered values and keys of eight digits.
+pub fn fill(bootstrap: &str, topic: &str, input: &Input) -> Result<()> {
+    let &Input { messages, partitions, bytes, bad } = input;
     ensure!(bytes >= 20, "values of {bytes} bytes have no room for a number; hint: 20 or more");
     let producer = Producer::open(bootstrap, topic)?;
     let mut left = vec![messages / partitions as u64; partitions];
@@ -26,6 +39,9 @@ pub fn fill(bootstrap: &str, topic: &str, messages: u64, partitions: usize, byte
                 write!(key, "{:08}", number % 100_000_000)?;
                 write!(value.as_mut_slice(), "message {number:012}")?;
                 number += 1;
+                if bad > 0 && number.is_multiple_of(bad) {
+                    value[0] = b'!';
+                }
             }
             let mut outputs = Outputs::reuse(&mut memory);
             for (key, value) in keys.iter().zip(&values).take(count) {

@@ -6,9 +6,12 @@
 //! mode, without its rebalances, retries, fences, limits and dead letters. Both clients have the settings that
 //! wasmill gives its own. `native fill` writes the input. How the two are compared: `tests/src/bench/mod.rs`.
 //!
+//! `native burn` takes a share of a CPU: what a handler that misbehaves is set beside (`tests/src/bench/isolation.rs`).
+//!
 //! When everything is committed it prints its counts as one line of JSON and stays until its standard input ends, so that
 //! whoever measures it can look at the process first.
 
+mod burn;
 mod client;
 mod consumer;
 mod fill;
@@ -23,7 +26,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "hint: native fill|consume|map bootstrap=HOST:PORT topic=NAME messages=N [output=NAME] [group=NAME] \
-                     [bytes=100] [partitions=4]";
+                     [bytes=100] [partitions=4] [bad=0]; or native burn percent=N";
 
 /// `name=value` arguments.
 struct Arguments(HashMap<String, String>);
@@ -64,6 +67,9 @@ fn run() -> Result<()> {
     let mut words = std::env::args().skip(1);
     let job = words.next().with_context(|| format!("what to do is missing; {USAGE}"))?;
     let arguments = Arguments::parse(words)?;
+    if job == "burn" {
+        return burn::burn(arguments.number("percent", None)?);
+    }
     let bootstrap = arguments.text("bootstrap")?;
     let topic = arguments.text("topic")?;
     let messages = arguments.number("messages", None)?;
@@ -71,7 +77,13 @@ fn run() -> Result<()> {
     match job.as_str() {
         "fill" => {
             let bytes = arguments.number("bytes", Some(100))?;
-            fill::fill(bootstrap, topic, messages, partitions, usize::try_from(bytes)?)
+            let input = fill::Input {
+                messages,
+                partitions,
+                bytes: usize::try_from(bytes)?,
+                bad: arguments.number("bad", Some(0))?,
+            };
+            fill::fill(bootstrap, topic, &input)
         }
         "consume" | "map" => {
             let output = if job == "map" { Some(arguments.text("output")?) } else { None };

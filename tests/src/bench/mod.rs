@@ -26,7 +26,11 @@
 //! **Counts.** After every run Kafka's own client says whether the group stands at the end of every partition and no commit
 //! went past it, and whether the output topic has exactly as many messages as the input; the first thousand are looked at.
 //! A wrong count ends the benchmark with an error. A ratio never does: machines differ, and a loaded one decides nothing.
+//!
+//! [`isolation`] measures something else in the same way: what a handler that misbehaves costs the other partitions.
 
+pub mod clock;
+pub mod isolation;
 pub mod program;
 pub mod summary;
 pub mod table;
@@ -39,6 +43,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::broker::{self, Broker};
 use crate::eye::{Eye, Offsets};
 use crate::shared::unique;
+use clock::Clock;
 use program::{Program, Work};
 use summary::{ArmReport, Report, Round, Run};
 use usage::Usage;
@@ -147,7 +152,7 @@ impl Bench {
         let (bootstrap, eye) = (broker.bootstrap(), broker.eye()?);
         let (input, messages) = (format!("{}-in", arm.name()), arm.messages(options));
         eye.create_topic(&input, PARTITIONS, &[])?;
-        program::fill(&bootstrap, &input, messages)?;
+        program::fill(&bootstrap, &input, messages, &[&format!("partitions={PARTITIONS}")])?;
         let ends = eye.end_offsets(&input)?;
         let filled: i64 = ends.values().sum();
         ensure!(filled == messages as i64, "the input has {filled} messages, {messages} were written");
@@ -199,13 +204,13 @@ impl Bench {
         let usage = usage.end()?;
         program.end(&work)?;
 
-        let (start, end) = self.clock(&group)?;
+        let clock = Clock::read(&self.eye, &group, &self.input, &self.ends)?;
         if let Some(output) = &output {
             self.check_output(output)?;
             self.eye.delete_topic(output)?;
         }
-        let cpu_seconds = usage.cpu_between(start, end)?;
-        Ok(Run { messages: self.messages, seconds: (end - start) / 1000.0, cpu_seconds, peak_mb: usage.peak_mb })
+        let cpu_seconds = usage.cpu_between(clock.start, clock.end)?;
+        Ok(Run { messages: self.messages, seconds: clock.seconds(), cpu_seconds, peak_mb: usage.peak_mb })
     }
 
     fn wait(&self, group: &str, program: &mut Program) -> Result<()> {
@@ -219,22 +224,6 @@ impl Bench {
             std::thread::sleep(ASK);
         }
         Ok(())
-    }
-
-    /// From the assignment to the last commit that was needed, in milliseconds since the epoch by the broker's clock.
-    fn clock(&self, group: &str) -> Result<(f64, f64)> {
-        let committed = self.eye.committed_offsets(group, &self.input)?;
-        ensure!(committed == self.ends, "committed is {committed:?}, the topic ends at {:?}", self.ends);
-        let commits = self.eye.commits(group, &self.input)?;
-        let start = self.eye.assigned(group)?.context("the broker has no assignment of the group")?;
-        let mut last = start;
-        for (partition, end) in &self.ends {
-            let mut own = commits.iter().filter(|commit| commit.partition == *partition);
-            ensure!(own.clone().all(|commit| commit.offset <= *end), "a commit went past the end of {partition}");
-            let reached = own.find(|commit| commit.offset == *end).context("no commit reached the end")?;
-            last = last.max(reached.time);
-        }
-        Ok((start as f64, last as f64))
     }
 
     fn check_output(&self, output: &str) -> Result<()> {

@@ -58,7 +58,7 @@ impl Program {
     /// Its process number.
     pub fn pid(&self) -> u32 {
         match self {
-            Self::Native(native) => native.0.id(),
+            Self::Native(native) => native.pid(),
             Self::Wasmill(mill) => mill.pid(),
         }
     }
@@ -98,8 +98,8 @@ impl Program {
 
 impl Native {
     fn start(work: &Work<'_>) -> Result<Self> {
-        let mut command = native(work.arm.name(), work.bootstrap, work.input, work.messages)?;
-        command.arg(format!("group={}", work.group));
+        let mut command = native_job(work.arm.name(), work.bootstrap, work.input, work.messages)?;
+        command.arg(format!("group={}", work.group)).arg(format!("partitions={PARTITIONS}"));
         if let Some(output) = work.output {
             command.arg(format!("output={output}"));
         }
@@ -125,6 +125,24 @@ impl Native {
     }
 }
 
+impl Native {
+    /// `native burn`: takes that many percent of one CPU until it is dropped.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn burn(percent: u64) -> Result<Self> {
+        let mut command = native("burn")?;
+        // Its standard input is this process's end of a pipe, so it also ends with this process.
+        let child = command.arg(format!("percent={percent}")).stdin(Stdio::piped()).spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Native {
     fn drop(&mut self) {
         self.0.kill().ok();
@@ -133,26 +151,31 @@ impl Drop for Native {
     }
 }
 
-/// Writes the input.
+/// Writes the input. `more` are more of the native program's arguments.
 ///
 /// # Errors
 /// The native program was not built, or the broker does not take it.
-pub fn fill(bootstrap: &str, topic: &str, messages: u64) -> Result<()> {
-    let mut command = native("fill", bootstrap, topic, messages)?;
-    let status = command.arg(format!("bytes={BYTES}")).status()?;
+pub fn fill(bootstrap: &str, topic: &str, messages: u64, more: &[&str]) -> Result<()> {
+    let mut command = native_job("fill", bootstrap, topic, messages)?;
+    let status = command.arg(format!("bytes={BYTES}")).args(more).status()?;
     ensure!(status.success(), "filling {topic} ended with {status}");
     Ok(())
 }
 
-fn native(job: &str, bootstrap: &str, topic: &str, messages: u64) -> Result<Command> {
+fn native_job(job: &str, bootstrap: &str, topic: &str, messages: u64) -> Result<Command> {
+    let mut command = native(job)?;
+    command.arg(format!("bootstrap={bootstrap}")).arg(format!("topic={topic}")).arg(format!("messages={messages}"));
+    Ok(command)
+}
+
+fn native(job: &str) -> Result<Command> {
     let path = match std::env::var_os("WASMILL_NATIVE") {
         Some(path) => PathBuf::from(path),
         None => xtask::bench::native(),
     };
     ensure!(path.is_file(), "{} is not there; hint: run `cargo xtask bench`, which builds it", path.display());
     let mut command = Command::new(path);
-    command.arg(job).arg(format!("bootstrap={bootstrap}")).arg(format!("topic={topic}"));
-    command.arg(format!("messages={messages}")).arg(format!("partitions={PARTITIONS}")).stdin(Stdio::null());
+    command.arg(job).stdin(Stdio::null());
     Ok(command)
 }
 

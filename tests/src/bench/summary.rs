@@ -85,6 +85,12 @@ impl Spread {
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         Self { min: values[0], median: f64::midpoint(low, high), max: values[values.len() - 1] }
     }
+
+    /// The same in another unit.
+    #[must_use]
+    pub fn map(self, unit: impl Fn(f64) -> f64) -> Self {
+        Self { min: unit(self.min), median: unit(self.median), max: unit(self.max) }
+    }
 }
 
 /// A program's figures over all of its runs.

@@ -24,10 +24,10 @@ fn one(arm: &ArmReport, report: &Report) -> String {
         format!("{:20}{:>24}{:>24}{:>24}", "(min median max)", "thousand messages/s", "CPU µs/message", "peak MB");
     let program = |name: &str, figures: &Figures| {
         let Figures { rate, cpu_micros, peak_mb } = figures;
-        let thousands = Spread { min: rate.min / 1e3, median: rate.median / 1e3, max: rate.max / 1e3 };
-        format!("{name:20}{}{}{}", cell(&thousands, 0), cell(cpu_micros, 3), cell(peak_mb, 0))
+        let thousands = rate.map(|rate| rate / 1e3);
+        format!("{name:20}{:>24}{:>24}{:>24}", cell(&thousands, 0), cell(cpu_micros, 3), cell(peak_mb, 0))
     };
-    let ratio = |name: &str, ratio: &Ratio| format!("{name:20}{}{}", cell(&ratio.rate, 2), cell(&ratio.cpu, 2));
+    let ratio = |name: &str, ratio: &Ratio| format!("{name:20}{:>24}{:>24}", cell(&ratio.rate, 2), cell(&ratio.cpu, 2));
     let verdict = |met: bool| if met { "met" } else { "MISSED" };
     let bars = format!(
         "{:20}{:>24}{:>24}",
@@ -47,7 +47,8 @@ fn one(arm: &ArmReport, report: &Report) -> String {
     lines.map(|line| line.trim_end().to_owned() + "\n").concat()
 }
 
-fn cell(spread: &Spread, digits: usize) -> String {
+/// Lowest, middle and highest in one cell.
+pub fn cell(spread: &Spread, digits: usize) -> String {
     let Spread { min, median, max } = spread;
-    format!("{:>24}", format!("{min:.digits$} {median:.digits$} {max:.digits$}"))
+    format!("{min:.digits$} {median:.digits$} {max:.digits$}")
 }

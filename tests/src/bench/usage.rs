@@ -1,5 +1,6 @@
 //! What a process uses, seen from outside and for every process in the same way: `/proc`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,10 +13,11 @@ const EVERY: Duration = Duration::from_millis(5);
 /// Steps of CPU time in a second. Linux shows all programs 100, whatever it counts with itself.
 const STEPS: f64 = 100.0;
 
-/// A process that is being watched.
+/// A process, or one thread of it, that is being watched.
 #[derive(Debug)]
 pub struct Usage {
-    pid: u32,
+    /// Its folder in `/proc`.
+    folder: PathBuf,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Sample>>,
 }
@@ -38,17 +40,33 @@ struct Sample {
 impl Usage {
     /// Begins.
     pub fn watch(pid: u32) -> Self {
+        Self::watch_in(PathBuf::from(format!("/proc/{pid}")))
+    }
+
+    /// Watches one thread of a process, by the first 15 bytes of its name.
+    ///
+    /// # Errors
+    /// The process has no such thread.
+    pub fn watch_thread(pid: u32, name: &str) -> Result<Self> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("no process {pid}"))?;
+        let named =
+            |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+        let found = tasks.flatten().map(|task| task.path()).find(named);
+        found.map(Self::watch_in).with_context(|| format!("process {pid} has no thread `{name}`"))
+    }
+
+    fn watch_in(folder: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stopped, stat) = (Arc::clone(&stop), folder.join("stat"));
         let thread = std::thread::spawn(move || {
             let mut samples = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                samples.extend(cpu(pid).map(|cpu| Sample { time: now(), cpu }));
+                samples.extend(cpu(&stat).map(|cpu| Sample { time: now(), cpu }));
                 std::thread::sleep(EVERY);
             }
             samples
         });
-        Self { pid, stop, thread }
+        Self { folder, stop, thread }
     }
 
     /// Ends; the process must still be there.
@@ -58,8 +76,8 @@ impl Usage {
     pub fn end(self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let samples = self.thread.join().map_err(|_| anyhow!("the thread that watches has panicked"))?;
-        ensure!(!samples.is_empty(), "there is no /proc/{}/stat; hint: the benchmark needs Linux", self.pid);
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        ensure!(!samples.is_empty(), "there is no {}/stat; hint: the benchmark needs Linux", self.folder.display());
+        let status = std::fs::read_to_string(self.folder.join("status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         let kilobytes: f64 = peak.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
         Ok(Seen { samples, peak_mb: kilobytes / 1024.0 })
@@ -67,6 +85,17 @@ impl Usage {
 }
 
 impl Seen {
+    /// The part of a CPU that it had, between two times in milliseconds since the epoch: 1.0 is all of one. Of a time before
+    /// the first sample nothing is known, and so it is left out.
+    ///
+    /// # Errors
+    /// It was not watched to the end, or only in its last moment.
+    pub fn share_between(&self, start: f64, end: f64) -> Result<f64> {
+        let start = self.samples.first().map_or(start, |first| first.time.next_up().max(start));
+        ensure!(start < end, "it was not watched while it counted");
+        Ok(self.cpu_between(start, end)? * 1000.0 / (end - start))
+    }
+
     /// CPU seconds between two times in milliseconds since the epoch.
     ///
     /// # Errors
@@ -84,10 +113,9 @@ impl Seen {
     }
 }
 
-/// CPU seconds of a process so far.
-fn cpu(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    cpu_in(&stat)
+/// CPU seconds so far.
+fn cpu(stat: &Path) -> Option<f64> {
+    cpu_in(&std::fs::read_to_string(stat).ok()?)
 }
 
 fn cpu_in(stat: &str) -> Option<f64> {

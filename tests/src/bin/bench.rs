@@ -8,14 +8,25 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use wasmill_tests::bench::{Options, run, table};
+use wasmill_tests::bench::{Options, isolation, run, table};
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// Consume and map, beside a native loop
+    Throughput,
+    /// The pace of partitions beside one that misbehaves
+    Isolation,
+}
 
 #[derive(Parser)]
 struct Arguments {
+    /// What to measure
+    #[arg(value_enum, default_value = "throughput")]
+    what: What,
     /// Rounds that count, after one that does not
     #[arg(long, default_value_t = Options::default().rounds)]
     rounds: usize,
-    /// Messages of a run that consumes; one that maps has half as many
+    /// Messages of a run; one that maps, or that stands beside misbehaviour, has half as many
     #[arg(long, default_value_t = Options::default().messages)]
     messages: u64,
     /// Print JSON, with every run
@@ -34,14 +45,23 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) -> Result<()> {
-    let &Arguments { rounds, messages, json } = arguments;
+    let &Arguments { what, rounds, messages, json } = arguments;
     let progress = std::io::stderr().is_terminal();
-    let report = run(&Options { rounds, messages }, &|line| {
+    let say = |line: &str| {
         if progress {
             eprintln!("{line}");
         }
-    })?;
-    let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { table::text(&report) };
+    };
+    let text = match what {
+        What::Throughput => {
+            let report = run(&Options { rounds, messages }, &say)?;
+            if json { serde_json::to_string_pretty(&report)? + "\n" } else { table::text(&report) }
+        }
+        What::Isolation => {
+            let report = isolation::run(&isolation::Options { rounds, messages: messages / 2 }, &say)?;
+            if json { serde_json::to_string_pretty(&report)? + "\n" } else { isolation::text(&report) }
+        }
+    };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
