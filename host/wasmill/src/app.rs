@@ -183,15 +183,15 @@ impl App {
                 }
                 ended = tasks.join_next() => match ended {
                     None => return Ok(exit),
-                    Some(Ok((name, End::Drained))) => tracing::info!(pipeline = name, "drained"),
+                    Some(Ok((name, End::Drained))) => tracing::info!(pipeline = %name, "drained"),
                     Some(Ok((name, End::Overdue))) => {
-                        tracing::warn!(pipeline = name, "not everything was settled in time; it is handled again by the next owner");
+                        tracing::warn!(pipeline = %name, "not everything was settled in time; it is handled again by the next owner");
                         exit = Exit::Overdue;
                         // Threads that did not end cannot be waited for.
                         if tasks.is_empty() { return Ok(exit) }
                     }
                     Some(Ok((name, End::Failed(reason)))) => {
-                        tracing::error!(pipeline = name, reason, "pipeline failed");
+                        tracing::error!(pipeline = %name, reason, "pipeline failed");
                         exit = Exit::Failed;
                         handles.iter().for_each(Handle::shut_down);
                     }

@@ -75,6 +75,10 @@ impl Dev {
         for pipeline in &config.pipelines {
             build::build(pipeline, &config.directory, screen).map_err(Failure::start)?;
         }
+        if self.once {
+            // It is over before anybody could look, and a `wasmill run` with the same file may have the port.
+            config.admin = None;
+        }
         let broker = embed(&mut config).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
         let (directory, first) = (config.directory.clone(), first_topic(&config).to_owned());
