@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod article;
 mod clients;
 mod commits;
 mod compiling;
@@ -10,5 +11,6 @@ mod harness;
 mod kills;
 mod ledger;
 mod operator;
+mod orders;
 mod out_of_range;
 mod spine;
