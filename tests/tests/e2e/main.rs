@@ -10,6 +10,7 @@ mod failures;
 mod harness;
 mod kills;
 mod ledger;
+mod novice;
 mod operator;
 mod orders;
 mod out_of_range;
