@@ -98,7 +98,11 @@ impl Sender {
         for message in messages {
             // The producer would wait for a topic to appear, and in the end say only that time is up.
             if !self.known.contains(&message.topic) {
-                self.admin.describe_topic(&message.topic, ANSWER).map_err(failed)?;
+                match self.admin.describe_topic(&message.topic, ANSWER) {
+                    // It is there and has no leader at the moment, which is what the producer waits for.
+                    Err(error) if error.is_transient() && !error.code().is_some_and(|code| code.starts_with('_')) => {}
+                    told => drop(told.map_err(failed)?),
+                }
                 self.known.insert(message.topic.clone());
             }
         }
