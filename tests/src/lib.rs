@@ -7,6 +7,8 @@
 //! - **mill**: a wasmill process under test.
 //! - **cost**: what kills cost: messages lost and handled again, by kill.
 //! - **scratch**: a folder that is kept when the test fails.
+//! - **walk**, **reader**, **terminal**: a README that is walked through, command by command.
+//! - **tool**: Kafka's own command for groups.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
 //! - **bench**: wasmill beside a native loop, and what is fair about it.
 //!
@@ -23,6 +25,10 @@ pub mod ledger;
 pub mod message;
 pub mod mill;
 pub mod ports;
+pub mod reader;
 pub mod scratch;
 pub mod shared;
 pub mod signal;
+pub mod terminal;
+pub mod tool;
+pub mod walk;

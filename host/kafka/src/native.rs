@@ -2,8 +2,9 @@
 //! plain clients and the mock broker are made of.
 
 use crate::error::{ClientError, Code};
+use crate::log::Limit;
 use rdkafka::bindings as sys;
-use rdkafka::config::{ClientConfig, NativeClientConfig};
+use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{NonNull, null, null_mut};
 use std::time::Duration;
@@ -258,11 +259,14 @@ unsafe extern "C" fn log(_: *const sys::rd_kafka_t, level: c_int, facility: *con
     let _ = std::panic::catch_unwind(|| {
         // SAFETY: librdkafka passes two NUL-terminated strings that live during this call.
         let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
-        match level {
-            0..=3 => tracing::error!(target: "librdkafka", facility, "{text}"),
-            4 => tracing::warn!(target: "librdkafka", facility, "{text}"),
-            5 | 6 => tracing::info!(target: "librdkafka", facility, "{text}"),
-            _ => tracing::debug!(target: "librdkafka", facility, "{text}"),
-        }
+        let level = match level {
+            0..=3 => RDKafkaLogLevel::Error,
+            4 => RDKafkaLogLevel::Warning,
+            5 | 6 => RDKafkaLogLevel::Info,
+            _ => RDKafkaLogLevel::Debug,
+        };
+        // One for all of these clients: those of a start have the same broker away, and say so twenty times a second.
+        static LIMIT: Limit = Limit::new();
+        crate::log::forward(&LIMIT, "wasmill", level, &facility, &text);
     });
 }

@@ -120,9 +120,12 @@ enum Kind {
 
 fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
     if !bytes.starts_with(MAGIC) {
+        if bytes.is_empty() {
+            return Err(LoadError::NotWasm("the file is empty".to_owned()));
+        }
         let start = &bytes[..bytes.len().min(MAGIC.len())];
         return Err(LoadError::NotWasm(format!(
-            "it begins with {}, not with {}",
+            "it begins with `{}`, not with `{}`",
             start.escape_ascii(),
             MAGIC.escape_ascii()
         )));

@@ -81,8 +81,27 @@ impl From<anyhow::Error> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        f.write_str(&told(&self.error))
     }
+}
+
+/// An error with its causes. What to do about it comes last, whichever of them knew it.
+pub fn told(error: &anyhow::Error) -> String {
+    const HINT: &str = "; hint: ";
+    let mut causes: Vec<String> = Vec::new();
+    let mut hints = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let (cause, hint) = cause.split_once(HINT).unwrap_or((&cause, ""));
+        // Some errors say their cause themselves.
+        if !causes.last().is_some_and(|last| last.ends_with(cause)) {
+            causes.push(cause.to_owned());
+        }
+        if !hint.is_empty() {
+            hints += HINT;
+            hints += hint;
+        }
+    }
+    causes.join(": ") + &hints
 }
 
 /// Makes an observer of a pipeline.
@@ -183,15 +202,15 @@ impl App {
                 }
                 ended = tasks.join_next() => match ended {
                     None => return Ok(exit),
-                    Some(Ok((name, End::Drained))) => tracing::info!(pipeline = name, "drained"),
+                    Some(Ok((name, End::Drained))) => tracing::info!(pipeline = %name, "drained"),
                     Some(Ok((name, End::Overdue))) => {
-                        tracing::warn!(pipeline = name, "not everything was settled in time; it is handled again by the next owner");
+                        tracing::warn!(pipeline = %name, "not everything was settled in time; it is handled again by the next owner");
                         exit = Exit::Overdue;
                         // Threads that did not end cannot be waited for.
                         if tasks.is_empty() { return Ok(exit) }
                     }
                     Some(Ok((name, End::Failed(reason)))) => {
-                        tracing::error!(pipeline = name, reason, "pipeline failed");
+                        tracing::error!(pipeline = %name, reason, "pipeline failed");
                         exit = Exit::Failed;
                         handles.iter().for_each(Handle::shut_down);
                     }
@@ -231,7 +250,9 @@ fn ask_for_topics(client: &ClientSettings, config: &config::Config, embedded: bo
     let mut missing = Vec::new();
     let mut rules = Rules::new();
     let admin = wasmill_kafka::admin::Admin::open(client)?;
-    let topics = admin.topics(ASK).with_context(|| format!("cannot reach kafka at {}", client.bootstrap))?;
+    let topics = admin
+        .topics(ASK)
+        .with_context(|| format!("cannot reach kafka at {}; hint: see bootstrap in [kafka]", client.bootstrap))?;
     for pipeline in &config.pipelines {
         let outputs = pipeline.output.default.iter().chain(&pipeline.output.granted);
         let dead_letters = match &pipeline.on_exhausted {
@@ -290,6 +311,16 @@ fn start_admin(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_comes_after_every_cause_and_no_cause_twice() {
+        let file = std::io::Error::other("no such file");
+        let error = anyhow::Error::from(file).context("cannot read a.wasm; hint: build it first").context("pipeline a");
+        assert_eq!(told(&error), "pipeline a: cannot read a.wasm: no such file; hint: build it first");
+        let path = std::path::Path::new("no/such/wasmill.toml");
+        let text = told(&config::load(path).expect_err("no file").into());
+        assert_eq!(text.matches("No such file").count(), 1, "{text}");
+    }
 
     #[test]
     fn the_configuration_refuses_every_property_that_the_clients_own() {

@@ -8,6 +8,7 @@ use wasmill_tests::broker::{Broker, Options};
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::shared::{Place, shared, unique};
 use wasmill_tests::signal::Signal;
+use wasmill_tests::tool;
 
 const SHORT: Duration = Duration::from_secs(20);
 
@@ -51,7 +52,8 @@ fn kafka_s_own_tool_prints_the_offsets_that_the_eye_reads() -> Result<()> {
     seen.sort_unstable();
     assert_eq!(seen, [(0, 3), (1, 5)], "the list of commits");
 
-    let printed = consumer_group_command(&shared.broker.bootstrap(), &group)?;
+    let printed = tool::describe(&shared.broker.bootstrap(), &[&group])?;
+    assert_eq!(tool::current_offsets(&printed, &group, &topic)?, committed);
     for (partition, offset, end, lag) in [(0, 3, 5, 2), (1, 5, 5, 0)] {
         let row = format!("{group} {topic} {partition} {offset} {end} {lag}");
         let squeezed = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -59,14 +61,6 @@ fn kafka_s_own_tool_prints_the_offsets_that_the_eye_reads() -> Result<()> {
         ensure!(found, "no row `{row}` in what ConsumerGroupCommand printed:\n{printed}");
     }
     Ok(())
-}
-
-/// `kafka-consumer-groups.sh --describe`.
-fn consumer_group_command(bootstrap: &str, group: &str) -> Result<String> {
-    let mut tool = xtask::kafka::install()?.java(128);
-    tool.arg("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");
-    tool.args(["--bootstrap-server", bootstrap, "--describe", "--group", group]);
-    xtask::process::output(&mut tool)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod article;
 mod clients;
 mod commits;
 mod compiling;
@@ -9,6 +10,8 @@ mod failures;
 mod harness;
 mod kills;
 mod ledger;
+mod novice;
 mod operator;
+mod orders;
 mod out_of_range;
 mod spine;

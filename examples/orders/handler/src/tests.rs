@@ -91,23 +91,31 @@ fn makes_of_the_sample_what_is_expected() {
     let input = lines(include_str!("../../messages.jsonl"));
     let run = orders().messages(input.iter().map(sample)).run();
 
-    type Line = (String, Option<String>, Option<String>);
+    type Headers = Vec<(String, String)>;
+    type Line = (String, Option<String>, Option<String>, Headers);
+    let headers = |line: &Value| -> Headers {
+        let headers = line.get("headers").and_then(Value::as_object).into_iter().flatten();
+        headers.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
+    };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut got: Vec<Line> = run
         .outputs
         .iter()
-        .map(|o| (o.topic.clone().unwrap(), o.key.as_deref().map(text), o.value.as_deref().map(text)))
+        .map(|o| {
+            let headers = o.headers.iter().map(|(name, value)| (text(name), text(value.as_deref().unwrap()))).collect();
+            (o.topic.clone().unwrap(), o.key.as_deref().map(text), o.value.as_deref().map(text), headers)
+        })
         .collect();
     // What is rejected becomes a dead letter, as it was.
     for (line, outcome) in input.iter().zip(&run.outcomes) {
         if let Outcome::Reject { .. } = outcome {
-            got.push(("orders-dead".into(), field(line, "key"), field(line, "value")));
+            got.push(("orders-dead".into(), field(line, "key"), field(line, "value"), headers(line)));
         }
     }
     got.sort_by(|a, b| a.0.cmp(&b.0)); // stable: the order within a topic counts
     let expected: Vec<Line> = lines(include_str!("../../expected.jsonl"))
         .iter()
-        .map(|line| (field(line, "topic").unwrap(), field(line, "key"), field(line, "value")))
+        .map(|line| (field(line, "topic").unwrap(), field(line, "key"), field(line, "value"), headers(line)))
         .collect();
     assert_eq!(got, expected);
 }

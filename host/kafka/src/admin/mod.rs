@@ -106,9 +106,9 @@ impl Admin {
             let topics = sys::rd_kafka_CreateTopics_result_topics(result, &mut count);
             topic_results(&what(), topics, count)?;
         }
-        // The controller has it, the broker that is asked next may not yet.
+        // The controller has it, the broker that is asked next may not yet; and one that knows of it may not lead it yet.
         loop {
-            match partition_count(&self.client, &topic.name, deadline.saturating_duration_since(Instant::now())) {
+            match self.describe_topic(&topic.name, deadline.saturating_duration_since(Instant::now())) {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() + AGAIN >= deadline => return Err(error),
                 Err(_) => std::thread::sleep(AGAIN),

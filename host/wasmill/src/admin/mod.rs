@@ -42,7 +42,7 @@ impl Admin {
     pub fn start(settings: &config::Admin, state: State) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind(settings.listen).with_context(|| {
             format!(
-                "admin port {} cannot be opened; hint: another process may listen there, set admin.listen",
+                "admin port {} cannot be opened; hint: another process may listen there, set admin.listen, or run with --admin 127.0.0.1:PORT",
                 settings.listen
             )
         })?;

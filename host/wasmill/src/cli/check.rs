@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use wasmill_config::{self as config, LoadError};
 use wasmill_wasm::{InstanceSpec, LogLevel, LogSink, World};
 
-use super::{Global, cache_folder};
-use crate::app::{Exit, Failure};
+use super::{Global, cache_folder, file, unreadable};
+use crate::app::{self, Exit, Failure};
 use crate::compile::Loader;
 use crate::pipeline::instances;
 
@@ -37,7 +37,7 @@ impl LogSink for Quiet {
 impl Check {
     /// Checks. Exit 2: mistakes in the configuration; 3: a handler cannot be loaded or does not start.
     pub fn run(self, _: &Global) -> Result<Exit, Failure> {
-        let loaded = match config::load(&self.config) {
+        let loaded = match config::load(&file(&self.config)) {
             Ok(loaded) => loaded,
             Err(LoadError::Mistakes(mistakes)) => {
                 self.print(&json!({ "ok": false, "findings": mistakes.0, "handlers": [] }), || {
@@ -45,7 +45,7 @@ impl Check {
                 });
                 return Ok(Exit::Usage);
             }
-            Err(error) => return Err(Failure::usage(error)),
+            Err(error) => return Err(unreadable(error)),
         };
         let handlers = if self.no_handlers { Vec::new() } else { self.handlers(&loaded.config)? };
         let ok = handlers.iter().all(|handler| handler["error"].is_null());
@@ -82,7 +82,7 @@ fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     let plugin = match loader.load(pipeline) {
         Ok(plugin) => plugin,
         Err(error) => {
-            told["error"] = format!("{error:#}").into();
+            told["error"] = app::told(&error).into();
             return told;
         }
     };

@@ -17,10 +17,10 @@ pub const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 pub struct Cluster {
     /// `host:port`, several separated by commas
-    #[arg(long, env = "WASMILL_BOOTSTRAP")]
+    #[arg(long, global = true, env = "WASMILL_BOOTSTRAP")]
     bootstrap: Option<String>,
     /// A configuration whose cluster is used; by default wasmill.toml, if it is there
-    #[arg(long)]
+    #[arg(long, global = true)]
     config: Option<PathBuf>,
 }
 
@@ -51,7 +51,17 @@ impl Cluster {
 
 /// A refusal of the cluster is a failure of the command.
 pub fn failed(error: ClientError) -> Failure {
-    anyhow::Error::from(error).into()
+    let hint = match error.code() {
+        Some("UNKNOWN_TOPIC_OR_PART" | "_UNKNOWN_TOPIC") => "`wasmill topic list` shows those that there are",
+        Some("_UNKNOWN_PARTITION") => "`wasmill topic describe` shows those that there are",
+        Some("_AUTO_OFFSET_RESET") => "`wasmill topic describe` shows the first and the next offset of each partition",
+        Some("_TRANSPORT" | "_ALL_BROKERS_DOWN" | "_TIMED_OUT") => {
+            "is the cluster there? its address is --bootstrap, else WASMILL_BOOTSTRAP, else that of wasmill.toml, \
+             else localhost:9092"
+        }
+        _ => return anyhow::Error::from(error).into(),
+    };
+    anyhow::anyhow!("{error}; hint: {hint}").into()
 }
 
 /// A table for people.

@@ -63,6 +63,10 @@ impl Group {
         match self.call {
             Call::Describe { group } => {
                 let told = admin.group_describe(&group, ANSWER).map_err(failed)?;
+                if told.members.is_empty() && told.partitions.is_empty() {
+                    let hint = "a group is there once a member joined or an offset was committed";
+                    return Err(anyhow::anyhow!("group {group} does not exist; hint: {hint}").into());
+                }
                 let members: Vec<_> = told
                     .members
                     .iter()

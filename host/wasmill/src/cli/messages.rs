@@ -1,10 +1,12 @@
 //! `wasmill produce` and `wasmill consume`: messages as lines of JSON.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use wasmill_kafka::admin::Admin;
 use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
 
 use super::cluster::{ANSWER, Cluster, failed};
@@ -43,7 +45,8 @@ pub struct Produce {
 impl Produce {
     /// Sends, and tells where each message ended up.
     pub fn run(self) -> Result<Exit, Failure> {
-        let mut producer = PlainProducer::open(&self.cluster.client()?, ANSWER).map_err(failed)?;
+        let producer = PlainProducer::open(&self.cluster.client()?, ANSWER).map_err(failed)?;
+        let mut sender = Sender { producer, admin: self.cluster.admin()?, known: BTreeSet::new() };
         if self.key.is_some() || self.value.is_some() || !self.header.is_empty() {
             let message = PlainMessage {
                 topic: self.topic.clone(),
@@ -53,11 +56,12 @@ impl Produce {
                 headers: self.header.clone(),
                 ..PlainMessage::default()
             };
-            return send(&mut producer, &[message]);
+            return sender.send(&[message]);
         }
         let (name, input): (String, Box<dyn std::io::BufRead>) = match &self.file {
             Some(file) => {
-                let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+                let opened = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()));
+                let opened = opened.map_err(Failure::usage)?;
                 (file.display().to_string(), Box::new(std::io::BufReader::new(opened)))
             }
             None => ("standard input".to_owned(), Box::new(std::io::stdin().lock())),
@@ -74,22 +78,42 @@ impl Produce {
             }
             waiting.push(message);
             if waiting.len() == AT_ONCE {
-                send(&mut producer, &waiting)?;
+                sender.send(&waiting)?;
                 waiting.clear();
             }
         }
-        send(&mut producer, &waiting)
+        sender.send(&waiting)
     }
 }
 
-fn send(producer: &mut PlainProducer, messages: &[PlainMessage]) -> Result<Exit, Failure> {
-    let mut out = std::io::stdout().lock();
-    for (message, answer) in messages.iter().zip(producer.send(messages)) {
-        let placed = answer.map_err(failed)?;
-        // A reader that went away does not keep the rest from being sent.
-        let _ = writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset);
+struct Sender {
+    producer: PlainProducer,
+    admin: Admin,
+    /// Topics that are there.
+    known: BTreeSet<String>,
+}
+
+impl Sender {
+    fn send(&mut self, messages: &[PlainMessage]) -> Result<Exit, Failure> {
+        for message in messages {
+            // The producer would wait for a topic to appear, and in the end say only that time is up.
+            if !self.known.contains(&message.topic) {
+                match self.admin.describe_topic(&message.topic, ANSWER) {
+                    // It is there and has no leader at the moment, which is what the producer waits for.
+                    Err(error) if error.is_transient() && !error.code().is_some_and(|code| code.starts_with('_')) => {}
+                    told => drop(told.map_err(failed)?),
+                }
+                self.known.insert(message.topic.clone());
+            }
+        }
+        let mut out = std::io::stdout().lock();
+        for (message, answer) in messages.iter().zip(self.producer.send(messages)) {
+            let placed = answer.map_err(failed)?;
+            // A reader that went away does not keep the rest from being sent.
+            let _ = writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset);
+        }
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
 }
 
 /// Print messages as lines of JSON, without a group: nothing is committed

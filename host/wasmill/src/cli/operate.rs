@@ -75,11 +75,10 @@ struct Which {
 }
 
 impl Target {
-    /// Base address and token.
-    fn find(&self) -> Result<(String, Option<String>), Failure> {
+    /// Base address, and the token or why there is none.
+    fn find(&self) -> Result<(String, Result<String, Failure>), Failure> {
         if let Some(address) = &self.address {
-            let token = load(&self.config).ok().map(|loaded| admin::token_path(&loaded.config));
-            let token = token.and_then(|path| std::fs::read_to_string(path).ok()).map(|token| token.trim().to_owned());
+            let token = load(&self.config).and_then(|loaded| token(&loaded.config));
             return Ok((format!("http://{address}"), token));
         }
         let config = load(&self.config)?.config;
@@ -90,8 +89,7 @@ impl Target {
             );
             return Err(Failure::usage(anyhow::anyhow!(hint)));
         };
-        let token = std::fs::read_to_string(admin::token_path(&config)).ok().map(|token| token.trim().to_owned());
-        Ok((format!("http://{}", settings.listen), token))
+        Ok((format!("http://{}", settings.listen), token(&config)))
     }
 
     fn agent() -> ureq::Agent {
@@ -107,10 +105,7 @@ impl Target {
 
     fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let (base, token) = self.find()?;
-        let mut request = Self::agent().post(format!("{base}{path}"));
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
+        let request = Self::agent().post(format!("{base}{path}")).header("Authorization", format!("Bearer {}", token?));
         let mut answer = request.send_json(body).map_err(|error| unreachable(&base, &error))?;
         let ok = answer.status().is_success();
         let answer: Value =
@@ -120,6 +115,17 @@ impl Target {
         }
         Err(anyhow::anyhow!("{}", answer["error"].as_str().unwrap_or("the call was refused")).into())
     }
+}
+
+/// The token that the process reads, too.
+fn token(config: &wasmill_config::Config) -> Result<String, Failure> {
+    let path = admin::token_path(config);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        let hint =
+            "`wasmill run` makes it when it opens the admin port; name the process's configuration with --config";
+        format!("cannot read the admin token {}; hint: {hint}", path.display())
+    })?;
+    Ok(text.trim().to_owned())
 }
 
 fn unreachable(base: &str, error: &ureq::Error) -> Failure {
@@ -176,7 +182,7 @@ impl Skip {
     pub fn run(self) -> Result<Exit, Failure> {
         if self.which.partition.is_none() {
             return Err(Failure::usage(anyhow::anyhow!(
-                "skip needs --partition: the one `wasmill status` shows as stopped"
+                "skip needs a partition; hint: add --partition N, the one that `wasmill status` shows as stopped"
             )));
         }
         self.which.ask("skip", Some(self.offset))

@@ -51,8 +51,7 @@ type Wanted = BTreeMap<(String, i32), i64>;
 impl Dev {
     /// Runs until a signal, or until everything is done with `--once`.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let file = if self.path.is_dir() { self.path.join("wasmill.toml") } else { self.path.clone() };
-        let loaded = load(&file)?;
+        let loaded = load(&self.path)?;
         let level = global.log_level.as_deref().unwrap_or("warn,handler=info");
         let guard = telemetry::start_logging(global.log_format, level).map_err(Failure::usage)?;
         for warning in &loaded.warnings {
@@ -74,6 +73,10 @@ impl Dev {
         }
         for pipeline in &config.pipelines {
             build::build(pipeline, &config.directory, screen).map_err(Failure::start)?;
+        }
+        if self.once {
+            // It is over before anybody could look, and a `wasmill run` with the same file may have the port.
+            config.admin = None;
         }
         let broker = embed(&mut config).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
