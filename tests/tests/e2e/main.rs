@@ -13,4 +13,5 @@ mod ledger;
 mod operator;
 mod out_of_range;
 mod spine;
+mod topics;
 mod zombie;
