@@ -13,5 +13,6 @@ mod ledger;
 mod operator;
 mod out_of_range;
 mod spine;
+mod swap;
 mod topics;
 mod zombie;
