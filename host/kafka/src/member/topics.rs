@@ -93,6 +93,8 @@ impl Judge {
             self.missed.remove(topic);
             if self.gone.remove(topic) {
                 events.push(MemberEvent::TopicThere { topic: name() });
+                // That it is another one need not be told as well; it is if partitions of the old one are still held later.
+                continue;
             }
             let other = |(of, id): &&Held| of == topic && id.is_some() && found.id.is_some() && *id != found.id;
             if let Some(held) = held.iter().find(other)
@@ -153,8 +155,9 @@ mod tests {
         let mut judge = Judge::default();
         judge.hear(&[], &said(None, MISSING));
         assert_eq!(judge.hear(&[], &said(None, MISSING)), gone());
-        assert_eq!(judge.hear(&[], &said(Some("new"), FINE)), there());
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), there());
         assert_eq!(judge.hear(&[], &said(Some("new"), FINE)), []);
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), made_again(), "partitions of the old one are held");
         judge.hear(&[], &said(None, MISSING));
         assert_eq!(judge.hear(&[], &said(None, MISSING)), gone(), "and that it is gone once more");
     }
