@@ -196,7 +196,8 @@ public final class Eye {
     static JsonNode commit(JsonNode request) throws Exception {
         Map<TopicPartition, OffsetAndMetadata> entries = new HashMap<>();
         request.get("offsets").properties().forEach(field -> entries.put(
-            new TopicPartition(topic(request), Integer.parseInt(field.getKey())), new OffsetAndMetadata(field.getValue().asLong(), "")));
+            new TopicPartition(topic(request), Integer.parseInt(field.getKey())),
+            new OffsetAndMetadata(field.getValue().asLong(), request.path("metadata").path(field.getKey()).asText(""))));
         admin(request).alterConsumerGroupOffsets(request.get("group").asText(), entries).all().get();
         return JSON.createObjectNode();
     }

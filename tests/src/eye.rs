@@ -178,7 +178,20 @@ impl Eye {
     /// # Errors
     /// What Kafka says.
     pub fn commit(&self, group: &str, topic: &str, offsets: &Offsets) -> Result<()> {
-        self.call("commit", json!({ "group": group, "topic": topic, "offsets": offsets })).map(drop)
+        let without =
+            |(partition, offset): (&i32, &i64)| (*partition, Committed { offset: *offset, metadata: String::new() });
+        self.commit_with(group, topic, &offsets.iter().map(without).collect())
+    }
+
+    /// The same with metadata beside the offsets.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn commit_with(&self, group: &str, topic: &str, entries: &BTreeMap<i32, Committed>) -> Result<()> {
+        let offsets: Offsets = entries.iter().map(|(partition, entry)| (*partition, entry.offset)).collect();
+        let metadata: BTreeMap<_, _> = entries.iter().map(|(partition, entry)| (*partition, &entry.metadata)).collect();
+        let request = json!({ "group": group, "topic": topic, "offsets": offsets, "metadata": metadata });
+        self.call("commit", request).map(drop)
     }
 
     /// Waits until exactly these offsets are committed for these partitions.

@@ -49,6 +49,12 @@ pub trait RebalanceHandler: Send + Sync + 'static {
         false
     }
 
+    /// The id of this topic when the group first held partitions of it, as far as is known. If it has another one now, its
+    /// partitions begin at their first messages, whatever is committed and whatever `start` says.
+    fn former_topic_id(&self, _: &str) -> Option<String> {
+        None
+    }
+
     /// These partitions are the member's now; never empty.
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>);
 
@@ -108,8 +114,19 @@ pub enum MemberEvent {
         /// Its offset.
         offset: i64,
     },
-    /// A topic that partitions of this member belong to was deleted, or deleted and made again.
+    /// A topic that the member reads is not there: it was deleted, if it ever was.
     TopicGone {
+        /// Its name.
+        topic: String,
+    },
+    /// A topic that was gone is there again. librdkafka may take minutes to notice; a new member sees it at once.
+    TopicThere {
+        /// Its name.
+        topic: String,
+    },
+    /// A topic of partitions that are held was deleted and made again: they are those of the old one, and their offsets
+    /// mean nothing in the new one. A new member begins at the first messages of that.
+    TopicMadeAgain {
         /// Its name.
         topic: String,
     },
@@ -178,9 +195,7 @@ impl Member {
         }
         let consumer = self.consumer.as_ref()?;
         self.shared.sweep(Instant::now());
-        if let Some(event) = self.watch_topics(consumer) {
-            return Some(event);
-        }
+        self.watch_topics(consumer);
         let event = if self.shared.settings.split_queues {
             consumer.poll(timeout).and_then(|polled| self.event(polled))
         } else {
@@ -189,11 +204,12 @@ impl Member {
         event.or_else(|| self.shared.next_event())
     }
 
-    fn watch_topics(&self, consumer: &BaseConsumer<Context>) -> Option<MemberEvent> {
-        let topics = self.shared.live_topics();
-        let client = std::ptr::NonNull::new(consumer.client().native_ptr())?;
+    fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
+        let Some(client) = std::ptr::NonNull::new(consumer.client().native_ptr()) else { return };
+        let (topics, held) = (|| self.shared.watched_topics(), || self.shared.live_topics());
         // SAFETY: the consumer is alive for the call; `close` empties the watch before it is destroyed.
-        unsafe { lock(&self.watch).step(client, &topics, Instant::now()) }
+        let events = unsafe { lock(&self.watch).step(client, topics, held, Instant::now()) };
+        events.into_iter().for_each(|event| self.shared.tell(event));
     }
 
     /// The fallback: messages come to the member, which puts them aside for their partitions.

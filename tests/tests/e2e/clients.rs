@@ -151,6 +151,50 @@ fn a_producer_that_fails_for_good_is_replaced_and_all_partitions_go_back_to_thei
     mock.nothing_is_lost(60)
 }
 
+/// Each new producer breaks as well, four times: the rests between them grow, and nothing is handed over meanwhile.
+#[test]
+fn a_producer_that_fails_again_and_again_is_replaced_after_longer_and_longer_rests() -> Result<()> {
+    let mock = Mock::start("producers", 2)?;
+    let mut mill = mock.run("")?;
+    mock.produce(0..20)?;
+    mock.wait_committed(10)?;
+    mill.command(&["pause", &mock.case.name])?;
+    mock.produce(20..40)?;
+    const FAILURES: u64 = 4;
+    mock.broker.fail_requests(Api::Produce, &[fault::OUT_OF_ORDER_SEQUENCE; FAILURES as usize]);
+    mill.command(&["resume", &mock.case.name])?;
+    let resting = |failures: u64| move |status: &Value| status["pipelines"][0]["producer"]["failures"] == failures;
+    mill.wait_status("the rest after the last failure", SOON, resting(FAILURES))?;
+    let (code, page) = mill.get("/readyz")?;
+    ensure!(code == 503 && page.contains("producer failed (4 in a row)"), "/readyz says {code}: {page}");
+    // Half a second, doubled each time, half of it left to chance: so long is the least, and the log has what it was.
+    for (failure, delay) in (0..).zip(rests(&mill)) {
+        ensure!((250 << failure..=500 << failure).contains(&delay), "rest {failure} was to last {delay} ms");
+    }
+    ensure!(rests(&mill).len() as u64 == FAILURES, "{:?}", rests(&mill));
+    let calls = counter(&mill, "wasmill_handler_calls_total", 0)?;
+    mock.produce(40..60)?;
+    loop {
+        let now = counter(&mill, "wasmill_handler_calls_total", 0)?;
+        if !resting(FAILURES)(&mill.status()?) {
+            break;
+        }
+        ensure!(now == calls, "messages were handed over while there was no producer");
+    }
+    mock.wait_committed(30)?;
+    mill.wait_ready(SOON)?;
+    ensure!(counter(&mill, "wasmill_rewinds_total", 0)? == FAILURES as f64);
+    assert!(mill.stop()?.success());
+    mock.nothing_is_lost(60)
+}
+
+/// How long each rest was said to be, in milliseconds.
+fn rests(mill: &Mill) -> Vec<u64> {
+    let log = mill.log();
+    let lines = log.lines().filter(|line| line.contains("producer failed; a new one takes over"));
+    lines.filter_map(|line| line.split_once("delay_ms=")?.1.split(' ').next()?.parse().ok()).collect()
+}
+
 #[test]
 fn a_static_member_that_is_fenced_stays_out_and_the_process_ends() -> Result<()> {
     let mock = Mock::start("fenced", 2)?;

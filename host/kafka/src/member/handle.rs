@@ -135,6 +135,14 @@ impl Shared {
         topics.into_iter().collect()
     }
 
+    /// Topics that are read by their names, and those of the partitions held.
+    pub(super) fn watched_topics(&self) -> Vec<Arc<str>> {
+        let named =
+            self.settings.topics.iter().filter(|topic| !topic.starts_with('^')).map(|topic| Arc::from(&**topic));
+        let held = self.live_topics().into_iter().map(|(topic, _)| topic);
+        named.chain(held).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     pub(super) fn feed(&self, id: &TopicPartition) -> Option<Arc<Feed>> {
         lock(&self.live).get(id)?.feed.clone()
     }

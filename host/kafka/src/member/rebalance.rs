@@ -62,9 +62,8 @@ impl Shared {
                 return;
             }
         };
-        let anew = |id: &TopicPartition| self.handler.begins_anew(id);
         // SAFETY: librdkafka calls this with a live client.
-        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids, &anew) } {
+        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids, &*self.handler) } {
             Ok(firsts) => firsts,
             Err(error) => {
                 self.fatal_if(change.assign_idle(ids));

@@ -7,8 +7,13 @@
 //! took a position in the topic, at the end of the metadata: `#` and the number. It is copied from commit to commit and
 //! never changes. A partition below it is one of the first; any other came later. Where no commit carries one (somebody
 //! else's commits), the highest partition with a commit stands for it.
+//!
+//! A topic that was deleted and made again has other messages under the same offsets. Kafka forgets a group's offsets with
+//! the topic, but not those that a member of the old one commits afterwards, nor those that a tool puts back. So a committed
+//! offset counts only if the topic's id in its note is the one that the topic has now.
 
-use super::describe::Question;
+use super::RebalanceHandler;
+use super::describe::{Described, Question};
 use super::rebalance::patience;
 use crate::TopicPartition;
 use crate::commit::{Answer, ReplyQueue};
@@ -23,6 +28,7 @@ use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use wasmill_core::CommitNote;
 
 /// Stand-ins of librdkafka's, both as offsets and as times to look up.
 pub(super) const EARLIEST: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
@@ -67,8 +73,7 @@ pub(super) fn open_note(sealed: &str) -> (&str, Option<i32>) {
     }
 }
 
-/// Finds where each of `ids` begins, in their order. `anew`: whether one that would stop for being out of range begins at
-/// its first message instead.
+/// Finds where each of `ids` begins, in their order. `handler` is asked what it knows of them.
 ///
 /// # Errors
 /// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way for good, or still did at the end.
@@ -79,7 +84,7 @@ pub(super) unsafe fn resolve(
     client: NonNull<sys::rd_kafka_t>,
     settings: &MemberSettings,
     ids: &[TopicPartition],
-    anew: &dyn Fn(&TopicPartition) -> bool,
+    handler: &dyn RebalanceHandler,
 ) -> Result<Vec<First>, ClientError> {
     let asking = Asking { client, deadline: Instant::now() + patience(settings.max_poll_interval) };
     let topics: Vec<Arc<str>> = ids.iter().map(|id| id.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
@@ -89,12 +94,13 @@ pub(super) unsafe fn resolve(
     let own = asking.until_answered("committed offsets", |timeout| unsafe { committed(client, ids, timeout) })?;
     let described =
         question.and_then(|question| question.answer(REQUEST_TIMEOUT)).and_then(Result::ok).unwrap_or_default();
+    let described = asking.ids_behind_notes(described, &own, &topics)?;
     let mut found: HashMap<TopicPartition, Row> = own.into_iter().map(|row| (row.id.clone(), row)).collect();
     let mut first_of = HashMap::new();
     for topic in &topics {
-        let count = described.iter().find(|it| it.topic == *topic).map_or(0, |it| it.partitions);
+        let described = described.iter().find(|it| it.topic == *topic);
         let held = found.keys().filter(|id| id.topic == *topic).map(|id| id.partition + 1).max().unwrap_or(0);
-        let count = count.max(held);
+        let count = described.map_or(0, |it| it.partitions).max(held);
         let missing = found.values().any(|row| row.id.topic == *topic && row.offset < 0);
         let mut others = Vec::new();
         if missing {
@@ -109,25 +115,38 @@ pub(super) unsafe fn resolve(
                 })?;
             }
         }
-        let rows = found.values().filter(|row| row.id.topic == *topic).chain(&others);
-        first_of.insert(topic.clone(), Founding::of(rows, count));
+        let now = described.and_then(|it| it.id.as_deref());
+        let rows = || found.values().filter(|row| row.id.topic == *topic).chain(&others);
+        let mut founding = Founding::of(rows().filter(|row| !is_of_former(row, now)), count);
+        founding.made_again = rows().any(|row| is_of_former(row, now))
+            || handler.former_topic_id(topic).is_some_and(|former| now.is_some_and(|now| now != former));
+        first_of.insert(topic.clone(), (founding, now.map(str::to_owned)));
     }
     let ends = Ends::ask(&asking, ids, settings, &found)?;
     Ok(ids
         .iter()
         .map(|id| {
             let row = found.remove(id);
-            let founding =
-                first_of.get(&id.topic).copied().unwrap_or(Founding { count: id.partition + 1, fresh: true });
+            let (founding, topic_id) =
+                first_of.get(&id.topic).cloned().unwrap_or((Founding::fresh(id.partition + 1), None));
             let policy = match settings.out_of_range {
-                OutOfRange::Stop if anew(id) => OutOfRange::Earliest,
+                OutOfRange::Stop if handler.begins_anew(id) => OutOfRange::Earliest,
                 policy => policy,
             };
-            let mut first = begin(id, row, founding, (settings.start, policy), &ends);
-            first.topic_id = described.iter().find(|it| it.topic == id.topic).and_then(|it| it.id.clone());
+            let mut first = match row {
+                Some(row) if is_of_former(&row, topic_id.as_deref()) => begin_again(&row, founding, &ends),
+                row => begin(id, row, founding, (settings.start, policy), &ends),
+            };
+            first.topic_id = topic_id;
             first
         })
         .collect())
+}
+
+/// Whether this was committed for a topic of the same name that is not there any more.
+fn is_of_former(row: &Row, now: Option<&str>) -> bool {
+    let Some(now) = now.filter(|_| row.offset >= 0) else { return false };
+    CommitNote::decode(open_note(&row.note).0).topic_id.is_some_and(|then| then != now)
 }
 
 /// What is known of a group's first position in a topic.
@@ -136,20 +155,26 @@ struct Founding {
     count: i32,
     /// No partition of the topic has a committed offset.
     fresh: bool,
+    /// The group read an earlier topic of that name: all that is in this one came while it was there.
+    made_again: bool,
 }
 
 impl Founding {
+    fn fresh(count: i32) -> Self {
+        Self { count, fresh: true, made_again: false }
+    }
+
     fn of<'a>(rows: impl Iterator<Item = &'a Row>, partitions: i32) -> Self {
         let committed: Vec<_> = rows.filter(|row| row.offset >= 0).collect();
         let Some(highest) = committed.iter().map(|row| row.id.partition).max() else {
-            return Self { count: partitions, fresh: true };
+            return Self::fresh(partitions);
         };
         let noted = committed.iter().filter_map(|row| open_note(&row.note).1).min();
-        Self { count: noted.unwrap_or(highest + 1), fresh: false }
+        Self { count: noted.unwrap_or(highest + 1), fresh: false, made_again: false }
     }
 
     fn came_later(self, partition: i32) -> bool {
-        !self.fresh && partition >= self.count
+        self.made_again || (!self.fresh && partition >= self.count)
     }
 }
 
@@ -174,6 +199,9 @@ fn begin(
         topic_id: None,
     };
     let Some(row) = row.filter(|row| row.offset >= 0) else {
+        first.reset = founding
+            .made_again
+            .then(|| format!("topic {} was deleted and made again, beginning at its first message {low}", id.topic));
         first.offset = match start {
             _ if founding.came_later(id.partition) => low,
             Start::Earliest => low,
@@ -206,6 +234,18 @@ fn begin(
     first.reset =
         Some(format!("committed offset {} of {id} is not between {low} and {high}, going on at {moved}", row.offset));
     first
+}
+
+/// Begins a partition whose committed offset is one of a former topic. No requests here.
+fn begin_again(row: &Row, founding: Founding, ends: &Ends) -> First {
+    // As one that came later, whatever `start` says: nothing of it was ever handed over.
+    let first =
+        begin(&row.id, None, Founding { made_again: true, ..founding }, (Start::Earliest, OutOfRange::Stop), ends);
+    let reset = format!(
+        "topic {} was deleted and made again, committed offset {} is one of the old topic, going on at {}",
+        row.id.topic, row.offset, first.offset
+    );
+    First { reset: Some(reset), ..first }
 }
 
 /// The ends of the partitions in question.
@@ -303,6 +343,41 @@ impl Asking {
                     thread::sleep(PAUSE);
                 }
                 answer => return answer,
+            }
+        }
+    }
+}
+
+impl Asking {
+    /// Asks once more for the topics' ids where a committed note names one and the first answer did not come: without it an
+    /// offset of a topic that was deleted would be believed.
+    fn ids_behind_notes(
+        &self,
+        described: Vec<Described>,
+        committed: &[Row],
+        topics: &[Arc<str>],
+    ) -> Result<Vec<Described>, ClientError> {
+        let noted = |row: &Row| row.offset >= 0 && CommitNote::decode(open_note(&row.note).0).topic_id.is_some();
+        let answered = |row: &Row| described.iter().any(|it| it.topic == row.id.topic);
+        if committed.iter().all(|row| !noted(row) || answered(row)) {
+            return Ok(described);
+        }
+        loop {
+            // SAFETY: whoever made `self` has a live client, and the question ends here.
+            let question = unsafe { Question::ask(self.client, topics) };
+            let answer = question.and_then(|question| question.answer(REQUEST_TIMEOUT));
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            match answer {
+                Some(Ok(described)) => return Ok(described),
+                Some(Err(err)) if left.is_zero() => return Err(ClientError::request("topic ids", err)),
+                None if left.is_zero() => {
+                    return Err(ClientError::request("topic ids", Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32)));
+                }
+                // SAFETY: as above.
+                _ if unsafe { sys::rd_kafka_assignment_lost(self.client.as_ptr()) } != 0 => {
+                    return Err(ClientError::Closed);
+                }
+                _ => thread::sleep(PAUSE),
             }
         }
     }

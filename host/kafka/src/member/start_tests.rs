@@ -19,7 +19,7 @@ fn ends(low: i64, latest: i64) -> Ends {
     }
 }
 
-const FRESH: Founding = Founding { count: 4, fresh: true };
+const FRESH: Founding = Founding { count: 4, fresh: true, made_again: false };
 
 #[test]
 fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
@@ -41,7 +41,7 @@ fn a_time_younger_than_every_message_is_the_end() {
 fn a_partition_added_later_begins_at_its_first_message() {
     let rows = [row(0, 5, "v1#4"), row(1, 6, "v1#4"), row(4, -1001, ""), row(5, 9, "#4")];
     let founding = Founding::of(rows.iter(), 6);
-    assert_eq!(founding, Founding { count: 4, fresh: false });
+    assert_eq!(founding, Founding { count: 4, fresh: false, made_again: false });
     assert!(founding.came_later(4));
     let ends = Ends { low: HashMap::from([(id(4), 3)]), latest: HashMap::from([(id(4), 8)]), ..Ends::default() };
     let first = begin(&id(4), None, founding, (Start::Latest, OutOfRange::Stop), &ends);
@@ -93,6 +93,28 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
             assert_eq!((first.offset, first.needs_first_commit, first.note.as_str()), (to, true, ""));
             assert!(first.reset.is_some_and(|text| text.contains(&offset.to_string())));
         }
+    }
+}
+
+#[test]
+fn an_offset_of_a_topic_that_was_made_again_is_not_believed() {
+    let note = CommitNote { topic_id: Some("old".to_owned()), ..CommitNote::default() }.encode();
+    let committed = row(0, 50, &seal_note(&note, Some(4), 4096));
+    assert!(!is_of_former(&committed, Some("old")));
+    assert!(!is_of_former(&committed, None), "a broker without ids says nothing");
+    assert!(!is_of_former(&row(0, 50, "#4"), Some("new")), "nor does a note without one");
+    assert!(is_of_former(&committed, Some("new")));
+    let first = begin_again(&committed, FRESH, &ends(10, 90));
+    assert_eq!((first.offset, first.note.as_str(), first.needs_first_commit), (10, "", true));
+    assert!(first.reset.is_some_and(|text| text.contains("committed offset 50 ")));
+}
+
+#[test]
+fn what_a_topic_that_was_made_again_holds_is_read_from_its_first_message() {
+    let founding = Founding { made_again: true, ..FRESH };
+    for start in [Start::Latest, Start::Time(7)] {
+        let first = begin(&id(0), None, founding, (start, OutOfRange::Stop), &ends(10, 90));
+        assert_eq!((first.offset, first.needs_first_commit), (10, true), "{start:?}");
     }
 }
 

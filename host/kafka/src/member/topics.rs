@@ -1,22 +1,23 @@
-//! Notices that a topic was deleted under us.
+//! Notices that a topic was deleted under us, that it is there again, and that it is another one.
 //!
 //! librdkafka shows nothing of it for minutes, and a topic that was made again under the same name accepts the old offsets
-//! and skips what is below them. So every few seconds the brokers are asked, without waiting, whether the topics of the
-//! partitions held are still there and still the same.
+//! and skips what is below them. So every few seconds the brokers are asked, without waiting, whether the topics that are
+//! read are there, and whether those of the partitions held are still the same. A topic that is gone takes its partitions
+//! along sooner or later, so the question is not about the topics of partitions alone.
 
 use super::MemberEvent;
 use super::describe::{Described, Question};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Topics with the id each had when its partitions came.
-type Topics = [(Arc<str>, Option<String>)];
+/// A topic of partitions that are held, with the id it had when they came.
+pub(super) type Held = (Arc<str>, Option<String>);
 
 pub(super) struct TopicWatch {
     question: Option<Question>,
@@ -36,24 +37,24 @@ impl TopicWatch {
     pub(super) unsafe fn step(
         &mut self,
         client: NonNull<sys::rd_kafka_t>,
-        held: &Topics,
+        topics: impl FnOnce() -> Vec<Arc<str>>,
+        held: impl FnOnce() -> Vec<Held>,
         now: Instant,
-    ) -> Option<MemberEvent> {
+    ) -> Vec<MemberEvent> {
         if let Some(question) = &self.question {
-            let answer = question.answer(Duration::ZERO)?;
+            let Some(answer) = question.answer(Duration::ZERO) else { return Vec::new() };
             self.question = None;
             self.next = Some(now + INTERVAL);
             // A question that failed says nothing about topics.
-            return self.judge.hear(held, &answer.unwrap_or_default());
+            return self.judge.hear(&held(), &answer.unwrap_or_default());
         }
-        if held.is_empty() || self.next.is_some_and(|next| now < next) {
-            return None;
+        if self.next.is_some_and(|next| now < next) {
+            return Vec::new();
         }
-        let topics: Vec<_> = held.iter().map(|(topic, _)| topic.clone()).collect();
         // SAFETY: alive and outliving, says the caller.
-        self.question = unsafe { Question::ask(client, &topics) };
+        self.question = unsafe { Question::ask(client, &topics()) };
         self.next = Some(now + INTERVAL);
-        None
+        Vec::new()
     }
 
     /// Gives the queue of a question under way back to librdkafka; the client is about to be destroyed.
@@ -66,29 +67,43 @@ impl TopicWatch {
 struct Judge {
     /// Topics that one answer did not know. A single broker may be behind.
     missed: HashSet<Arc<str>>,
-    /// Topics that were told of, with the id that partitions had then.
-    told: HashMap<Arc<str>, Option<String>>,
+    /// Topics that were told to be gone and are not there yet.
+    gone: HashSet<Arc<str>>,
+    /// Topics that were told to be others than those partitions are held of.
+    told: HashSet<Held>,
 }
 
 impl Judge {
-    fn hear(&mut self, held: &Topics, answer: &[Described]) -> Option<MemberEvent> {
-        self.told.retain(|topic, id| held.iter().any(|(held, held_id)| held == topic && held_id == id));
-        for (topic, id) in held {
-            let Some(found) = answer.iter().find(|described| described.topic == *topic) else { continue };
-            let gone = if found.err.is(E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+    fn hear(&mut self, held: &[Held], answer: &[Described]) -> Vec<MemberEvent> {
+        self.told.retain(|told| held.contains(told));
+        let mut events = Vec::new();
+        for found in answer {
+            let (topic, name) = (&found.topic, || found.topic.to_string());
+            if found.err.is(E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
                 || found.err.is(E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
             {
-                !self.missed.insert(topic.clone())
-            } else {
-                self.missed.remove(topic);
-                !found.err.is_error() && id.is_some() && found.id.is_some() && found.id != *id
-            };
-            if gone && !self.told.contains_key(topic) {
-                self.told.insert(topic.clone(), id.clone());
-                return Some(MemberEvent::TopicGone { topic: topic.to_string() });
+                if !self.missed.insert(topic.clone()) && self.gone.insert(topic.clone()) {
+                    events.push(MemberEvent::TopicGone { topic: name() });
+                }
+                continue;
+            }
+            if found.err.is_error() {
+                continue;
+            }
+            self.missed.remove(topic);
+            if self.gone.remove(topic) {
+                events.push(MemberEvent::TopicThere { topic: name() });
+                // That it is another one need not be told as well; it is if partitions of the old one are still held later.
+                continue;
+            }
+            let other = |(of, id): &&Held| of == topic && id.is_some() && found.id.is_some() && *id != found.id;
+            if let Some(held) = held.iter().find(other)
+                && self.told.insert(held.clone())
+            {
+                events.push(MemberEvent::TopicMadeAgain { topic: name() });
             }
         }
-        None
+        events
     }
 }
 
@@ -97,7 +112,7 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    fn held() -> Vec<(Arc<str>, Option<String>)> {
+    fn held() -> Vec<Held> {
         vec![(Arc::from("orders"), Some("old".to_owned()))]
     }
 
@@ -105,38 +120,70 @@ mod tests {
         vec![Described { topic: Arc::from("orders"), id: id.map(str::to_owned), partitions: 4, err: Code(err as i32) }]
     }
 
-    const GONE: E = E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    const MISSING: E = E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     const FINE: E = E::RD_KAFKA_RESP_ERR_NO_ERROR;
+
+    fn gone() -> Vec<MemberEvent> {
+        vec![MemberEvent::TopicGone { topic: "orders".into() }]
+    }
+
+    fn made_again() -> Vec<MemberEvent> {
+        vec![MemberEvent::TopicMadeAgain { topic: "orders".into() }]
+    }
+
+    fn there() -> Vec<MemberEvent> {
+        vec![MemberEvent::TopicThere { topic: "orders".into() }]
+    }
 
     #[test]
     fn tells_once_of_a_deleted_topic_and_only_when_two_answers_agree() {
         let mut judge = Judge::default();
-        assert_eq!(judge.hear(&held(), &said(None, GONE)), None);
-        assert!(matches!(judge.hear(&held(), &said(None, GONE)), Some(MemberEvent::TopicGone { .. })));
-        assert_eq!(judge.hear(&held(), &said(None, GONE)), None);
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), []);
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), gone());
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), []);
+    }
+
+    #[test]
+    fn tells_of_a_deleted_topic_when_its_partitions_are_gone_already() {
+        let mut judge = Judge::default();
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), []);
+        assert_eq!(judge.hear(&[], &said(None, MISSING)), gone());
+    }
+
+    #[test]
+    fn tells_once_that_a_deleted_topic_is_there_again() {
+        let mut judge = Judge::default();
+        judge.hear(&[], &said(None, MISSING));
+        assert_eq!(judge.hear(&[], &said(None, MISSING)), gone());
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), there());
+        assert_eq!(judge.hear(&[], &said(Some("new"), FINE)), []);
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), made_again(), "partitions of the old one are held");
+        judge.hear(&[], &said(None, MISSING));
+        assert_eq!(judge.hear(&[], &said(None, MISSING)), gone(), "and that it is gone once more");
     }
 
     #[test]
     fn a_broker_that_was_behind_for_a_moment_is_not_believed() {
         let mut judge = Judge::default();
-        assert_eq!(judge.hear(&held(), &said(None, GONE)), None);
-        assert_eq!(judge.hear(&held(), &said(Some("old"), FINE)), None);
-        assert_eq!(judge.hear(&held(), &said(None, GONE)), None);
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), []);
+        assert_eq!(judge.hear(&held(), &said(Some("old"), FINE)), []);
+        assert_eq!(judge.hear(&held(), &said(None, MISSING)), []);
     }
 
     #[test]
-    fn tells_of_a_topic_made_again_under_the_same_name() {
+    fn tells_once_of_a_topic_made_again_under_the_same_name() {
         let mut judge = Judge::default();
-        assert_eq!(judge.hear(&held(), &said(Some("old"), FINE)), None);
-        assert!(matches!(judge.hear(&held(), &said(Some("new"), FINE)), Some(MemberEvent::TopicGone { .. })));
+        assert_eq!(judge.hear(&held(), &said(Some("old"), FINE)), []);
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), made_again());
+        assert_eq!(judge.hear(&held(), &said(Some("new"), FINE)), []);
     }
 
     #[test]
     fn an_answer_that_failed_says_nothing_of_topics() {
         let mut judge = Judge::default();
         for _ in 0..3 {
-            assert_eq!(judge.hear(&held(), &[]), None);
-            assert_eq!(judge.hear(&held(), &said(None, E::RD_KAFKA_RESP_ERR__TIMED_OUT)), None);
+            assert_eq!(judge.hear(&held(), &[]), []);
+            assert_eq!(judge.hear(&held(), &said(None, E::RD_KAFKA_RESP_ERR__TIMED_OUT)), []);
         }
     }
 }

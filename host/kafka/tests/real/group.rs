@@ -189,7 +189,11 @@ fn a_deleted_topic_and_one_made_again_are_told_of() {
         }
         until("being told", || {
             let events = worker.desk.events.lock().unwrap();
-            events.iter().any(|event| matches!(event, MemberEvent::TopicGone { topic } if *topic == it.topic))
+            events.iter().any(|event| match event {
+                MemberEvent::TopicGone { topic } => !again && *topic == it.topic,
+                MemberEvent::TopicMadeAgain { topic } => again && *topic == it.topic,
+                _ => false,
+            })
         });
         worker.stop();
     }

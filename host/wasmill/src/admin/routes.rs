@@ -86,6 +86,15 @@ fn why_not_ready(status: &PipelineStatus) -> String {
     if let Some(held) = &status.held {
         return held.clone();
     }
+    if let Some(producer) = &status.producer {
+        return format!(
+            "producer failed ({} in a row): {}; the next one takes over in {} ms",
+            producer.failures, producer.reason, producer.next_in_ms
+        );
+    }
+    if let Some(topic) = status.topics_gone.first() {
+        return format!("topic {topic} was deleted; the pipeline goes on once it is made again");
+    }
     if let Some(trouble) = status.lanes.iter().find_map(|lane| lane.trouble.clone()) {
         return trouble;
     }

@@ -198,6 +198,14 @@ fn table(status: &Value) -> String {
         if let Some(held) = pipeline["held"].as_str() {
             text += &format!("  holds: {held}\n");
         }
+        let producer = &pipeline["producer"];
+        if let Some(reason) = producer["reason"].as_str() {
+            let (failures, next) = (show(&producer["failures"]), show(&producer["next_in_ms"]));
+            text += &format!("  producer failed ({failures} in a row), the next one in {next} ms: {reason}\n");
+        }
+        for topic in pipeline["topics_gone"].as_array().into_iter().flatten() {
+            text += &format!("  topic {} was deleted\n", show(topic));
+        }
         let mut rows = Table::new();
         rows.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
         rows.set_header([
@@ -243,6 +251,19 @@ fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_producer_that_rests_and_a_topic_that_is_gone_are_shown() {
+        let status = json!({ "ready": false, "pipelines": [{
+            "name": "orders", "group": "g", "ready": false, "held": null, "partitions": [], "topics_gone": ["in"],
+            "producer": { "reason": "out of sequence", "failures": 3, "next_in_ms": 1200 },
+        }]});
+        let text = table(&status);
+        for words in ["producer failed (3 in a row), the next one in 1200 ms: out of sequence", "topic in was deleted"]
+        {
+            assert!(text.contains(words), "{words} is missing in\n{text}");
+        }
+    }
 
     #[test]
     fn a_stopped_partition_is_shown_with_its_offset_and_reason() {

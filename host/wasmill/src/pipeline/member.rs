@@ -4,6 +4,7 @@
 //! then happens right here, in the order in which it is written: when partitions come, their queues are with a lane;
 //! when they go, nothing of them is handed over, in flight or uncommitted any more.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
@@ -40,6 +41,8 @@ pub struct MemberShared {
     closing: AtomicBool,
     joined: AtomicBool,
     doing: Mutex<String>,
+    /// Topics that were deleted and are not there yet.
+    gone: Mutex<BTreeSet<String>>,
     last_poll: Mutex<Instant>,
 }
 
@@ -60,6 +63,7 @@ impl MemberShared {
             closing: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             doing: Mutex::new("joining".to_owned()),
+            gone: Mutex::default(),
             last_poll: Mutex::new(Instant::now()),
         }
     }
@@ -99,6 +103,45 @@ impl MemberShared {
         lock(&self.handle).clone()
     }
 
+    /// Topics that were deleted and are not there yet.
+    pub fn topics_gone(&self) -> Vec<String> {
+        lock(&self.gone).iter().cloned().collect()
+    }
+
+    /// What the brokers say of a topic that is read. A client learns of a new topic by itself after minutes only, so the
+    /// member joins again with a new one, which finds the first positions anew.
+    fn hear_of_topic(&self, topic: String, news: &News) {
+        let name = &self.shared.name;
+        match news {
+            News::Gone => {
+                tracing::error!(pipeline = %name, topic, "topic is gone; its partitions wait until it is there again");
+                self.orphan(&topic, &format!("topic {topic} was deleted; it waits until it is made again"));
+                lock(&self.gone).insert(topic);
+            }
+            News::There => {
+                // If partitions of it came meanwhile, the group has noticed, too.
+                if lock(&self.gone).remove(&topic) {
+                    self.renew(format!("topic {topic}, which was deleted, is there again"));
+                }
+            }
+            News::MadeAgain => {
+                tracing::error!(pipeline = %name, topic, "topic was deleted and made again; its partitions begin at its first messages");
+                self.orphan(&topic, &format!("topic {topic} was deleted and made again"));
+                self.renew(format!("topic {topic} was deleted and made again"));
+            }
+        }
+    }
+
+    fn orphan(&self, topic: &str, reason: &str) {
+        for partition in self.holdings.live().values().filter(|partition| *partition.id.topic == *topic) {
+            partition.orphan(reason);
+        }
+    }
+
+    fn renew(&self, reason: String) {
+        let _ = self.shared.events.send(Event::MemberRenewed { member: self.index, reason });
+    }
+
     fn says(&self, doing: impl Into<String>) {
         *lock(&self.doing) = doing.into();
     }
@@ -112,6 +155,10 @@ impl MemberShared {
         };
         if let Some(reset) = reset {
             tracing::warn!(pipeline = %self.shared.name, partition = %id, start = start.get(), reason = reset, "position reset");
+        }
+        lock(&self.gone).remove(&*id.topic);
+        if let Some(topic_id) = &topic_id {
+            self.shared.note_topic_id(&id.topic, topic_id);
         }
         let settings = &self.shared.settings;
         let start = Start {
@@ -219,6 +266,10 @@ impl RebalanceHandler for MemberShared {
         self.shared.begins_anew(id)
     }
 
+    fn former_topic_id(&self, topic: &str) -> Option<String> {
+        self.shared.first_topic_id(topic)
+    }
+
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>) {
         *lock(&self.handle) = Some(handle.clone());
         let generation = self.shared.next_generation();
@@ -274,6 +325,13 @@ fn names<'a>(ids: impl Iterator<Item = &'a TopicPartition>) -> String {
     ids.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What there is to hear of a topic.
+enum News {
+    Gone,
+    There,
+    MadeAgain,
+}
+
 /// A member's threads.
 pub struct Running {
     /// Its shared part.
@@ -290,6 +348,8 @@ impl Running {
         shared: &Arc<PipelineShared>,
     ) -> Result<Self, ClientError> {
         member.joined.store(false, Ordering::Release);
+        // The new client asks for itself.
+        lock(&member.gone).clear();
         member.holdings.start();
         member.says("joining");
         let client = Member::join(settings, member.clone())?;
@@ -347,9 +407,9 @@ fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
                 let _ = shared.events.send(Event::MemberFailed { member: member.index, reason });
                 break;
             }
-            MemberEvent::TopicGone { topic } => {
-                tracing::error!(pipeline = %shared.name, topic, "topic is gone; its partitions wait until it is there again");
-            }
+            MemberEvent::TopicGone { topic } => member.hear_of_topic(topic, &News::Gone),
+            MemberEvent::TopicThere { topic } => member.hear_of_topic(topic, &News::There),
+            MemberEvent::TopicMadeAgain { topic } => member.hear_of_topic(topic, &News::MadeAgain),
         }
     }
     member.says("leaving");

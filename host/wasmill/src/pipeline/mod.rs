@@ -35,7 +35,7 @@ use wasmill_wasm::Plugin;
 use lane::{Command, Lanes};
 use member::{MemberShared, Running};
 use publisher::Publisher;
-use shared::{Event, Observer, PipelineShared};
+use shared::{Event, Observer, PipelineShared, ProducerRest};
 
 /// How long a broken client rests before the next one: at first, and at most.
 const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -86,8 +86,7 @@ pub enum End {
 
 struct Slot {
     running: Option<Running>,
-    backoff: Backoff,
-    started: Instant,
+    rest: Rest,
     /// When the next client is due.
     again: Option<Instant>,
     /// The running client failed: once its threads are gone, the next one is due after this long.
@@ -98,12 +97,35 @@ struct Slot {
 /// A client that lasted so long was well; the next failure is a first one again.
 const WELL: Duration = Duration::from_secs(60);
 
+/// How long to rest between two clients: longer each time.
+struct Rest {
+    backoff: Backoff,
+    /// When the client of the moment was made.
+    started: Instant,
+}
+
+impl Rest {
+    fn new() -> Self {
+        Self { backoff: Backoff::new(RECREATE.0, RECREATE.1), started: Instant::now() }
+    }
+
+    fn next(&mut self) -> Duration {
+        if self.started.elapsed() > WELL {
+            self.backoff.reset();
+        }
+        self.backoff.next_delay(rand::random())
+    }
+}
+
 /// A pipeline and its control loop.
 pub struct Pipeline {
     handle: Handle,
     settings: MemberSettings,
     parts: Parts,
     slots: Vec<Slot>,
+    producer: Rest,
+    /// When the next producer is due.
+    producer_due: Option<Instant>,
     events: mpsc::UnboundedReceiver<Event>,
     shutdown: watch::Receiver<bool>,
 }
@@ -122,18 +144,12 @@ impl Pipeline {
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members
             .iter()
-            .map(|_| Slot {
-                running: None,
-                backoff: Backoff::new(RECREATE.0, RECREATE.1),
-                started: Instant::now(),
-                again: Some(Instant::now()),
-                rests: None,
-                fenced: false,
-            })
+            .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: false })
             .collect();
         let (ask, shutdown) = watch::channel(false);
         let handle = Handle { shared, lanes, members: Arc::new(members), shutdown: Arc::new(ask) };
-        Ok(Self { handle, settings: member_settings, parts, slots, events, shutdown })
+        let producer = Rest::new();
+        Ok(Self { handle, settings: member_settings, parts, slots, producer, producer_due: None, events, shutdown })
     }
 
     /// For everybody else.
@@ -147,7 +163,10 @@ impl Pipeline {
             if let Err(failure) = self.join_due().await {
                 break Some(failure);
             }
-            let next = self.slots.iter().filter_map(|slot| slot.again).min();
+            if let Err(failure) = self.replace_producer_due().await {
+                break Some(failure);
+            }
+            let next = self.slots.iter().filter_map(|slot| slot.again).chain(self.producer_due).min();
             tokio::select! {
                 biased;
                 _ = self.shutdown.changed() => break None,
@@ -188,7 +207,7 @@ impl Pipeline {
             match started {
                 Ok(Ok(running)) => {
                     self.slots[index].running = Some(running);
-                    self.slots[index].started = Instant::now();
+                    self.slots[index].rest.started = Instant::now();
                 }
                 Ok(Err(error)) if error.is_transient() => {
                     let delay = self.rest(index, &error.to_string());
@@ -239,7 +258,7 @@ impl Pipeline {
                 let slot = &mut self.slots[member];
                 slot.again = slot.rests.take().map(|delay| Instant::now() + delay);
             }
-            Event::ProducerFailed { reason } => self.replace_producer(&reason).await?,
+            Event::ProducerFailed { reason } => self.producer_failed(reason).await,
             Event::BreakerOpened => {}
         }
         Ok(())
@@ -247,28 +266,57 @@ impl Pipeline {
 
     /// How long a member rests before it joins again: longer each time.
     fn rest(&mut self, member: usize, reason: &str) -> Duration {
-        let slot = &mut self.slots[member];
-        if slot.started.elapsed() > WELL {
-            slot.backoff.reset();
-        }
-        let delay = slot.backoff.next_delay(rand::random());
+        let rest = &mut self.slots[member].rest;
+        let delay = rest.next();
         tracing::warn!(
-            pipeline = %self.handle.shared.name, member, reason, failures = slot.backoff.failures(),
+            pipeline = %self.handle.shared.name, member, reason, failures = rest.backoff.failures(),
             delay_ms = delay.as_millis() as u64, "member rests"
         );
         delay
     }
 
-    /// A producer that broke for good: what it had in flight is unknown, so every partition goes back to its watermark.
-    async fn replace_producer(&mut self, reason: &str) -> Result<(), String> {
+    /// A producer that broke for good. The next one comes after a rest, lest a cluster that breaks every producer be asked
+    /// for one after the other; until then lanes hand nothing over, since it could not be published.
+    async fn producer_failed(&mut self, reason: String) {
         let shared = &self.handle.shared;
-        tracing::error!(pipeline = %shared.name, reason, "producer failed; a new one takes over and every partition rewinds");
-        let publisher =
-            open_publisher(&shared.settings, &self.parts, &shared.events).map_err(|error| error.to_string())?;
+        let delay = self.producer.next();
+        let failures = self.producer.backoff.failures();
+        tracing::error!(
+            pipeline = %shared.name, reason, failures, delay_ms = delay.as_millis() as u64,
+            "producer failed; a new one takes over after a rest and every partition rewinds"
+        );
+        let due = Instant::now() + delay;
+        self.producer_due = Some(due);
+        shared.set_producer_rest(Some(ProducerRest { reason, failures, until: due.into_std() }));
+        // Nobody answers for what it has in flight any more, and a revoke must not wait for that. A purge may block.
+        let old = shared.publisher();
+        let _ = spawn_blocking(move || old.purge()).await;
+    }
+
+    /// Makes the next producer when its time has come: what the old one had in flight is unknown, so every partition goes
+    /// back to its watermark.
+    async fn replace_producer_due(&mut self) -> Result<(), String> {
+        if self.producer_due.is_none_or(|due| Instant::now() < due) {
+            return Ok(());
+        }
+        self.producer_due = None;
+        let shared = &self.handle.shared;
+        let publisher = match open_publisher(&shared.settings, &self.parts, &shared.events) {
+            Ok(publisher) => publisher,
+            Err(error) if error.is_transient() => {
+                self.producer_failed(error.to_string()).await;
+                return Ok(());
+            }
+            Err(error) => return Err(format!("no new producer: {error}")),
+        };
+        self.producer.started = Instant::now();
         let old = shared.replace_publisher(Arc::new(publisher));
         for lane in self.handle.lanes.all() {
             lane.tell(Command::RewindAll);
         }
+        shared.set_producer_rest(None);
+        self.handle.lanes.wake_all();
+        tracing::info!(pipeline = %shared.name, "a new producer took over");
         // Dropping a client may block.
         let _ = spawn_blocking(move || {
             old.purge();

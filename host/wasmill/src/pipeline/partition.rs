@@ -54,7 +54,8 @@ pub enum Phase {
         /// Why the last one failed.
         reason: String,
     },
-    /// Nothing is handed over until an operator says `resume`, `skip` or `seek`.
+    /// Nothing is handed over until an operator says `resume` or `skip`; of a partition whose topic is gone, until the
+    /// topic is there again.
     Stopped {
         /// The message it stands at.
         offset: i64,
@@ -279,9 +280,10 @@ impl Partition {
         }
     }
 
-    /// Whether no outputs are in flight.
+    /// Whether no outputs are in flight, or none that could still count.
     pub fn is_settled(&self) -> bool {
-        self.lock().tickets == 0
+        let state = self.lock();
+        state.tickets == 0 || state.tracker.is_closed()
     }
 
     /// A dead letter of that stage is on its way.
@@ -343,6 +345,28 @@ impl Partition {
         let mut state = self.lock();
         state.tracker.close();
         state.phase = Phase::Closed;
+    }
+
+    /// Its topic was deleted: nothing more is handed over, and nothing of it is committed, lest an offset of the old topic
+    /// stand for messages of a new one. For status and readiness it stands, until the group takes it away.
+    pub fn orphan(&self, reason: &str) {
+        let mut state = self.lock();
+        state.tracker.close();
+        let offset = state.tracker.position().get();
+        state.phase = Phase::Stopped { offset, reason: reason.to_owned() };
+        drop(state);
+        self.leave();
+    }
+
+    /// Why nothing can make this partition go on: its topic is gone, or it is being taken away.
+    pub fn is_over(&self) -> Option<String> {
+        if !self.is_leaving() {
+            return None;
+        }
+        match &self.lock().phase {
+            Phase::Stopped { reason, .. } => Some(reason.clone()),
+            _ => Some("it is being taken away".to_owned()),
+        }
     }
 
     /// Says that the partition is being taken away; nothing more is handed over.

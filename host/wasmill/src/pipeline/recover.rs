@@ -64,7 +64,11 @@ impl Worker {
             pipeline = %self.shared.name, partition = %held.partition.id, offset, reason,
             "partition stopped; `wasmill resume` tries again, `wasmill skip --offset` passes over the message"
         );
-        held.partition.lock().phase = Phase::Stopped { offset, reason };
+        let mut state = held.partition.lock();
+        if !state.tracker.is_closed() {
+            state.phase = Phase::Stopped { offset, reason };
+        }
+        drop(state);
         held.partition.mark_dirty();
     }
 
@@ -192,6 +196,9 @@ impl Worker {
             return Err(format!("partition {id} is not here"));
         };
         let held = &mut self.held[index];
+        if let Some(reason) = held.partition.is_over() {
+            return Err(format!("partition {id} cannot go on: {reason}"));
+        }
         let offset = held.next_offset();
         if held.out_of_range {
             return self.resume_out_of_range(index, offset, skip.is_some());

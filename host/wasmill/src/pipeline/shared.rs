@@ -1,9 +1,9 @@
 //! What every thread of a pipeline may look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use wasmill_config as config;
@@ -70,6 +70,17 @@ pub struct Deployed {
     pub serial: u64,
 }
 
+/// The producer failed for good and the next one is not there yet.
+#[derive(Debug, Clone)]
+pub struct ProducerRest {
+    /// librdkafka's words.
+    pub reason: String,
+    /// How many failed one soon after the other.
+    pub failures: u32,
+    /// When the next one is due.
+    pub until: Instant,
+}
+
 /// What every thread of a pipeline may look at.
 pub struct PipelineShared {
     /// Name in wasmill.toml.
@@ -87,6 +98,10 @@ pub struct PipelineShared {
     /// Partitions that may begin at their first message when they are assigned next, although their committed offset is
     /// out of range and `out_of_range` says to stop.
     anew: Mutex<BTreeSet<TopicPartition>>,
+    /// The id each topic had when its partitions were first held.
+    topic_ids: Mutex<BTreeMap<String, String>>,
+    producer_rest: Mutex<Option<ProducerRest>>,
+    producer_rests: AtomicBool,
     held: AtomicBool,
     hold_reason: Mutex<Option<String>>,
     publisher: Mutex<Arc<Publisher>>,
@@ -116,6 +131,9 @@ impl PipelineShared {
             events,
             generations: AtomicU64::new(0),
             anew: Mutex::default(),
+            topic_ids: Mutex::default(),
+            producer_rest: Mutex::default(),
+            producer_rests: AtomicBool::new(false),
             held: AtomicBool::new(false),
             hold_reason: Mutex::new(None),
             publisher: Mutex::new(publisher),
@@ -142,6 +160,32 @@ impl PipelineShared {
     /// Whether an operator wants that; holds for one assignment.
     pub fn begins_anew(&self, id: &TopicPartition) -> bool {
         lock(&self.anew).remove(id)
+    }
+
+    /// Notes a topic's id, the first one for good.
+    pub fn note_topic_id(&self, topic: &str, id: &str) {
+        lock(&self.topic_ids).entry(topic.to_owned()).or_insert_with(|| id.to_owned());
+    }
+
+    /// The id that the topic had when this process first held partitions of it.
+    pub fn first_topic_id(&self, topic: &str) -> Option<String> {
+        lock(&self.topic_ids).get(topic).cloned()
+    }
+
+    /// There is no producer to send with, or there is one again. Meanwhile lanes hand nothing over.
+    pub fn set_producer_rest(&self, rest: Option<ProducerRest>) {
+        self.producer_rests.store(rest.is_some(), Ordering::Release);
+        *lock(&self.producer_rest) = rest;
+    }
+
+    /// Whether there is no producer to send with.
+    pub fn is_producer_resting(&self) -> bool {
+        self.producer_rests.load(Ordering::Acquire)
+    }
+
+    /// Why there is none, and until when.
+    pub fn producer_rest(&self) -> Option<ProducerRest> {
+        lock(&self.producer_rest).clone()
     }
 
     /// The producer of the moment.

@@ -1,6 +1,7 @@
 //! A pipeline's status as `/api/v1/status` answers it and `wasmill status` prints it. Field names are part of the
 //! interface; units are in them.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -27,6 +28,10 @@ pub struct PipelineStatus {
     pub ready: bool,
     /// Why the whole pipeline holds.
     pub held: Option<String>,
+    /// Set while there is no producer: it failed for good.
+    pub producer: Option<ProducerStatus>,
+    /// Input topics that were deleted and are not there yet.
+    pub topics_gone: Vec<String>,
     /// Outputs not yet confirmed by the broker.
     pub outputs_in_flight: usize,
     /// Its members.
@@ -35,6 +40,17 @@ pub struct PipelineStatus {
     pub lanes: Vec<LaneStatus>,
     /// The partitions this process holds.
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// A producer that failed for good, and the next one.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProducerStatus {
+    /// Why it failed.
+    pub reason: String,
+    /// How many failed one soon after the other.
+    pub failures: u32,
+    /// When the next one takes over. Until then nothing is handed over.
+    pub next_in_ms: u64,
 }
 
 /// A member.
@@ -139,7 +155,15 @@ impl Handle {
         }
         let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane.status()).collect();
         let held = shared.hold_reason();
+        let producer = shared.producer_rest().map(|rest| ProducerStatus {
+            reason: rest.reason,
+            failures: rest.failures,
+            next_in_ms: rest.until.saturating_duration_since(Instant::now()).as_millis() as u64,
+        });
+        let topics_gone: BTreeSet<_> = self.members.iter().flat_map(|member| member.topics_gone()).collect();
         let ready = held.is_none()
+            && producer.is_none()
+            && topics_gone.is_empty()
             && members.iter().all(|member| member.joined)
             && lanes.iter().all(|lane| lane.trouble.is_none())
             && partitions.iter().all(|partition| partition.state != "stopped");
@@ -153,6 +177,8 @@ impl Handle {
             generations: shared.generations(),
             ready,
             held,
+            producer,
+            topics_gone: topics_gone.into_iter().collect(),
             outputs_in_flight: shared.publisher().in_flight(),
             members,
             lanes,

@@ -93,6 +93,25 @@ fn a_report_for_a_closed_generation_counts_for_nothing() {
 }
 
 #[test]
+fn a_partition_whose_topic_is_gone_commits_nothing_and_is_not_waited_for() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let (_, second) = ten(&partition, 110);
+    partition.complete(fence, run, false);
+    assert!(partition.due(&SYNC, false).is_some());
+    let ticket = flight.open(&partition, fence, second, 110);
+    flight.sent(ticket, 1, 119);
+    assert_eq!(partition.is_over(), None);
+    partition.orphan("topic orders was deleted");
+    assert_eq!(partition.due(&SYNC, true), None);
+    assert!(partition.is_settled(), "a revoke would wait for what cannot count any more");
+    flight.delivered(&confirmed(ticket, 110, 110..111));
+    assert_eq!((watermark(&partition), partition.due(&SYNC, true)), (110, None));
+    assert!(matches!(&partition.lock().phase, Phase::Stopped { offset: 120, .. }), "status says that it stands");
+    assert_eq!(partition.is_over().as_deref(), Some("topic orders was deleted"));
+}
+
+#[test]
 fn a_report_for_an_earlier_epoch_counts_for_nothing() {
     let (partition, flight) = (fresh(), flight());
     let (fence, run) = ten(&partition, 100);

@@ -154,6 +154,10 @@ impl Worker {
         if held.stopped || partition.is_leaving() || partition.is_paused() || self.shared.is_held() {
             return Turn::Idle;
         }
+        if self.shared.is_producer_resting() {
+            // What is handed over now could not be published. The rewind that comes with the new producer wakes the lane.
+            return Turn::Idle;
+        }
         if let Some(when) = held.not_before {
             if now < when {
                 return Turn::NotBefore(when);
@@ -331,7 +335,9 @@ impl Worker {
         // Attempts survive a restart: they travel with the next commit.
         state.retry = Some(RetryNote { offset, attempts: attempt.saturating_sub(1), first_failure_ms });
         state.note_dirty = true;
-        state.phase = Phase::Waiting { offset, attempt, until, reason };
+        if !state.tracker.is_closed() {
+            state.phase = Phase::Waiting { offset, attempt, until, reason };
+        }
         drop(state);
         held.partition.mark_dirty();
     }

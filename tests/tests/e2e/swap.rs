@@ -1,0 +1,147 @@
+//! The handler is replaced while messages flow: `wasmill dev` swaps whatever is saved.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use wasmill_kafka::ClientSettings;
+use wasmill_kafka::plain::{From, PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_tests::mill::{binary, guest};
+use wasmill_tests::scratch::Scratch;
+use wasmill_tests::shared::Place;
+use wasmill_tests::signal::{Signal, send, wait};
+
+const SOON: Duration = Duration::from_secs(60);
+const CONFIG: &str = r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.swap]
+topics = ["in"]
+group = "swap"
+handler = "handler.wasm"
+output.topic = "out"
+on_exhausted = "stop"
+dev.partitions = 2
+"#;
+
+/// `wasmill dev` in a folder of its own. It is killed when this is dropped.
+struct Dev {
+    child: Child,
+    folder: Scratch,
+}
+
+impl Dev {
+    fn start(handler: &str) -> Result<Self> {
+        let folder = Scratch::new("dev")?;
+        std::fs::write(folder.path().join("wasmill.toml"), CONFIG)?;
+        std::fs::copy(guest(handler)?, folder.path().join("handler.wasm"))?;
+        let mut command = Command::new(binary()?);
+        command.arg("dev").arg(folder.path()).stdin(Stdio::null());
+        command.stdout(File::create(folder.path().join("out"))?).stderr(File::create(folder.path().join("log"))?);
+        Ok(Self { child: command.spawn().context("cannot start wasmill dev")?, folder })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What it printed so far.
+    fn printed(&self) -> String {
+        std::fs::read_to_string(self.path("out")).unwrap_or_default()
+    }
+
+    fn swaps(&self) -> usize {
+        self.printed().matches("takes over from").count()
+    }
+
+    /// As an editor saves: another file takes the name.
+    fn save(&self, handler: &str) -> Result<()> {
+        let other = self.path("handler.wasm.new");
+        std::fs::copy(guest(handler)?, &other)?;
+        Ok(std::fs::rename(other, self.path("handler.wasm"))?)
+    }
+
+    /// The address of its broker, once the pipeline runs.
+    fn bootstrap(&self) -> Result<String> {
+        let end = Instant::now() + SOON;
+        loop {
+            let printed = self.printed();
+            let address = printed.lines().find_map(|line| line.split_once("embedded broker at "));
+            if let Some((_, address)) = address.filter(|_| printed.contains("messages sent")) {
+                return Ok(address.trim().to_owned());
+            }
+            ensure!(Instant::now() < end, "no broker: {printed}\n{}", tail(&self.path("log")));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn tail(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Sends the same count of numbered messages to both partitions.
+fn produce(producer: &mut PlainProducer, numbers: std::ops::Range<usize>) -> Result<()> {
+    let message = |partition: i32, number: usize| PlainMessage {
+        topic: "in".into(),
+        partition,
+        key: Some(partition.to_string().into_bytes()),
+        value: Some(format!("v {partition} {number}").into_bytes()),
+        ..PlainMessage::default()
+    };
+    let messages: Vec<_> = numbers.flat_map(|number| [message(0, number), message(1, number)]).collect();
+    producer.send(&messages).into_iter().try_for_each(|sent| Ok(sent.map(drop)?))
+}
+
+#[test]
+fn through_swaps_every_message_is_handled_once_and_in_order() -> Result<()> {
+    const AT_ONCE: usize = 10;
+    let _place = Place::take();
+    let mut dev = Dev::start("echo")?;
+    let client = ClientSettings { bootstrap: dev.bootstrap()?, ..ClientSettings::default() };
+    let mut producer = PlainProducer::open(&client, SOON)?;
+    let mut count = 0;
+    for (swap, handler) in (1..).zip(["upper", "echo", "upper", "echo"]) {
+        dev.save(handler)?;
+        let end = Instant::now() + SOON;
+        while dev.swaps() < swap {
+            ensure!(Instant::now() < end, "swap {swap} did not come: {}\n{}", dev.printed(), tail(&dev.path("log")));
+            produce(&mut producer, count..count + AT_ONCE)?;
+            count += AT_ONCE;
+        }
+    }
+    let end = Instant::now() + SOON;
+    let outputs = loop {
+        let outputs = PlainConsumer::open(&client, "out", &[], From::Beginning, SOON)?.read_to_end(usize::MAX, SOON)?;
+        if outputs.len() >= 2 * count {
+            break outputs;
+        }
+        ensure!(Instant::now() < end, "{} of {} messages came out", outputs.len(), 2 * count);
+    };
+    send(&mut dev.child, Signal::Term)?;
+    ensure!(wait(&mut dev.child, SOON)?.success(), "it did not end in good order: {}", tail(&dev.path("log")));
+    let values: Vec<_> =
+        outputs.into_iter().map(|one| String::from_utf8_lossy(&one.value.unwrap_or_default()).into_owned()).collect();
+    for partition in 0..2 {
+        let of = |value: &&String| value.to_lowercase().starts_with(&format!("v {partition} "));
+        let seen: Vec<_> = values.iter().filter(of).map(|value| value.to_lowercase()).collect();
+        let expected: Vec<_> = (0..count).map(|number| format!("v {partition} {number}")).collect();
+        if let Some(place) = (0..seen.len().max(count)).find(|place| seen.get(*place) != expected.get(*place)) {
+            bail!("partition {partition} is not as sent from place {place} on: {:?}", seen.get(place));
+        }
+        // Three at least, since the first message or the last may come just before or after a swap.
+        let cases: Vec<_> = values.iter().filter(of).map(|value| value.starts_with('V')).collect();
+        let changes = cases.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        ensure!(changes >= 3, "partition {partition} saw {changes} swaps");
+    }
+    Ok(())
+}
