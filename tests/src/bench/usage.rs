@@ -60,11 +60,15 @@ impl Usage {
         let (stopped, stat) = (Arc::clone(&stop), folder.join("stat"));
         let thread = std::thread::spawn(move || {
             let mut samples = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
+            loop {
+                // Looked at before the sample: the last one must be younger than whatever ended the watch.
+                let last = stopped.load(Ordering::Relaxed);
                 samples.extend(cpu(&stat).map(|cpu| Sample { time: now(), cpu }));
+                if last {
+                    return samples;
+                }
                 std::thread::sleep(EVERY);
             }
-            samples
         });
         Self { folder, stop, thread }
     }
