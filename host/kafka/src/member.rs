@@ -35,9 +35,6 @@ use std::time::{Duration, Instant};
 use topics::TopicWatch;
 use wasmill_core::NextOffset;
 
-/// How long leaving waits for the revoke to come round.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What the owner of the partitions does when they come and go. Both run inside librdkafka's rebalance callback, on the
 /// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A
 /// panic is caught and makes the member fatal.
@@ -274,8 +271,9 @@ impl Member {
 
     fn leave(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
+        // In the middle of a rebalance librdkafka puts this off until it is over, and only then asks for the partitions back.
         consumer.unsubscribe();
-        let until = Instant::now() + LEAVE_TIMEOUT;
+        let until = Instant::now() + self.shared.settings.leave_timeout;
         // After a fatal error librdkafka never asks for them back.
         while self.shared.has_partitions() && Instant::now() < until && self.shared.fatal_error().is_none() {
             // What comes meanwhile still belongs to somebody: the fallback's messages are put aside as before, since the library's

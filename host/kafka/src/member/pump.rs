@@ -57,8 +57,9 @@ impl Pump {
 
     /// Without waiting.
     pub(super) fn try_stand(&self) -> Option<Moving<'_>> {
-        let mut state = lock(&self.state);
-        (!std::mem::replace(&mut state.taken, true)).then_some(Moving(self))
+        let before = std::mem::replace(&mut lock(&self.state).taken, true);
+        // Not made when there is nothing to give back: dropping it would.
+        if before { None } else { Some(Moving(self)) }
     }
 
     /// For a callback; None if its thread does not have it.
@@ -94,9 +95,17 @@ impl Drop for Released<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TopicPartition;
+    use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
+    use crate::mock::MockBroker;
+    use crate::queue::Feed;
+    use crate::settings::{ClientSettings, MemberSettings};
+    use rdkafka::config::ClientConfig;
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use std::sync::{Arc, mpsc};
+    use std::time::{Duration, Instant};
+    use wasmill_core::Batch;
 
     const SOON: Duration = Duration::from_secs(20);
 
@@ -143,5 +152,76 @@ mod tests {
             drop(moving);
             assert!(pump.try_stand().is_some());
         });
+    }
+
+    #[derive(Default)]
+    struct Keep(Mutex<Vec<AssignedPartition>>, AtomicBool);
+
+    impl RebalanceHandler for Keep {
+        fn assigned(&self, _: &MemberHandle, partitions: Vec<AssignedPartition>) {
+            *lock(&self.0) = partitions;
+        }
+
+        fn revoked(&self, _: &MemberHandle, _: &[TopicPartition], _: bool) {
+            lock(&self.0).clear();
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn poll_until(what: &str, member: &Member, mut done: impl FnMut() -> bool) {
+        // The mock broker's group may wait out two session timeouts before it shares out anew.
+        let deadline = Instant::now() + 2 * SOON;
+        while !done() {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            member.poll(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_partition_that_went_while_it_was_held_back_goes_on_when_it_comes_back() {
+        const MESSAGES: usize = 2 * Feed::BOUND;
+        let broker = MockBroker::start(1).unwrap();
+        broker.create_topic("orders", 1).unwrap();
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).create().unwrap();
+        for _ in 0..MESSAGES {
+            let record = BaseRecord::<str, str>::to("orders").payload("message");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(SOON).unwrap();
+        let settings = MemberSettings {
+            client: ClientSettings { bootstrap: broker.bootstrap().into(), ..ClientSettings::default() },
+            group: "g".into(),
+            topics: vec!["orders".into()],
+            split_queues: false,
+            session_timeout: Duration::from_secs(6),
+            heartbeat_interval: Duration::from_millis(500),
+            ..MemberSettings::default()
+        };
+        let keep = Arc::new(Keep::default());
+        let member = Member::join(&settings, keep.clone()).unwrap();
+        let held_back = || {
+            lock(&member.shared.live)
+                .values()
+                .any(|live| live.feed.as_ref().is_some_and(|feed| feed.paused.load(Ordering::Relaxed)))
+        };
+        poll_until("a full feed", &member, held_back);
+        // Another one comes, for which everything is given back, and goes.
+        let other = Member::join(&settings, Arc::new(Keep::default())).unwrap();
+        poll_until("the revoke", &member, || {
+            other.poll(Duration::from_millis(10));
+            keep.1.load(Ordering::Relaxed)
+        });
+        other.close();
+        let (mut batch, mut next) = (Batch::new(), 0);
+        poll_until("all messages", &member, || {
+            batch.clear();
+            if let Some(came) = lock(&keep.0).first_mut() {
+                came.queue.take(500, &mut batch);
+            }
+            next = batch.messages().map(|message| message.offset + 1).max().unwrap_or(next);
+            next == MESSAGES as i64
+        });
+        member.close();
     }
 }
