@@ -102,9 +102,15 @@ impl CommitLane {
         Self { queue: None, unanswered: false }
     }
 
-    /// Gives the queue back to librdkafka; the client is about to be destroyed.
-    pub(crate) fn close(&mut self) {
-        self.queue = None;
+    /// Gives the queue back to librdkafka; the client is about to be destroyed. Waits until `deadline` for a request that was
+    /// given up on: false if it still has no answer, and then librdkafka would not let the consumer close.
+    pub(crate) fn close(&mut self, deadline: Instant) -> bool {
+        if let Some(queue) = self.queue.take()
+            && self.unanswered
+        {
+            self.unanswered = commit_answer(&queue, deadline.saturating_duration_since(Instant::now())).is_none();
+        }
+        !self.unanswered
     }
 
     /// Commits and waits for the answer, at most `timeout` (and as long again for an earlier request's).
@@ -317,6 +323,6 @@ mod tests {
         assert_eq!(committed(), 20, "30 was not sent: the two could change places");
         assert_eq!(commit(40, Duration::from_secs(20)), Ok(vec![]));
         assert_eq!(committed(), 40);
-        lane.close();
+        assert!(lane.close(Instant::now()), "all were answered");
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! One thread owns the [`Member`] and polls it; librdkafka calls back into that thread when partitions come and go, and
 //! there [`RebalanceHandler`] runs. Everybody else has a [`MemberHandle`], which keeps nothing alive: once the member is
-//! closed its calls answer `Closed`. So the consumer is always destroyed by the thread that polls it; were a poller the
-//! last to let go of it, the revoke would run on that poller and wait for itself.
+//! closed its calls answer `Closed`. So the partitions are always given back on the thread that polls; were a reader the
+//! last to let go of the consumer, the revoke would run on that reader and wait for itself.
 
+mod closing;
 mod context;
 mod describe;
 mod handle;
 mod janitor;
+mod pump;
 mod rebalance;
 mod start;
 mod topics;
@@ -32,9 +34,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use topics::TopicWatch;
 use wasmill_core::NextOffset;
-
-/// How long leaving waits for the revoke to come round.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the owner of the partitions does when they come and go. Both run inside librdkafka's rebalance callback, on the
 /// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A
@@ -196,12 +195,15 @@ impl Member {
         let consumer = self.consumer.as_ref()?;
         self.shared.sweep(Instant::now());
         self.watch_topics(consumer);
-        let event = if self.shared.settings.split_queues {
+        self.serve(consumer, timeout).or_else(|| self.shared.next_event())
+    }
+
+    fn serve(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
+        if self.shared.settings.split_queues {
             consumer.poll(timeout).and_then(|polled| self.event(polled))
         } else {
             self.pump(consumer, timeout)
-        };
-        event.or_else(|| self.shared.next_event())
+        }
     }
 
     fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
@@ -216,22 +218,21 @@ impl Member {
     fn pump(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
         // Short, since a seek waits for it.
         let until = Instant::now() + timeout.min(Duration::from_millis(50));
-        loop {
-            let _pump = self.shared.pump_begins();
+        let event = loop {
             let left = until.saturating_duration_since(Instant::now());
+            let _moving = self.shared.pump.begin();
             match consumer.poll(left) {
                 Some(Ok(message)) => self.put_aside(&message),
-                Some(Err(error)) => return self.event(Err(error)),
-                None => {
-                    self.shared.resume_drained();
-                    return None;
-                }
+                Some(Err(error)) => break self.event(Err(error)),
+                None => break None,
             }
+            // Messages that never cease must not keep a paused partition from going on, or the member from leaving.
             if left.is_zero() {
-                self.shared.resume_drained();
-                return None;
+                break None;
             }
-        }
+        };
+        self.shared.resume_drained();
+        event
     }
 
     fn put_aside(&self, message: &BorrowedMessage<'_>) {
@@ -252,7 +253,7 @@ impl Member {
             error: None,
         });
         if len >= Feed::BOUND && !feed.paused.swap(true, Ordering::Relaxed) {
-            self.shared.pause(&id, true);
+            self.shared.pause([&id], true);
         }
     }
 
@@ -278,24 +279,31 @@ impl Member {
         lock(&self.quiet).admit(&code, Instant::now()).then_some(MemberEvent::Transient { code, text })
     }
 
-    /// Gives the partitions back through the handler and leaves the group. Ends within a bound even if the broker is away.
+    /// Gives the partitions back through the handler and leaves the group. Ends within a bound even if the broker is away: a
+    /// client that cannot end by then is left behind (see `member/closing.rs`), and the handler hears nothing more of it.
     pub fn close(mut self) {
         self.leave();
     }
 
     fn leave(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
+        // In the middle of a rebalance librdkafka puts this off until it is over, and only then asks for the partitions back.
         consumer.unsubscribe();
-        let until = Instant::now() + LEAVE_TIMEOUT;
+        let until = Instant::now() + self.shared.settings.leave_timeout;
         // After a fatal error librdkafka never asks for them back.
         while self.shared.has_partitions() && Instant::now() < until && self.shared.fatal_error().is_none() {
-            let _ = consumer.poll(Duration::from_millis(20));
+            // What comes meanwhile still belongs to somebody: the fallback's messages are put aside as before, since the library's
+            // position moves past them.
+            let _ = self.serve(&consumer, Duration::from_millis(20));
         }
         self.shared.give_up();
         lock(&self.watch).close();
         // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.
         self.shared.shut();
-        drop(consumer);
+        let deadline = Instant::now() + closing::CLOSE_PATIENCE;
+        // What is left of it is enough for a client that has nothing to wait for.
+        let answered = self.shared.settle_commits(deadline - Duration::from_secs(1));
+        closing::end(consumer, answered, deadline);
     }
 }
 

@@ -71,6 +71,10 @@ pub struct MemberSettings {
     pub heartbeat_interval: Duration,
     /// A member that is not polled for this long leaves the group.
     pub max_poll_interval: Duration,
+    /// How long a member that leaves waits for a rebalance that is under way. Its last commit has to wait as well: it would
+    /// stand behind the request to join on the coordinator's connection, and be refused for its old generation. After that
+    /// its partitions count as lost.
+    pub leave_timeout: Duration,
     /// `group.instance.id` of a static member.
     pub instance_id: Option<String>,
     /// Where a group begins that has committed nothing.
@@ -80,8 +84,8 @@ pub struct MemberSettings {
     /// Bytes librdkafka may hold of each assigned partition ahead of us.
     pub prefetch_bytes: u64,
     /// True: each partition has its own queue (measured faster). False: one queue per member, from which the member's own
-    /// poll hands messages out; the fallback should librdkafka's queues ever prove unsound. Not for use as it is: under the
-    /// stress of `tests/real/stress.rs` a partition stood still once, and why is not known.
+    /// poll hands messages out; the fallback should librdkafka's queues ever prove unsound. Errors of a single partition are
+    /// then events of the member: a problem such as `OutOfRange` in the middle of reading does not reach the queue.
     pub split_queues: bool,
 }
 
@@ -95,6 +99,7 @@ impl Default for MemberSettings {
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             max_poll_interval: Duration::from_secs(300),
+            leave_timeout: Duration::from_secs(30),
             instance_id: None,
             start: Start::default(),
             out_of_range: OutOfRange::default(),

@@ -7,6 +7,7 @@ use crate::error::{ClientError, Code, CommitError, CommitRefusal};
 use crate::list::{self, list_of};
 use crate::log::Limit;
 use crate::member::janitor::Janitor;
+use crate::member::pump::Pump;
 use crate::member::start;
 use crate::queue::{Feed, Positions, lock};
 use crate::settings::MemberSettings;
@@ -15,9 +16,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::thread::{self, ThreadId};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
 
@@ -40,7 +41,9 @@ unsafe impl Sync for Client {}
 /// What the member, its callbacks and its handles share. Keeps the consumer alive for nobody.
 pub(super) struct Shared {
     pub(super) settings: MemberSettings,
-    pub(super) handler: Arc<dyn RebalanceHandler>,
+    /// None once the member is leaving for good: a callback that comes later finds nobody to tell, and a late assignment is
+    /// not handed out.
+    handler: Mutex<Option<Arc<dyn RebalanceHandler>>>,
     /// The gate: calls hold it for reading, closing takes it for writing.
     client: RwLock<Option<Client>>,
     pub(super) live: Mutex<HashMap<TopicPartition, Live>>,
@@ -48,29 +51,24 @@ pub(super) struct Shared {
     lane: Mutex<CommitLane>,
     events: Mutex<VecDeque<MemberEvent>>,
     reason: Mutex<Option<String>>,
-    /// The fallback's: held while messages go from the library to the partitions.
-    pump: Mutex<()>,
-    pump_thread: Mutex<Option<ThreadId>>,
+    /// The fallback's.
+    pub(super) pump: Pump,
     pub(super) log: Limit,
-    /// Set once the member is leaving for good: a late assignment is not handed out any more.
-    pub(super) leaving: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(settings: MemberSettings, handler: Arc<dyn RebalanceHandler>) -> Self {
         Self {
             settings,
-            handler,
+            handler: Mutex::new(Some(handler)),
             client: RwLock::new(None),
             live: Mutex::default(),
             janitor: Mutex::default(),
             lane: Mutex::new(CommitLane::new()),
             events: Mutex::default(),
             reason: Mutex::default(),
-            pump: Mutex::default(),
-            pump_thread: Mutex::default(),
+            pump: Pump::default(),
             log: Limit::new(),
-            leaving: AtomicBool::new(false),
         }
     }
 
@@ -78,10 +76,25 @@ impl Shared {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = NonNull::new(client).map(Client);
     }
 
-    /// Closes the gate and gives back what belongs to the client. Waits for calls under way.
+    /// Closes the gate. Waits for calls under way.
     pub(super) fn shut(&self) {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = None;
-        lock(&self.lane).close();
+    }
+
+    /// Gives the commit lane's queue back, after the gate is shut. A commit that was given up on gets until `deadline`; false
+    /// if it was not answered even then.
+    pub(super) fn settle_commits(&self, deadline: Instant) -> bool {
+        lock(&self.lane).close(deadline)
+    }
+
+    /// Who is told of partitions; None once the member is leaving for good.
+    pub(super) fn handler(&self) -> Option<Arc<dyn RebalanceHandler>> {
+        lock(&self.handler).clone()
+    }
+
+    pub(super) fn let_go_of_handler(&self) {
+        // Dropped outside the lock.
+        let _handler = lock(&self.handler).take();
     }
 
     fn client(&self) -> Result<Open<'_>, ClientError> {
@@ -147,25 +160,9 @@ impl Shared {
         lock(&self.live).get(id)?.feed.clone()
     }
 
-    /// Takes the pump for this thread.
-    pub(super) fn pump_begins(&self) -> MutexGuard<'_, ()> {
-        let guard = lock(&self.pump);
-        *lock(&self.pump_thread) = Some(thread::current().id());
-        guard
-    }
-
-    /// Keeps messages from moving to the partitions meanwhile. Not needed, and not to be had, inside a callback: that runs
-    /// on the pumping thread itself.
-    fn pump_stands(&self) -> Option<MutexGuard<'_, ()>> {
-        if self.settings.split_queues || *lock(&self.pump_thread) == Some(thread::current().id()) {
-            return None;
-        }
-        Some(lock(&self.pump))
-    }
-
-    /// The fallback: has the library hold a partition back, or go on with it.
-    pub(super) fn pause(&self, id: &TopicPartition, pause: bool) {
-        let (Ok(open), Ok(list)) = (self.client(), list_of([(id, 0)])) else { return };
+    /// The fallback: has the library hold partitions back, or go on with them. A partition that it does not know is left out.
+    pub(super) fn pause<'a>(&self, ids: impl IntoIterator<Item = &'a TopicPartition>, pause: bool) {
+        let (Ok(open), Ok(list)) = (self.client(), list_of(ids.into_iter().map(|id| (id, 0)))) else { return };
         // SAFETY: the client is alive while `open` is, the list during the call.
         unsafe {
             if pause {
@@ -185,8 +182,8 @@ impl Shared {
                 (low && feed.paused.swap(false, Ordering::Relaxed)).then(|| live.slot.id.clone())
             })
             .collect();
-        for id in drained {
-            self.pause(&id, false);
+        if !drained.is_empty() {
+            self.pause(&drained, false);
         }
     }
 }
@@ -197,7 +194,7 @@ impl Positions for Shared {
         let gate = self.client.try_read().ok()?;
         let client = (*gate)?;
         // In the fallback a message may be on its way from the library to the partition.
-        let _pump = if self.settings.split_queues { None } else { Some(self.pump.try_lock().ok()?) };
+        let _pump = if self.settings.split_queues { None } else { Some(self.pump.try_stand()?) };
         if let Some(feed) = self.feed(id)
             && feed.len() > 0
         {
@@ -271,7 +268,7 @@ impl MemberHandle {
     pub fn seek(&self, id: &TopicPartition, to: NextOffset) -> Result<(), ClientError> {
         let open = self.shared.client()?;
         let slot = lock(&self.shared.live).get(id).map(|live| live.slot.clone()).ok_or(ClientError::Closed)?;
-        let _pump = self.shared.pump_stands();
+        let _pump = (!self.shared.settings.split_queues).then(|| self.shared.pump.stand());
         // From here on a take finds nothing, so none is under way that could move librdkafka's position back to where it
         // was, or hand out what it took before.
         let mut state = slot.lock();

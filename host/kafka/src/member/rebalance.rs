@@ -7,7 +7,7 @@
 
 use super::handle::{Client, Shared, take_error};
 use super::start::{self, First};
-use super::{AssignedPartition, Live, MemberEvent, MemberHandle};
+use super::{AssignedPartition, Live, MemberEvent, MemberHandle, RebalanceHandler};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
@@ -19,7 +19,6 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
 
@@ -33,6 +32,7 @@ impl Shared {
         lost: bool,
     ) {
         let Some(client) = NonNull::new(client).map(Client) else { return };
+        let _released = self.pump.release();
         let change = Change { client, list: partitions };
         let ids: Vec<_> = list::rows_of(partitions).into_iter().map(|row| row.id).collect();
         match err {
@@ -46,11 +46,15 @@ impl Shared {
     }
 
     fn assign(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition]) {
-        if catch_unwind(AssertUnwindSafe(|| self.handler.joined())).is_err() {
+        let Some(handler) = self.handler() else {
+            self.fatal_if(change.assign(change.list));
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| handler.joined())).is_err() {
             self.fatal("PANIC", "a panic while partitions were assigned".into());
         }
         // Both protocols report changes that bring nothing.
-        if ids.is_empty() || self.leaving.load(Ordering::Relaxed) {
+        if ids.is_empty() {
             self.fatal_if(change.assign(change.list));
             return;
         }
@@ -63,7 +67,7 @@ impl Shared {
             }
         };
         // SAFETY: librdkafka calls this with a live client.
-        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids, &*self.handler) } {
+        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids, &*handler) } {
             Ok(firsts) => firsts,
             Err(error) => {
                 self.fatal_if(change.assign_idle(ids));
@@ -78,7 +82,7 @@ impl Shared {
             firsts.iter().map(|first| (first.id.clone(), first.stand_in.unwrap_or(first.offset))).collect();
         let came = self.take_over(firsts, sources);
         let handle = MemberHandle::new(self.clone());
-        let told = catch_unwind(AssertUnwindSafe(|| self.handler.assigned(&handle, came)));
+        let told = catch_unwind(AssertUnwindSafe(|| handler.assigned(&handle, came)));
         match list_of(offsets.iter().map(|(id, offset)| (id, *offset))) {
             Ok(list) => self.fatal_if(change.assign(&list)),
             Err(error) => self.fatal("_INVALID_ARG", error.to_string()),
@@ -91,6 +95,11 @@ impl Shared {
 
     /// One source for each partition: its own queue cut off, or the fallback's.
     fn sources(&self, client: Client, ids: &[TopicPartition]) -> Result<Vec<Source>, String> {
+        if !self.settings.split_queues {
+            // A pause outlives its assignment in librdkafka (nothing but a resume takes APP_PAUSE away): a partition that was
+            // given up while it was held back would come back silent, for ever.
+            self.pause(ids, false);
+        }
         ids.iter()
             .map(|id| {
                 if !self.settings.split_queues {
@@ -146,7 +155,10 @@ impl Shared {
 
     fn tell_revoked(self: &Arc<Self>, ids: &[TopicPartition], lost: bool) -> bool {
         let handle = MemberHandle::new(self.clone());
-        ids.is_empty() || catch_unwind(AssertUnwindSafe(|| self.handler.revoked(&handle, ids, lost))).is_ok()
+        let tell = |handler: Arc<dyn RebalanceHandler>| {
+            catch_unwind(AssertUnwindSafe(|| handler.revoked(&handle, ids, lost))).is_ok()
+        };
+        ids.is_empty() || self.handler().is_none_or(tell)
     }
 
     fn retire(&self, ids: &[TopicPartition]) {
@@ -163,13 +175,13 @@ impl Shared {
     }
 
     /// Ends what is left when the member closes: partitions that librdkafka did not ask back are lost, and all queues go
-    /// before the client does.
+    /// before the client does. What librdkafka calls back with after this finds nothing to do.
     pub(super) fn give_up(self: &Arc<Self>) {
-        self.leaving.store(true, Ordering::Relaxed);
         let left: Vec<_> = lock(&self.live).keys().cloned().collect();
         self.tell_revoked(&left, true);
         self.retire(&left);
         self.sweep_all();
+        self.let_go_of_handler();
     }
 
     fn fatal_if(&self, failed: Result<(), (Code, String)>) {

@@ -131,7 +131,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// Messages put aside beyond which the partition is paused, and below half of which it goes on.
-    pub(crate) const BOUND: usize = 10_000;
+    pub(crate) const BOUND: usize = 2_000;
 
     /// Puts a message aside; answers with how many there are.
     pub(crate) fn put(&self, message: Copied) -> usize {

@@ -3,6 +3,7 @@
 
 mod cases;
 mod group;
+mod leaving;
 mod outage;
 mod stress;
 mod support;

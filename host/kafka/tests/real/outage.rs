@@ -8,10 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
-use wasmill_kafka::{AssignedPartition, Assignor, CommitEntry, Member, MemberHandle, RebalanceHandler, TopicPartition};
+use wasmill_kafka::{
+    AssignedPartition, Assignor, CommitEntry, CommitError, Member, MemberHandle, MemberSettings, RebalanceHandler,
+    TopicPartition,
+};
 use wasmill_tests::broker::{Broker, Options};
 use wasmill_tests::eye::Offsets;
 use wasmill_tests::shared::{Place, unique};
+use wasmill_tests::signal::Signal;
 
 const PARTITIONS: i32 = 3;
 
@@ -107,6 +111,8 @@ fn reading_and_committing_go_on_after_an_outage_under_cooperative_sticky() {
 struct Leaving {
     came: Mutex<Vec<AssignedPartition>>,
     waited: Mutex<Option<Duration>>,
+    /// Revokes after the first: there are none.
+    later: AtomicBool,
 }
 
 impl RebalanceHandler for Leaving {
@@ -121,26 +127,74 @@ impl RebalanceHandler for Leaving {
             .collect();
         let asked = Instant::now();
         assert!(handle.commit(&entries).is_err(), "nobody is there to answer");
-        *self.waited.lock().unwrap() = Some(asked.elapsed());
+        let before = self.waited.lock().unwrap().replace(asked.elapsed());
+        self.later.fetch_or(before.is_some(), Ordering::Relaxed);
     }
+}
+
+/// A commit's ten seconds, then seven for the client, with room for a busy machine.
+const LEAVING: Duration = Duration::from_secs(25);
+
+/// A member that holds a partition of a broker of its own.
+fn holding(name: &str, assignor: Assignor) -> (Broker, MemberSettings, Member, Arc<Leaving>) {
+    let broker = Broker::start(&Options::default()).unwrap();
+    let (topic, group) = (unique(name), unique(&format!("{name}-group")));
+    broker.eye().unwrap().create_topic(&topic, 1, &[]).unwrap();
+    let leaving = Arc::new(Leaving::default());
+    let settings = MemberSettings { assignor, ..settings(&broker.bootstrap(), &group, &topic) };
+    let member = Member::join(&settings, leaving.clone()).unwrap();
+    until("the assignment", || {
+        member.poll(Duration::from_millis(10));
+        !leaving.came.lock().unwrap().is_empty()
+    });
+    (broker, settings, member, leaving)
+}
+
+/// Threads on which clients end that were left behind.
+fn left_behind() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "leaving").count()
 }
 
 #[test]
 fn leaving_while_the_broker_is_away_has_a_bound() {
     let _place = Place::take();
-    let broker = Broker::start(&Options::default()).unwrap();
-    let (topic, group) = (unique("leaving"), unique("leaving-group"));
-    broker.eye().unwrap().create_topic(&topic, 1, &[]).unwrap();
-    let leaving = Arc::new(Leaving::default());
-    let member = Member::join(&settings(&broker.bootstrap(), &group, &topic), leaving.clone()).unwrap();
-    until("the assignment", || {
-        member.poll(Duration::from_millis(10));
-        !leaving.came.lock().unwrap().is_empty()
-    });
+    let (broker, _, member, leaving) = holding("leaving", Assignor::Range);
     broker.kill().unwrap();
     let asked = Instant::now();
     member.close();
     let (took, waited) = (asked.elapsed(), leaving.waited.lock().unwrap().unwrap());
     eprintln!("leaving took {took:?}, of which the commit {waited:?}");
-    assert!(took < Duration::from_secs(25), "{took:?}");
+    assert!(took < LEAVING, "{took:?}");
+    until("the client's end", || left_behind() == 0);
+}
+
+#[test]
+fn leaving_a_broker_that_stands_still_has_a_bound_and_nothing_comes_of_it_later() {
+    let _place = Place::take();
+    for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
+        let (broker, settings, member, leaving) = holding("frozen", assignor);
+        let handle = member.handle();
+        broker.signal(Signal::Stop).unwrap();
+        let asked = Instant::now();
+        member.close();
+        let (took, waited) = (asked.elapsed(), leaving.waited.lock().unwrap().unwrap());
+        eprintln!("leaving under {assignor:?} took {took:?}, of which the commit {waited:?}; {} left", left_behind());
+        assert!(took < LEAVING, "{took:?}");
+        broker.signal(Signal::Cont).unwrap();
+        let id = TopicPartition::new(settings.topics[0].as_str(), 0);
+        let entry = |next| CommitEntry { id: id.clone(), next: NextOffset::at(next), note: String::new() };
+        assert!(matches!(handle.commit(&[entry(3)]), Err(CommitError::Closed { .. })));
+        // The group forgets the member, and its partition goes to another, whose commit stays.
+        let (worker, _) = keeping(&settings, true);
+        worker.wait_assigned(1);
+        assert_eq!(worker.handle.commit(&[entry(7)]), Ok(vec![]));
+        until("the client's end", || left_behind() == 0);
+        // What had been sent when the broker froze may come first, while the group still knows the member; nothing after.
+        let commits = broker.eye().unwrap().commits(&settings.group, &settings.topics[0]).unwrap();
+        assert_eq!(commits.last().map(|commit| commit.offset), Some(7), "{commits:?}");
+        assert!(!leaving.later.load(Ordering::Relaxed), "the handler is told once");
+        worker.stop();
+    }
 }

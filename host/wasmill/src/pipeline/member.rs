@@ -39,6 +39,8 @@ pub struct MemberShared {
     handle: Mutex<Option<MemberHandle>>,
     served: Mutex<Vec<(TopicPartition, Arc<Lane>)>>,
     closing: AtomicBool,
+    /// When it was asked to leave.
+    asked: Mutex<Option<Instant>>,
     joined: AtomicBool,
     doing: Mutex<String>,
     /// Topics that were deleted and are not there yet.
@@ -61,6 +63,7 @@ impl MemberShared {
             handle: Mutex::default(),
             served: Mutex::default(),
             closing: AtomicBool::new(false),
+            asked: Mutex::default(),
             joined: AtomicBool::new(false),
             doing: Mutex::new("joining".to_owned()),
             gone: Mutex::default(),
@@ -70,11 +73,13 @@ impl MemberShared {
 
     /// Asks the member to leave the group.
     pub fn close(&self) {
+        lock(&self.asked).get_or_insert_with(Instant::now);
         self.closing.store(true, Ordering::Release);
     }
 
     /// Its threads are gone; it may join again.
     pub fn reopen(&self) {
+        *lock(&self.asked) = None;
         self.closing.store(false, Ordering::Release);
     }
 
@@ -298,7 +303,8 @@ impl RebalanceHandler for MemberShared {
             // Somebody else may have them by now: no completion that is still to come may count here.
             gone.iter().for_each(|partition| partition.close());
         }
-        let deadline = started + self.shared.settings.drain_timeout;
+        // Waiting for the group to come to rest counts: who asked the member to leave waits no longer than this.
+        let deadline = lock(&self.asked).unwrap_or(started) + self.shared.settings.drain_timeout;
         self.get_back(&gone, deadline, lost);
         let mut drained = false;
         if !lost {

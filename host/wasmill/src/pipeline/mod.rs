@@ -379,6 +379,7 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
         session_timeout: settings.session_timeout,
         heartbeat_interval: settings.heartbeat_interval,
         max_poll_interval: settings.max_poll_interval,
+        leave_timeout: settings.drain_timeout,
         instance_id: settings.instance_id.clone(),
         start: match settings.start {
             config::Start::Earliest => wasmill_kafka::Start::Earliest,
