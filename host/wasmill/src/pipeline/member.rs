@@ -38,6 +38,8 @@ pub struct MemberShared {
     handle: Mutex<Option<MemberHandle>>,
     served: Mutex<Vec<(TopicPartition, Arc<Lane>)>>,
     closing: AtomicBool,
+    /// It closed before everything that it held was settled and committed.
+    overdue: AtomicBool,
     joined: AtomicBool,
     doing: Mutex<String>,
     last_poll: Mutex<Instant>,
@@ -58,6 +60,7 @@ impl MemberShared {
             handle: Mutex::default(),
             served: Mutex::default(),
             closing: AtomicBool::new(false),
+            overdue: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             doing: Mutex::new("joining".to_owned()),
             last_poll: Mutex::new(Instant::now()),
@@ -71,7 +74,13 @@ impl MemberShared {
 
     /// Its threads are gone; it may join again.
     pub fn reopen(&self) {
+        self.overdue.store(false, Ordering::Release);
         self.closing.store(false, Ordering::Release);
+    }
+
+    /// Whether it was asked to close and left something behind that is handled again.
+    pub fn is_overdue(&self) -> bool {
+        self.overdue.load(Ordering::Acquire)
     }
 
     /// What it is doing, for status.
@@ -140,8 +149,9 @@ impl MemberShared {
         lane.tell(Command::Assign(Box::new(Assignment { partition, queue, member: handle.clone() })));
     }
 
-    /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled.
-    fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) {
+    /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled. True if
+    /// none had to be.
+    fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) -> bool {
         for partition in gone {
             if lost { partition.abandon_now() } else { partition.leave() }
         }
@@ -189,6 +199,7 @@ impl MemberShared {
             }
             !goes
         });
+        !cancelled
     }
 }
 
@@ -248,13 +259,15 @@ impl RebalanceHandler for MemberShared {
             gone.iter().for_each(|partition| partition.close());
         }
         let deadline = started + self.shared.settings.drain_timeout;
-        self.get_back(&gone, deadline, lost);
-        let mut drained = false;
-        if !lost {
-            drained = self.drain(&gone, deadline);
-        }
+        let answered = self.get_back(&gone, deadline, lost);
+        let drained = !lost && self.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.
         let committed = self.holdings.give_back(handle, &self.shared, &gone, !lost);
+        let settled =
+            if lost { gone.iter().all(|one| one.is_committed()) } else { answered && drained && committed.is_ok() };
+        if !settled && self.closing.load(Ordering::Acquire) {
+            self.overdue.store(true, Ordering::Release);
+        }
         gone.iter().for_each(|partition| partition.close());
         let commit = match &committed {
             Ok(()) if lost => "none".to_owned(),
