@@ -2,9 +2,11 @@
 
 #![deny(unsafe_code)]
 
+mod admin;
 mod clients;
 mod commits;
 mod compiling;
+mod endings;
 mod failures;
 mod harness;
 mod kills;
