@@ -67,10 +67,19 @@ pub fn router(state: Arc<State>) -> Router {
 
 /// Lets through who may change something. Before anything of the body is read: whoever may not is not even listened to.
 async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    match may_change(request.headers(), &state.token, state.allow_remote) {
-        Ok(()) => next.run(request).await,
-        Err((status, text)) => refuse(status, text).into_response(),
+    if let Err((status, text)) = may_change(request.headers(), &state.token, state.allow_remote) {
+        return refuse(status, text).into_response();
     }
+    // A body that tells its length is refused by that; the limit of the routes would wait for its bytes.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > MOST_BYTES as u64) {
+        return too_large().into_response();
+    }
+    next.run(request).await
+}
+
+fn too_large() -> Refused {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body has more than {MOST_BYTES} bytes"))
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
@@ -182,9 +191,7 @@ fn asked<'a>(state: &'a State, name: &str, body: Body) -> Result<(&'a Handle, Wh
         return Err(refuse(StatusCode::NOT_FOUND, &text));
     };
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body has more than {MOST_BYTES} bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => refuse(status, &rejection.body_text()),
     })?;
     if body.is_empty() {
