@@ -204,6 +204,22 @@ impl Mill {
         Ok(self.get("/metrics")?.1)
     }
 
+    /// A metric of one pipeline, the sum over its partitions.
+    ///
+    /// # Errors
+    /// There is no answer, or the metric is none.
+    pub fn metric(&self, name: &str, pipeline: &str) -> Result<f64> {
+        let (text, label) = (self.metrics()?, format!("pipeline=\"{pipeline}\""));
+        let of_pipeline =
+            |row: &&str| row.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')) && row.contains(&label);
+        let values: Vec<f64> =
+            text.lines().filter(of_pipeline).filter_map(|row| row.rsplit_once(' ')?.1.parse().ok()).collect();
+        if values.is_empty() {
+            bail!("no {name} of {pipeline} in:\n{text}");
+        }
+        Ok(values.iter().sum())
+    }
+
     /// Code and text of a page of the admin port.
     ///
     /// # Errors

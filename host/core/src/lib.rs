@@ -18,7 +18,7 @@ pub mod verdict;
 
 pub use backoff::Backoff;
 pub use batch::{ABSENT, Batch, BatchFull, HEADER_STRIDE, Headers, MessageRef, STRIDE};
-pub use breaker::{Breaker, BreakerPolicy};
+pub use breaker::{Breaker, BreakerPolicy, Opened};
 pub use commit::{CommitMode, due};
 pub use done::DoneSet;
 pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};

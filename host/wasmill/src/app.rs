@@ -147,9 +147,9 @@ impl App {
         let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
         let (partitions, rules) = ask_for_topics(&client, &config, embedded).map_err(Failure::start)?;
-        // Half of the memory is for what is fetched ahead, a quarter for what is on its way out; the rest is spans.
-        let prefetch_bytes = (config.memory_bytes / 2 / partitions.max(1)).max(64 << 10);
-        let buffer_bytes = (config.memory_bytes / 4 / config.pipelines.len().max(1) as u64).max(1 << 20);
+        let Shares { prefetch_bytes, buffer_bytes } =
+            Shares::of(config.memory_bytes, partitions, config.pipelines.len() as u64);
+        tracing::info!(partitions, prefetch_bytes, buffer_bytes, "memory divided");
         let mut pipelines = Vec::new();
         for settings in &config.pipelines {
             let plugin = loader.load(settings).map_err(Failure::start)?;
@@ -205,7 +205,9 @@ impl App {
                     Some(Ok((name, End::Drained))) => tracing::info!(pipeline = %name, "drained"),
                     Some(Ok((name, End::Overdue))) => {
                         tracing::warn!(pipeline = %name, "not everything was settled in time; it is handled again by the next owner");
-                        exit = Exit::Overdue;
+                        if exit == Exit::Done {
+                            exit = Exit::Overdue;
+                        }
                         // Threads that did not end cannot be waited for.
                         if tasks.is_empty() { return Ok(exit) }
                     }
@@ -243,8 +245,31 @@ impl Signals {
     }
 }
 
-/// Partitions of all input topics, for the memory budget, and what the output topics refuse; an error names every topic that is not there. wasmill makes
-/// no topics: one made by mistake, with the broker's defaults, is worse than an error.
+/// What each partition and each pipeline may use of the memory of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shares {
+    /// Bytes that may be fetched ahead for a partition.
+    prefetch_bytes: u64,
+    /// Bytes of a pipeline's outputs on their way.
+    buffer_bytes: u64,
+}
+
+impl Shares {
+    /// With less a client does not get on: only here more than `memory` may be used, by thousands of partitions.
+    const LEAST: Self = Self { prefetch_bytes: 64 << 10, buffer_bytes: 1 << 20 };
+
+    /// Half of the memory is for what is fetched ahead, in equal parts for all partitions; a quarter for what is on its
+    /// way out, in equal parts for the pipelines; the rest is spans.
+    fn of(memory_bytes: u64, partitions: u64, pipelines: u64) -> Self {
+        Self {
+            prefetch_bytes: (memory_bytes / 2 / partitions.max(1)).max(Self::LEAST.prefetch_bytes),
+            buffer_bytes: (memory_bytes / 4 / pipelines.max(1)).max(Self::LEAST.buffer_bytes),
+        }
+    }
+}
+
+/// Partitions of all input topics, for the memory budget, and what the output topics refuse; an error names every topic
+/// that is not there. wasmill makes no topics: one made by mistake, with the broker's defaults, is worse than an error.
 fn ask_for_topics(client: &ClientSettings, config: &config::Config, embedded: bool) -> anyhow::Result<(u64, Rules)> {
     let mut partitions = 0;
     let mut missing = Vec::new();
@@ -320,6 +345,23 @@ mod tests {
         let path = std::path::Path::new("no/such/wasmill.toml");
         let text = told(&config::load(path).expect_err("no file").into());
         assert_eq!(text.matches("No such file").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn half_of_the_memory_is_fetched_ahead_in_equal_parts_and_a_quarter_is_on_its_way_out() {
+        let memory = 512 << 20;
+        for (partitions, pipelines) in [(1, 1), (7, 2), (64, 3), (4096, 64)] {
+            let shares = Shares::of(memory, partitions, pipelines);
+            let (fetched, sent) = (shares.prefetch_bytes * partitions, shares.buffer_bytes * pipelines);
+            assert!(fetched <= memory / 2 && fetched > memory / 2 - partitions, "{partitions}: {shares:?}");
+            assert!(sent <= memory / 4 && sent > memory / 4 - pipelines, "{pipelines}: {shares:?}");
+        }
+    }
+
+    #[test]
+    fn no_partition_and_no_pipeline_gets_less_memory_than_a_client_needs() {
+        assert_eq!(Shares::of(16 << 20, 100_000, 1000), Shares::LEAST);
+        assert_eq!(Shares::of(16 << 20, 0, 0), Shares::of(16 << 20, 1, 1), "topics without partitions");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What becomes of messages that cannot be handled: dead letters, stops, retries, and handlers that misbehave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::mill::{Mill, Options};
@@ -12,7 +12,8 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A handler that misbehaves at messages whose value begins with `!`.
 fn options(case: &Case, shared: &Shared, handler: &str, lines: &str) -> Result<Options> {
-    let lines = format!("config = {{ when = \"value-prefix\", prefix = \"!\", until_attempt = \"3\" }}\n{lines}");
+    let config = "config.when = \"value-prefix\"\nconfig.prefix = \"!\"\nconfig.until_attempt = \"3\"";
+    let lines = format!("{config}\n{lines}");
     case.options(&shared.broker.bootstrap(), handler, &lines)
 }
 
@@ -46,25 +47,58 @@ fn a_rejected_message_becomes_a_dead_letter_that_tells_where_it_came_from() -> R
     Ok(())
 }
 
+/// One of twenty messages is bad: it becomes a dead letter of this class, after both attempts, and the others come out
+/// once and in order. Returns the log of the process.
+fn given_up_alone(shared: &Shared, handler: &str, class: &str, lines: &str) -> Result<String> {
+    let case = Case::new(&shared.eye, handler, 1)?;
+    let messages: Vec<_> = (0..20).map(|n| on(0, &if n == 7 { "!bad".to_owned() } else { n.to_string() })).collect();
+    shared.eye.produce(&case.input, &messages)?;
+    let limits = "retry.attempts = 2\nretry.backoff = \"10ms\"\nlimits.time = \"100ms\"\nlimits.time_cap = \"2s\"";
+    let mut mill = Mill::start(&options(&case, shared, handler, &format!("{limits}\n{lines}"))?)?;
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 20)]), SOON).context(handler.to_owned())?;
+    ensure!(mill.stop()?.success(), "{handler}: it ends in good order");
+    let expected: Vec<_> = (0..20).filter(|n| *n != 7).map(|n| n.to_string()).collect();
+    ensure!(case.outputs(&shared.eye)? == expected, "{handler}: {:?}", case.outputs(&shared.eye)?);
+    let dead = case.dead_letters(&shared.eye)?;
+    let [letter] = &dead[..] else { anyhow::bail!("{handler}: one dead letter, not {dead:?}") };
+    let told = |name: &str| header(letter, name).with_context(|| format!("no header {name} in {:?}", letter.headers));
+    ensure!((letter.text().as_str(), told("wasmill.offset")?.as_str()) == ("!bad", "7"), "{handler}: {letter:?}");
+    ensure!(told("wasmill.error")? == class, "{handler}: {:?}", letter.headers);
+    ensure!(told("wasmill.attempts")? == "2", "{handler}: {:?}", letter.headers);
+    Ok(mill.log())
+}
+
 #[test]
 fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()> {
+    let shared = &shared()?;
     for (handler, class) in [("trap", "trap"), ("spin", "deadline"), ("hoard", "memory"), ("panic", "trap")] {
-        let shared = &shared()?;
-        let case = Case::new(&shared.eye, handler, 1)?;
-        let messages: Vec<_> =
-            (0..20).map(|n| on(0, &if n == 7 { "!bad".to_owned() } else { n.to_string() })).collect();
-        shared.eye.produce(&case.input, &messages)?;
-        let lines = "retry.attempts = 2\nretry.backoff = \"10ms\"\nlimits.time = \"100ms\"\nlimits.time_cap = \"2s\"";
-        let mut mill = Mill::start(&options(&case, shared, handler, lines)?)?;
-        shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 20)]), SOON).context(handler)?;
-        mill.stop()?;
-        let expected: Vec<_> = (0..20).filter(|n| *n != 7).map(|n| n.to_string()).collect();
-        assert_eq!(case.outputs(&shared.eye)?, expected, "{handler}");
-        let dead = case.dead_letters(&shared.eye)?;
-        let [letter] = &dead[..] else { anyhow::bail!("{handler}: one dead letter, not {dead:?}") };
-        assert_eq!(header(letter, "wasmill.error").as_deref(), Some(class), "{handler}: {:?}", letter.headers);
-        assert_eq!(header(letter, "wasmill.attempts").as_deref(), Some("2"), "{handler}");
+        given_up_alone(shared, handler, class, "")?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_message_at_which_a_handler_sleeps_floods_or_lies_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()>
+{
+    let shared = &shared()?;
+    given_up_alone(shared, "sleep", "deadline", "")?;
+    given_up_alone(shared, "flood", "output-limit", "limits.output_messages = 1000")?;
+    for lie in ["message-max", "topic-unknown", "reached-max"] {
+        given_up_alone(shared, "lie", "protocol", &format!("config.lie = \"{lie}\""))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn log_lines_without_end_are_dropped_and_counted_and_cost_their_message_alone() -> Result<()> {
+    let shared = &shared()?;
+    let log = given_up_alone(shared, "chatter", "deadline", "limits.log_lines = 50")?;
+    let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    // Three calls came to the bad message: with its neighbours, and two alone. Each had an instance of its own.
+    let (written, reports) = (lines("\\u{1b}[31mred"), lines("log lines dropped: more than 50 in a second"));
+    ensure!((50..=50 * 3 * 3).contains(&written), "{written} lines were written");
+    ensure!((1..=3 * 3).contains(&reports), "what was dropped was told {reports} times");
+    ensure!(lines("\x1b[31mred") == 0, "characters that no terminal should see");
     Ok(())
 }
 
@@ -132,5 +166,74 @@ fn a_stop_at_a_refused_output_commits_nothing_behind_it() -> Result<()> {
     // The end of the process commits whatever it takes for complete.
     assert!(mill.stop()?.success());
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0)]), SOON)?;
+    Ok(())
+}
+
+#[test]
+fn attempts_are_counted_on_by_the_next_process_after_a_kill() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "attempts", 1)?;
+    shared.eye.produce(&case.input, &[on(0, "a"), on(0, "!b"), on(0, "c")])?;
+    let options = |backoff: &str| {
+        let lines = format!(
+            "config = {{ when = \"value-prefix\" }}\nretry.attempts = 5\nretry.backoff = \"{backoff}\"\n\
+             retry.max_delay = \"1h\"\ninstance_id = \"only\""
+        );
+        case.options(&shared.broker.bootstrap(), "retry", &lines)
+    };
+    // Each of the first two processes has time for one attempt, and is killed once that is noted beside the offset.
+    for attempt in [1, 2] {
+        let mut mill = Mill::start(&options("1h")?)?;
+        let noted = format!(";r=1,{attempt},");
+        let end = Instant::now() + SOON;
+        loop {
+            let committed = shared.eye.committed(&case.name, &case.input)?;
+            if committed.get(&0).is_some_and(|now| now.offset == 1 && now.metadata.contains(&noted)) {
+                break;
+            }
+            ensure!(Instant::now() < end, "attempt {attempt} was never noted: {committed:?}\n{}", mill.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let status = mill.status()?;
+        let waits = &status["pipelines"][0]["partitions"][0];
+        ensure!(waits["state"] == "waiting" && waits["attempt"] == attempt + 1, "{waits}");
+        mill.kill()?;
+    }
+    let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let mut mill = Mill::start(&options("10ms")?)?;
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3)]), SOON)?;
+    let retries = mill.metric("wasmill_retries_total", &case.name)?;
+    ensure!(mill.stop()?.success());
+    assert_eq!(case.outputs(&shared.eye)?, ["a", "c"]);
+    let dead = case.dead_letters(&shared.eye)?;
+    let [letter] = &dead[..] else { anyhow::bail!("one dead letter, not {dead:?}") };
+    assert_eq!(header(letter, "wasmill.attempts").as_deref(), Some("5"));
+    assert_eq!(header(letter, "wasmill.error").as_deref(), Some("retries-exhausted"));
+    // Attempts 3 and 4 asked for another; from 1 on it would have been four.
+    ensure!(retries == 2.0, "the third process went on with attempt {}", 5.0 - retries);
+    let first: u128 = header(letter, "wasmill.first-failure").context("no first failure")?.parse()?;
+    ensure!(first < started, "it failed first in the first process, before {started}, not at {first}");
+    Ok(())
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_stops_behind_all_earlier_ones() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::named("earlier");
+    shared.eye.create_topic(&case.input, 1, &[])?;
+    shared.eye.create_topic(&case.output, 1, &[("max.message.bytes", "2000")])?;
+    shared.eye.create_topic(&case.dead, 1, &[("max.message.bytes", "8000")])?;
+    // The first is given up by its output topic, after the handler gave up the second, of which not even the key is taken.
+    let (large, larger) = ("x".repeat(5000), "x".repeat(20_000));
+    shared.eye.produce(&case.input, &[on(0, &large), Message::new(&larger[..], "!b").on(0), on(0, "c")])?;
+    let mut mill = Mill::spawn(&options(&case, shared, "reject", "")?)?;
+    mill.wait_status("a stopped partition", SOON, |status| {
+        let partition = &status["pipelines"][0]["partitions"][0];
+        partition["state"] == "stopped" && partition["offset"] == 1
+    })?;
+    assert!(mill.stop()?.success());
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)?;
+    let dead = case.dead_letters(&shared.eye)?;
+    assert_eq!(dead.iter().map(Message::text).collect::<Vec<_>>(), [large]);
     Ok(())
 }

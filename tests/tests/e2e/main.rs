@@ -3,9 +3,11 @@
 #![deny(unsafe_code)]
 
 mod article;
+mod admin;
 mod clients;
 mod commits;
 mod compiling;
+mod endings;
 mod failures;
 mod harness;
 mod kills;

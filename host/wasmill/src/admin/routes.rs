@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -40,20 +43,43 @@ struct Which {
     offset: Option<i64>,
 }
 
-type Answer = Result<Json<serde_json::Value>, (StatusCode, Json<serde_json::Value>)>;
+type Refused = (StatusCode, Json<serde_json::Value>);
+type Answer = Result<Json<serde_json::Value>, Refused>;
+/// A call's body as it came, or why it did not come whole.
+type Body = Result<Bytes, BytesRejection>;
 
 /// All routes.
 pub fn router(state: Arc<State>) -> Router {
+    let changes = Router::new()
+        .route("/api/v1/pipelines/{name}/resume", post(resume))
+        .route("/api/v1/pipelines/{name}/pause", post(pause))
+        .route("/api/v1/pipelines/{name}/skip", post(skip))
+        .route_layer(from_fn_with_state(state.clone(), guard));
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
-        .route("/api/v1/pipelines/{name}/resume", post(resume))
-        .route("/api/v1/pipelines/{name}/pause", post(pause))
-        .route("/api/v1/pipelines/{name}/skip", post(skip))
+        .merge(changes)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(state)
+}
+
+/// Lets through who may change something. Before anything of the body is read: whoever may not is not even listened to.
+async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    if let Err((status, text)) = may_change(request.headers(), &state.token, state.allow_remote) {
+        return refuse(status, text).into_response();
+    }
+    // A body that tells its length is refused by that; the limit of the routes would wait for its bytes.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > MOST_BYTES as u64) {
+        return too_large().into_response();
+    }
+    next.run(request).await
+}
+
+fn too_large() -> Refused {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body has more than {MOST_BYTES} bytes"))
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
@@ -126,13 +152,8 @@ async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
     })
 }
 
-async fn resume(
-    Shared(state): Shared<Arc<State>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Option<Json<Which>>,
-) -> Answer {
-    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+async fn resume(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+    let (pipeline, which) = asked(&state, &name, body)?;
     let id = one_partition(pipeline, &which)?;
     let resumed: Vec<_> = pipeline
         .resume(id.as_ref())
@@ -148,26 +169,16 @@ async fn resume(
     Ok(Json(serde_json::json!({ "resumed": resumed })))
 }
 
-async fn pause(
-    Shared(state): Shared<Arc<State>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Option<Json<Which>>,
-) -> Answer {
-    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+async fn pause(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+    let (pipeline, which) = asked(&state, &name, body)?;
     let id = one_partition(pipeline, &which)?;
     let paused: Vec<_> = pipeline.pause(id.as_ref()).iter().map(ToString::to_string).collect();
     tracing::info!(pipeline = name, partitions = paused.len(), "paused by an operator");
     Ok(Json(serde_json::json!({ "paused": paused })))
 }
 
-async fn skip(
-    Shared(state): Shared<Arc<State>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Option<Json<Which>>,
-) -> Answer {
-    let (pipeline, which) = asked(&state, &name, &headers, body)?;
+async fn skip(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+    let (pipeline, which) = asked(&state, &name, body)?;
     let (Some(id), Some(offset)) = (one_partition(pipeline, &which)?, which.offset) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "skip needs a partition and an offset"));
     };
@@ -177,30 +188,34 @@ async fn skip(
     }
 }
 
-fn refuse(status: StatusCode, text: &str) -> (StatusCode, Json<serde_json::Value>) {
+fn refuse(status: StatusCode, text: &str) -> Refused {
     (status, Json(serde_json::json!({ "error": text })))
 }
 
-fn asked<'a>(
-    state: &'a State,
-    name: &str,
-    headers: &HeaderMap,
-    body: Option<Json<Which>>,
-) -> Result<(&'a Handle, Which), (StatusCode, Json<serde_json::Value>)> {
-    may_change(headers, &state.token, state.allow_remote).map_err(|(status, text)| refuse(status, text))?;
+/// The pipeline that a call is about, and what of it.
+fn asked<'a>(state: &'a State, name: &str, body: Body) -> Result<(&'a Handle, Which), Refused> {
     let Some(pipeline) = state.pipelines.iter().find(|pipeline| pipeline.shared.name == name) else {
         let names: Vec<_> = state.pipelines.iter().map(|pipeline| pipeline.shared.name.as_str()).collect();
         let text = format!("no pipeline `{name}`; there is {}", names.join(", "));
         return Err(refuse(StatusCode::NOT_FOUND, &text));
     };
-    Ok((pipeline, body.map(|Json(which)| which).unwrap_or_default()))
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        status => refuse(status, &rejection.body_text()),
+    })?;
+    if body.is_empty() {
+        return Ok((pipeline, Which::default()));
+    }
+    // Whatever the body says it is: one that is passed over in silence would turn one partition into all of them.
+    let which = serde_json::from_slice(&body).map_err(|error| {
+        let text = format!("the body is not understood: {error}; hint: send {{}}, or {{\"partition\": 0}} for one");
+        refuse(StatusCode::BAD_REQUEST, &text)
+    })?;
+    Ok((pipeline, which))
 }
 
 /// The partition a call names; the topic may be left out where the pipeline has one.
-fn one_partition(
-    pipeline: &Handle,
-    which: &Which,
-) -> Result<Option<TopicPartition>, (StatusCode, Json<serde_json::Value>)> {
+fn one_partition(pipeline: &Handle, which: &Which) -> Result<Option<TopicPartition>, Refused> {
     let Some(number) = which.partition else { return Ok(None) };
     let topics = &pipeline.shared.settings.topics;
     let topic = match (&which.topic, topics.as_slice()) {

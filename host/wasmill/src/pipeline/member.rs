@@ -41,6 +41,8 @@ pub struct MemberShared {
     closing: AtomicBool,
     /// When it was asked to leave.
     asked: Mutex<Option<Instant>>,
+    /// It closed before everything that it held was settled and committed.
+    overdue: AtomicBool,
     joined: AtomicBool,
     doing: Mutex<String>,
     /// Topics that were deleted and are not there yet.
@@ -64,6 +66,7 @@ impl MemberShared {
             served: Mutex::default(),
             closing: AtomicBool::new(false),
             asked: Mutex::default(),
+            overdue: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             doing: Mutex::new("joining".to_owned()),
             gone: Mutex::default(),
@@ -80,7 +83,13 @@ impl MemberShared {
     /// Its threads are gone; it may join again.
     pub fn reopen(&self) {
         *lock(&self.asked) = None;
+        self.overdue.store(false, Ordering::Release);
         self.closing.store(false, Ordering::Release);
+    }
+
+    /// Whether it was asked to close and left something behind that is handled again.
+    pub fn is_overdue(&self) -> bool {
+        self.overdue.load(Ordering::Acquire)
     }
 
     /// What it is doing, for status.
@@ -192,8 +201,9 @@ impl MemberShared {
         lane.tell(Command::Assign(Box::new(Assignment { partition, queue, member: handle.clone() })));
     }
 
-    /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled.
-    fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) {
+    /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled. True if
+    /// none had to be.
+    fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) -> bool {
         for partition in gone {
             if lost { partition.abandon_now() } else { partition.leave() }
         }
@@ -241,6 +251,7 @@ impl MemberShared {
             }
             !goes
         });
+        !cancelled
     }
 }
 
@@ -305,13 +316,15 @@ impl RebalanceHandler for MemberShared {
         }
         // Waiting for the group to come to rest counts: who asked the member to leave waits no longer than this.
         let deadline = lock(&self.asked).unwrap_or(started) + self.shared.settings.drain_timeout;
-        self.get_back(&gone, deadline, lost);
-        let mut drained = false;
-        if !lost {
-            drained = self.drain(&gone, deadline);
-        }
+        let answered = self.get_back(&gone, deadline, lost);
+        let drained = !lost && self.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.
         let committed = self.holdings.give_back(handle, &self.shared, &gone, !lost);
+        let settled =
+            if lost { gone.iter().all(|one| one.is_committed()) } else { answered && drained && committed.is_ok() };
+        if !settled && self.closing.load(Ordering::Acquire) {
+            self.overdue.store(true, Ordering::Release);
+        }
         gone.iter().for_each(|partition| partition.close());
         let commit = match &committed {
             Ok(()) if lost => "none".to_owned(),

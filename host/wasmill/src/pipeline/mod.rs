@@ -326,7 +326,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Everything comes to rest: members leave (which drains and commits), then lanes, then the producer.
+    /// Everything comes to rest: members leave (which drains and commits), then lanes, then the producer. True if all that
+    /// was handed over was settled and committed in time.
     async fn close(&mut self) -> bool {
         for member in self.handle.members.iter() {
             member.close();
@@ -340,9 +341,9 @@ impl Pipeline {
         }
         if in_time {
             let lanes = self.handle.lanes.clone();
-            let _ = spawn_blocking(move || lanes.stop()).await;
+            in_time = tokio::time::timeout_at(deadline, spawn_blocking(move || lanes.stop())).await.is_ok();
         }
-        in_time
+        in_time && !self.handle.members.iter().any(|member| member.is_overdue())
     }
 }
 
@@ -414,7 +415,8 @@ impl Handle {
                     "partition {only} cannot go on by itself, the whole pipeline holds: {reason}; hint: leave out --partition"
                 ));
             }
-            _ => self.shared.release(),
+            (None, _) => self.shared.release(),
+            (Some(_), None) => {}
         }
         let mut resumed = Vec::new();
         for id in self.partitions() {

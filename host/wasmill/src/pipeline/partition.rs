@@ -286,6 +286,13 @@ impl Partition {
         state.tickets == 0 || state.tracker.is_closed()
     }
 
+    /// Whether all that was handed over is complete and committed.
+    pub fn is_committed(&self) -> bool {
+        let state = self.lock();
+        state.tracker.outstanding() == 0
+            && state.committed.is_some_and(|committed| committed >= state.tracker.watermark())
+    }
+
     /// A dead letter of that stage is on its way.
     pub fn giving_up(&self, offset: i64, stage: GiveUpStage) {
         let mut state = self.lock();

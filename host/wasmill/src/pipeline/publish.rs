@@ -28,8 +28,8 @@ pub(super) struct Publication<'a> {
 pub(super) struct Published<'a> {
     /// Messages that are done with; fewer than judged when the partition stops.
     pub(super) settled: usize,
-    /// How many of them were given up.
-    pub(super) given_up: usize,
+    /// Which of them were given up, ascending.
+    pub(super) given_up: Vec<u32>,
     /// Outputs on their way; `None` when there were none.
     pub(super) sending: Option<Sending<'a>>,
     /// Sending ended early: nothing of the call may complete.
@@ -65,10 +65,11 @@ pub(super) fn publish<'a>(
                 sender.abandoned = true;
                 break;
             }
+            // Not the end of the loop, here and below: behind this a handler may have emitted for earlier messages, and
+            // those are settled, so what they came to must be on its way.
             Err(Unsent::TopicRefused(reason)) => {
                 settled = message;
                 stop = Some(format!("the output topic takes nothing: {reason}"));
-                break;
             }
             Err(Unsent::Refused(reason)) => {
                 let attempts = call.batch.message(message).attempt;
@@ -76,12 +77,15 @@ pub(super) fn publish<'a>(
                 if stops {
                     settled = message;
                     stop = Some(reason_to_stop(call, &lost));
-                    break;
+                } else {
+                    given_up.push(lost);
                 }
-                given_up.push(lost);
             }
         }
     }
+    // In the order of messages: if a dead letter cannot be sent, those of all earlier messages were.
+    given_up.sort_by_key(|lost| lost.message);
+    given_up.retain(|lost| lost.message < settled);
     if !sender.abandoned {
         for lost in &given_up {
             match sender.give_up(lost, stage) {
@@ -99,7 +103,8 @@ pub(super) fn publish<'a>(
             }
         }
     }
-    let given_up = given_up.iter().filter(|lost| lost.message < settled).count();
+    given_up.retain(|lost| lost.message < settled);
+    let given_up = given_up.iter().map(|lost| lost.message as u32).collect();
     Published { settled, given_up, sending: sender.sending, abandoned: sender.abandoned, stop }
 }
 

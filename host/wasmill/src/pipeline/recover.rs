@@ -204,8 +204,15 @@ impl Worker {
             return self.resume_out_of_range(index, offset, skip.is_some());
         }
         if let Some(skip) = skip {
-            if !held.stopped || skip != offset {
-                return Err(format!("partition {id} does not stand at offset {skip} but at {offset}"));
+            if !held.stopped {
+                return Err(format!(
+                    "partition {id} is not stopped, so message {skip} cannot be skipped; hint: `wasmill status` shows where partitions stand"
+                ));
+            }
+            if skip != offset {
+                return Err(format!(
+                    "partition {id} does not stand at offset {skip} but at {offset}; hint: use `--offset {offset}` to pass over that one"
+                ));
             }
             self.pass(index)?;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use wasmill_config as config;
-use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset};
+use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset, Opened};
 use wasmill_kafka::TopicPartition;
 use wasmill_wasm::Plugin;
 
@@ -221,18 +221,19 @@ impl PipelineShared {
         serial
     }
 
-    /// Counts settled messages for the breaker.
-    pub fn record(&self, settled: usize, given_up: usize) {
+    /// Counts settled messages for the breaker; those at the places `given_up` among them, ascending, were given up.
+    pub fn record(&self, settled: usize, given_up: &[u32]) {
         let Some(breaker) = &self.breaker else { return };
-        let opened = lock(breaker).record(settled as u32, given_up as u32);
-        if opened {
-            let policy = self.settings.breaker.as_ref().map_or(0, |policy| policy.of);
-            self.hold(format!(
-                "too many of the last {policy} messages were given up; `wasmill resume {}` goes on",
-                self.name
-            ));
-            let _ = self.events.send(Event::BreakerOpened);
-        }
+        let mut breaker = lock(breaker);
+        let Some(Opened { given_up, of }) = breaker.record(settled as u32, given_up.iter().copied()) else { return };
+        // Under the breaker's lock: every lane that has its next call counted knows that the pipeline holds, and a resume
+        // comes before all this or after it.
+        self.hold(format!(
+            "more than {given_up} of the last {of} messages were given up; `wasmill resume {}` goes on",
+            self.name
+        ));
+        drop(breaker);
+        let _ = self.events.send(Event::BreakerOpened);
     }
 
     /// Keeps every lane from handing anything over.
@@ -244,8 +245,9 @@ impl PipelineShared {
 
     /// Ends a hold.
     pub fn release(&self) {
-        if let Some(breaker) = &self.breaker {
-            lock(breaker).reset();
+        let mut breaker = self.breaker.as_ref().map(lock);
+        if let Some(breaker) = &mut breaker {
+            breaker.reset();
         }
         *lock(&self.hold_reason) = None;
         self.held.store(false, Ordering::Release);

@@ -241,7 +241,7 @@ impl Worker {
         };
         let published = publish(&publication, settled, given_up, stage);
         let settled = published.settled;
-        self.shared.record(settled, published.given_up);
+        self.shared.record(settled, &published.given_up);
         let (rest_run, last) = part(&self.held[index], &self.batch, call, settled);
         match published.sending {
             // With nothing settled the ticket stands for no message: outputs of the one it stopped at may be in it, and
