@@ -142,7 +142,7 @@ mod tests {
     fn sees_a_burst_in_the_middle_of_a_batch_that_is_larger_than_its_window() {
         assert!(!opens(&mut settled_in(), 10_000, 700..750));
         assert!(opens(&mut settled_in(), 10_000, 700..751));
-        let every_second = |place: &u32| place % 2 == 0;
+        let every_second = |place: &u32| place.is_multiple_of(2);
         assert!(!opens(&mut settled_in(), 10_000, (0..10_000).filter(every_second)), "50 of each 100");
         assert!(opens(&mut settled_in(), 10_000, (0..10_000).filter(|place| every_second(place) || *place == 799)));
     }

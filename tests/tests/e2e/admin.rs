@@ -98,6 +98,9 @@ impl Port {
     }
 }
 
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn a_call_that_changes_something_needs_the_token_a_host_of_this_machine_and_no_origin() -> Result<()> {
     let shared = &shared()?;
@@ -107,7 +110,7 @@ fn a_call_that_changes_something_needs_the_token_a_host_of_this_machine_and_no_o
     let other = format!("Bearer {}x", &port.token[1..]);
     let origin = format!("http://{here}");
     let (host, token) = (("Host", here.as_str()), ("Authorization", good.as_str()));
-    let refused: &[(&str, u16, &[(&str, &str)])] = &[
+    let refused: &[(&str, u16, Headers<'_>)] = &[
         ("no token", 401, &[host]),
         ("another token", 401, &[host, ("Authorization", "Bearer guessed")]),
         ("another token of that length", 401, &[host, ("Authorization", &other)]),

@@ -2,8 +2,8 @@
 
 #![deny(unsafe_code)]
 
-mod article;
 mod admin;
+mod article;
 mod clients;
 mod commits;
 mod compiling;

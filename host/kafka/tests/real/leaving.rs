@@ -13,13 +13,16 @@ use wasmill_tests::shared::{Shared, shared, unique};
 
 const PARTITIONS: u32 = 6;
 
+/// A partition's last commit: what was due, and what became of it.
+type End = (TopicPartition, i64, Result<(), String>);
+
 /// Says that everything below an offset is complete, and commits that when partitions go.
 #[derive(Default)]
 struct Desk {
     held: Mutex<Vec<AssignedPartition>>,
     complete: AtomicI64,
-    /// What became of the last commits, with what was due.
-    ends: Mutex<Vec<(TopicPartition, i64, Result<(), String>)>>,
+    /// The last commits.
+    ends: Mutex<Vec<End>>,
     /// How long it drains before it commits.
     drain: Mutex<Duration>,
     draining: AtomicBool,
