@@ -1,7 +1,9 @@
 //! What kills cost, read from the topics alone: numbered messages, the output topic with the broker's own time of each
 //! copy, and every commit in `__consumer_offsets` with the broker's time.
 //!
-//! - A **session** is the life of one process of the pipeline; each but the last ends with a kill.
+//! - A **session** is the life of one process of the pipeline, counted from 0; each but the last ends with a kill. A copy says
+//!   in a header [`BY`] whose it is. One that does not is of the session that its time lies in, which is not sure: what a
+//!   killed process had sent may be written when that is gone.
 //! - A message is **lost** if it never came out. The kill that lost it is the first one before which a higher offset was
 //!   committed.
 //! - It is handled **again** if it came out in two sessions. The kill at the end of the first of them is why.
@@ -20,6 +22,9 @@ use crate::mill::Mill;
 
 /// What an output topic must have, so that a copy's time is when the broker wrote it.
 pub const BROKER_TIME: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
+/// The header of an output that tells the number of the session (`by` of the handler `retry`).
+pub const BY: &str = "by";
 
 /// When each killed process was gone, in milliseconds since the epoch.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +54,13 @@ pub struct Cost {
     pub long_complete: usize,
 }
 
+/// A message that came out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Copy {
+    session: usize,
+    time: i64,
+}
+
 /// What came out, and what it cost.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
@@ -70,11 +82,14 @@ impl Account {
     }
 
     fn of(outputs: &[Message], commits: &[Commit], given: &[i64], kills: &Kills) -> Result<Self> {
-        let mut copies: Vec<Vec<Vec<i64>>> = given.iter().map(|count| vec![Vec::new(); *count as usize]).collect();
+        let mut copies: Vec<Vec<Vec<Copy>>> = given.iter().map(|count| vec![Vec::new(); *count as usize]).collect();
         for output in outputs {
             let (partition, number) = name(&output.text()).with_context(|| format!("not numbered: {output:?}"))?;
             let times = copies.get_mut(partition).and_then(|numbers| numbers.get_mut(number));
-            times.with_context(|| format!("never produced: {output:?}"))?.push(output.timestamp.unwrap_or_default());
+            let time = output.timestamp.unwrap_or_default();
+            let by = output.header_text(BY).and_then(|by| by.parse().ok());
+            let session = by.unwrap_or_else(|| kills.0.partition_point(|end| *end < time));
+            times.with_context(|| format!("never produced: {output:?}"))?.push(Copy { session, time });
         }
         let mut account = Self::default();
         for (partition, numbers) in (0..).zip(&mut copies) {
@@ -84,7 +99,7 @@ impl Account {
         Ok(account)
     }
 
-    fn enter(&mut self, partition: i32, numbers: &mut [Vec<i64>], commits: &[&Commit], ends: &[i64]) {
+    fn enter(&mut self, partition: i32, numbers: &mut [Vec<Copy>], commits: &[&Commit], ends: &[i64]) {
         // At each kill: the committed offset, and when the last commit but one was written.
         let mut known = Vec::new();
         for (kill, end) in ends.iter().enumerate() {
@@ -102,13 +117,12 @@ impl Account {
                 }
             }
             for copies in times.windows(2) {
-                let session = |time: i64| ends.partition_point(|end| *end < time);
-                let (earlier, later) = (session(copies[0]), session(copies[1]));
-                if earlier == later {
+                let earlier = copies[0].session;
+                if earlier == copies[1].session || earlier >= ends.len() {
                     self.unexplained.push(format!("message {number} of partition {partition} twice in one session"));
                     continue;
                 }
-                let long_complete = usize::from(copies[0] < known[earlier].1);
+                let long_complete = usize::from(copies[0].time < known[earlier].1);
                 let cost = self.cost(partition, earlier);
                 cost.again += 1;
                 cost.long_complete += long_complete;
@@ -177,6 +191,25 @@ mod tests {
         let account = account(&[(0, 10), (3, 110), (4, 210)], &[commit(0, 5), commit(2, 60), commit(3, 150)]);
         assert_eq!([account.costs[&(0, 0)].lost, account.costs[&(0, 1)].lost], [1, 1]);
         assert!(account.unexplained.is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_had_sent_is_its_own_however_late_it_is_written() {
+        let copy = |number: i64, time: i64, by: &str| Message {
+            timestamp: Some(time),
+            ..Message::new("k", format!("0 {number} 0")).header(BY, by)
+        };
+        let outputs = [
+            copy(0, 10, "0"),
+            copy(1, 101, "0"),
+            copy(1, 150, "1"),
+            copy(2, 160, "1"),
+            copy(3, 210, "2"),
+            copy(4, 220, "2"),
+        ];
+        let account = Account::of(&outputs, &[commit(0, 5), commit(1, 60)], &[5], &Kills(vec![100, 200])).unwrap();
+        assert_eq!(account.costs[&(0, 0)], Cost { lost: 0, again: 1, long_complete: 0 });
+        assert!(account.unexplained.is_empty(), "{account:?}");
     }
 
     #[test]

@@ -371,6 +371,7 @@ type Waiting = Arc<Mutex<HashMap<u64, Sender<Value>>>>;
 /// The JVM that answers.
 #[derive(Debug)]
 struct Jvm {
+    pid: u32,
     input: Mutex<ChildStdin>,
     waiting: Waiting,
     next: AtomicU64,
@@ -394,6 +395,7 @@ impl Jvm {
         let output = BufReader::new(child.stdout.take().context("java has no standard output")?);
         let waiting = Waiting::default();
         let receivers = Arc::clone(&waiting);
+        let pid = child.id();
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 let Ok(reply) = serde_json::from_str::<Value>(&line) else { continue };
@@ -409,7 +411,7 @@ impl Jvm {
             receivers.lock().unwrap_or_else(PoisonError::into_inner).clear();
             child.wait().ok();
         });
-        let jvm = Self { input: Mutex::new(input), waiting, next: AtomicU64::new(0) };
+        let jvm = Self { pid, input: Mutex::new(input), waiting, next: AtomicU64::new(0) };
         jvm.call("ping", json!({}), &mut |_| Ok(()))?;
         Ok(jvm)
     }
@@ -417,8 +419,9 @@ impl Jvm {
     fn call(&self, name: &str, mut request: Value, part: &mut dyn FnMut(Value) -> Result<()>) -> Result<Value> {
         let replies = self.send(name, &mut request)?;
         loop {
-            let mut reply =
-                replies.recv_timeout(STUCK).map_err(|error| anyhow!("no answer to {name} from the JVM: {error}"))?;
+            let mut reply = replies.recv_timeout(STUCK).map_err(|error| {
+                anyhow!("no answer to {name} from the JVM: {error}; its threads:\n{}", self.threads())
+            })?;
             if let Some(error) = reply["error"].as_str() {
                 bail!("{name}: {error}");
             }
@@ -428,6 +431,13 @@ impl Jvm {
                 return Ok(reply["ok"].take());
             }
         }
+    }
+
+    /// What its threads do, for a call that is stuck.
+    fn threads(&self) -> String {
+        let mut jcmd = std::process::Command::new("jcmd");
+        xtask::process::output(jcmd.arg(self.pid.to_string()).arg("Thread.print"))
+            .unwrap_or_else(|error| format!("{error:#}"))
     }
 
     fn send(&self, name: &str, request: &mut Value) -> Result<Receiver<Value>> {

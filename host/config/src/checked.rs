@@ -117,6 +117,8 @@ pub enum Start {
     Latest,
     /// With the first message at or after this time, in milliseconds since 1970.
     Time(i64),
+    /// Nowhere: hold the partition and say so.
+    Error,
 }
 
 /// What to do when the committed offset is no longer there.

@@ -124,7 +124,8 @@ table! {
                 ("none", "messages are handled in order of their partition"),
             ],
         }, default("partition", "it is Kafka's own order");
-        /// Where a group without committed offsets begins. Partitions that are added later begin at the earliest.
+        /// Where a group without committed offsets begins. `"error"`: nowhere, its partitions stop and say so; for a group
+        /// that has read before, whose offsets may have expired. Partitions that are added later begin at the earliest.
         start: Start = StartKind, default("earliest", "nothing is lost that is still there");
         /// What to do when the committed offset is not there any more.
         out_of_range: OutOfRange = Choice {

@@ -161,7 +161,7 @@ fn address(text: &str) -> Result<SocketAddr, Refusal> {
 }
 
 const START_WORDS: Choice<Start> =
-    Choice { words: &[("earliest", Start::Earliest), ("latest", Start::Latest)], later: &[] };
+    Choice { words: &[("earliest", Start::Earliest), ("latest", Start::Latest), ("error", Start::Error)], later: &[] };
 
 /// Where a group begins: a word or a time.
 pub(crate) struct StartKind;

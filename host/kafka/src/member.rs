@@ -69,12 +69,14 @@ pub struct AssignedPartition {
     pub id: TopicPartition,
     /// Its messages.
     pub queue: PartitionQueue,
-    /// Where they begin.
+    /// Where they begin, or would.
     pub start: NextOffset,
     /// The metadata of the committed offset, or "".
     pub note: String,
-    /// The group had no position: commit `start` before handing over anything, or a crash before the first commit could
-    /// jump ahead.
+    /// What the group has committed. None if it has no position here, or one that does not exist any more.
+    pub committed: Option<NextOffset>,
+    /// Commit `start` before handing over anything, or a crash before the first commit could jump ahead. If neither this
+    /// nor `committed`, the queue yields a problem, and nothing is to be committed.
     pub needs_first_commit: bool,
     /// What was done, in words, when the committed offset did not exist and `out_of_range` said to move.
     pub reset: Option<String>,

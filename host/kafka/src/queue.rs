@@ -50,6 +50,10 @@ pub enum QueueProblem {
         /// The position; -1 if not known.
         offset: i64,
     },
+    /// The group has committed no offset, and was told to begin nowhere then ([`Start::Error`](crate::Start::Error)). The
+    /// client holds the partition at a stand-in: make a new member to go on.
+    #[error("the group has committed no offset")]
+    NoOffset,
     /// Anything else, such as a missing permission or a message that cannot be decoded.
     #[error("{text} ({code})")]
     Other {

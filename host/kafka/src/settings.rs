@@ -40,6 +40,8 @@ pub enum Start {
     Latest,
     /// The first message with this timestamp or a later one, in milliseconds since the epoch.
     Time(i64),
+    /// Nowhere: the partition stops and says so. A group's offsets expire.
+    Error,
 }
 
 /// What to do when the committed offset no longer exists, or does not exist yet.

@@ -22,12 +22,17 @@ pub const GROUP: &str = "ledger";
 /// How long to wait for messages to flow before a kill or a freeze: it should catch some in flight.
 const FLOW: Duration = Duration::from_secs(12);
 
+/// Exit code of a process that could not start: its answer, after 15 seconds, to a cluster that is away.
+const COULD_NOT_START: i32 = 3;
+
 /// One process, by its place in the fleet.
 #[derive(Debug)]
 struct Process {
     mill: Mill,
     /// Names its pipeline and so, to the coordinator, its client.
     name: String,
+    /// When it was started.
+    from: i64,
     /// Frozen until then; the index is that of its disturbance.
     frozen: Option<(Instant, usize)>,
 }
@@ -92,7 +97,9 @@ impl<'a> Fleet<'a> {
             if !self.running[index].mill.is_running() {
                 let mut ended = self.running.remove(index);
                 let status = ended.mill.wait(Duration::from_secs(1))?;
-                self.complaints.push(format!("process {} ended by itself with {status}", ended.name));
+                if !(status.code() == Some(COULD_NOT_START) && self.broker_was_away_since(ended.from)) {
+                    self.complaints.push(format!("process {} ended by itself with {status}", ended.name));
+                }
                 self.over.push(ended.mill);
                 self.spawn()?;
             }
@@ -246,6 +253,11 @@ impl<'a> Fleet<'a> {
         self.running.len() >= 2 && self.expected.is_empty()
     }
 
+    fn broker_was_away_since(&self, from: i64) -> bool {
+        let away = |one: &Disturbance| matches!(one.kind, Kind::BrokerKill | Kind::BrokerRestart) && one.to >= from;
+        self.disturbances.iter().any(away)
+    }
+
     fn spawn(&mut self) -> Result<()> {
         self.started += 1;
         let from = milliseconds();
@@ -256,7 +268,7 @@ impl<'a> Fleet<'a> {
         }
         let mill = Mill::spawn(&options)?;
         self.note(Kind::Join, &name, Vec::new(), from);
-        self.running.push(Process { mill, name, frozen: None });
+        self.running.push(Process { mill, name, from, frozen: None });
         Ok(())
     }
 

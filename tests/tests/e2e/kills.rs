@@ -53,15 +53,20 @@ fn two_commits(shared: &Shared, case: &Case) -> Result<()> {
 fn storm(name: &str, lines: &str) -> Result<Account> {
     let shared = &shared()?;
     let case = &Case::with_output(&shared.eye, name, 2, &[BROKER_TIME])?;
-    let options = case.options(&shared.broker.bootstrap(), "echo", &format!("{BOUNDS}{lines}"))?;
+    // Says in each copy which process made it. Nothing begins with that prefix, so nothing is retried.
+    let options = |session: i64| {
+        let by = format!("config = {{ when = \"value-prefix\", prefix = \"none\", by = \"{session}\" }}\n");
+        case.options(&shared.broker.bootstrap(), "retry", &format!("{BOUNDS}{by}{lines}"))
+    };
     shared.eye.start_stream(&case.input, 2, 20, 4000)?;
     let mut kills = Kills::default();
-    let mut caught = false;
+    let (mut caught, mut session) = (false, 0);
     for later in 1..=MOST_KILLS {
         if later > KILLS && caught {
             break;
         }
-        let mut mill = Mill::start(&options)?;
+        let mut mill = Mill::start(&options(session)?)?;
+        session += 1;
         two_commits(shared, case)?;
         let out = || Ok(shared.eye.end_offsets(&case.output)?[&0]);
         let before = out()?;
@@ -71,7 +76,7 @@ fn storm(name: &str, lines: &str) -> Result<Account> {
         let committed: i64 = shared.eye.committed_offsets(&case.name, &case.input)?.into_values().sum();
         caught |= out.len() as i64 > committed;
     }
-    let mut mill = Mill::start(&options)?;
+    let mut mill = Mill::start(&options(session)?)?;
     let given = shared.eye.stop_stream(&case.input)?;
     shared.eye.wait_committed(&case.name, &case.input, &(0..).zip(given.clone()).collect(), SOON)?;
     ensure!(mill.stop()?.success(), "the last process ends in good order");

@@ -17,6 +17,7 @@ mod novice;
 mod operator;
 mod orders;
 mod out_of_range;
+mod parts;
 mod spine;
 mod swap;
 mod topics;

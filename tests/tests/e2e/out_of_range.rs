@@ -1,4 +1,5 @@
-//! Retention overtakes a group: what each `out_of_range` does, in the middle of reading and at the start.
+//! A group whose position is gone: what each `out_of_range` does when retention overtakes it, in the middle of reading and at
+//! the start, and `start = "error"` when it has none.
 
 use std::time::Duration;
 
@@ -142,4 +143,36 @@ fn stop_stops_at_the_start_and_resume_goes_on_with_the_first_message_that_is_lef
     let mill = Mill::spawn(&case.options)?;
     case.wait_stopped(&mill)?;
     case.resumes(mill)
+}
+
+#[test]
+fn a_group_without_offsets_that_may_begin_nowhere_commits_nothing_until_it_is_resumed() -> Result<()> {
+    let shared = shared()?;
+    let case = Case::new(&shared.eye, "nowhere", 2)?;
+    let messages: Vec<_> = (0..6).map(|number| Message::new("k", number.to_string()).on(number % 2)).collect();
+    shared.eye.produce(&case.input, &messages)?;
+    for (mode, resumed) in [("auto", false), ("manual", true)] {
+        let lines = format!("start = \"error\"\ncommit.mode = \"{mode}\"\noutput.linger = \"0s\"");
+        let mut mill = Mill::spawn(&case.options(&shared.broker.bootstrap(), "echo", &lines)?)?;
+        mill.wait_status("two stopped partitions", SOON, |status| {
+            let partitions = status["pipelines"][0]["partitions"].as_array();
+            let stands = |one: &serde_json::Value| {
+                let reason = one["reason"].as_str().unwrap_or_default();
+                one["state"] == "stopped" && one["committed"].is_null() && reason.contains("no offset")
+            };
+            partitions.is_some_and(|all| all.len() == 2 && all.iter().all(stands))
+        })?;
+        if resumed {
+            mill.command(&["resume", &case.name])?;
+            shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 3), (1, 3)]), SOON)?;
+            mill.wait_ready(SOON)?;
+        }
+        ensure!(mill.stop()?.success(), "it ends in good order");
+        let commits = shared.eye.commits(&case.name, &case.input)?;
+        ensure!(commits.is_empty() != resumed, "in mode {mode} was committed: {commits:?}");
+    }
+    let mut outputs = case.outputs(&shared.eye)?;
+    outputs.sort();
+    ensure!(outputs == ["0", "1", "2", "3", "4", "5"], "{outputs:?}");
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use wasmill_tests::broker::{Broker, Options as BrokerOptions};
+use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::mill::{Mill, Options, guest};
 use wasmill_tests::shared::{Place, shared, unique};
@@ -40,6 +41,26 @@ fn what_goes_in_comes_out_and_is_committed() -> Result<()> {
     ensure!(mill.metrics()?.contains("wasmill"), "metrics name their program");
     ensure!(mill.stop()?.success(), "SIGTERM is an order, not a failure");
     assert_eq!(shared.eye.end_offsets(&output)?.values().sum::<i64>(), 100, "nothing came out twice");
+    Ok(())
+}
+
+#[test]
+fn a_thousand_messages_more_add_no_line_to_the_log() -> Result<()> {
+    let shared = shared()?;
+    let case = Case::new(&shared.eye, "quiet", 1)?;
+    // Every second message becomes a dead letter: those that are given up are counted, not logged.
+    let lines = "config = { when = \"value-prefix\", prefix = \"!\" }";
+    let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "reject", lines)?)?;
+    let round = |count: i64, end: i64| -> Result<usize> {
+        let values = (0..count).map(|number| if number % 2 == 0 { "!bad" } else { "good" });
+        shared.eye.produce(&case.input, &values.map(|value| Message::new("k", value).on(0)).collect::<Vec<_>>())?;
+        shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, end)]), SOON)?;
+        Ok(mill.log().lines().count())
+    };
+    let (few, many) = (round(2, 2)?, round(1000, 1002)?);
+    assert_eq!(many, few, "{}", mill.log());
+    ensure!(mill.stop()?.success(), "it ends in good order");
+    assert_eq!(case.dead_letters(&shared.eye)?.len(), 501);
     Ok(())
 }
 

@@ -131,6 +131,7 @@ impl Shared {
                 id: first.id,
                 queue,
                 start: NextOffset::at(first.offset),
+                committed: first.committed.map(NextOffset::at),
                 note: first.note,
                 needs_first_commit: first.needs_first_commit,
                 reset: first.reset,

@@ -49,6 +49,7 @@ pub(super) struct First {
     pub(super) stand_in: Option<i64>,
     pub(super) note: String,
     pub(super) founding: i32,
+    pub(super) committed: Option<i64>,
     pub(super) needs_first_commit: bool,
     pub(super) reset: Option<String>,
     pub(super) problem: Option<QueueProblem>,
@@ -129,13 +130,17 @@ pub(super) unsafe fn resolve(
             let row = found.remove(id);
             let (founding, topic_id) =
                 first_of.get(&id.topic).cloned().unwrap_or((Founding::fresh(id.partition + 1), None));
-            let policy = match settings.out_of_range {
-                OutOfRange::Stop if handler.begins_anew(id) => OutOfRange::Earliest,
-                policy => policy,
-            };
+            let (mut start, mut policy) = (settings.start, settings.out_of_range);
+            let stops = start == Start::Error || policy == OutOfRange::Stop;
+            if stops && handler.begins_anew(id) {
+                policy = OutOfRange::Earliest;
+                if start == Start::Error {
+                    start = Start::Earliest;
+                }
+            }
             let mut first = match row {
                 Some(row) if is_of_former(&row, topic_id.as_deref()) => begin_again(&row, founding, &ends),
-                row => begin(id, row, founding, (settings.start, policy), &ends),
+                row => begin(id, row, founding, (start, policy), &ends),
             };
             first.topic_id = topic_id;
             first
@@ -193,6 +198,7 @@ fn begin(
         stand_in: None,
         note: String::new(),
         founding: founding.count,
+        committed: None,
         needs_first_commit: true,
         reset: None,
         problem: None,
@@ -207,6 +213,13 @@ fn begin(
             Start::Earliest => low,
             Start::Latest => ends.latest(id),
             Start::Time(_) => ends.at_time(id),
+            Start::Error => {
+                // Not even committed: the next start, or the next owner, must find out for itself.
+                first.needs_first_commit = false;
+                first.problem = Some(QueueProblem::NoOffset);
+                first.stand_in = Some(ends.latest(id));
+                low
+            }
         };
         return first;
     };
@@ -214,6 +227,7 @@ fn begin(
     first.note = note.to_owned();
     first.founding = noted.unwrap_or(founding.count);
     first.needs_first_commit = false;
+    first.committed = Some(row.offset);
     first.offset = row.offset;
     if (low..=high).contains(&row.offset) {
         return first;
@@ -230,6 +244,7 @@ fn begin(
     first.offset = moved;
     // What the note says is about messages that are gone.
     first.note = String::new();
+    first.committed = None;
     first.needs_first_commit = true;
     first.reset =
         Some(format!("committed offset {} of {id} is not between {low} and {high}, going on at {moved}", row.offset));

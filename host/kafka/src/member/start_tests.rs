@@ -30,6 +30,20 @@ fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
 }
 
 #[test]
+fn a_group_without_an_offset_that_was_told_to_begin_nowhere_stops_and_commits_nothing() {
+    let policies = (Start::Error, OutOfRange::Stop);
+    let first = begin(&id(0), None, FRESH, policies, &ends(10, 90));
+    assert_eq!((first.problem, first.committed, first.needs_first_commit), (Some(QueueProblem::NoOffset), None, false));
+    let first = begin(&id(0), Some(row(0, 50, "#4")), FRESH, policies, &ends(10, 90));
+    assert_eq!((first.problem, first.committed, first.offset), (None, Some(50), 50));
+    // A partition that came later has none yet, and nothing of it can have been lost.
+    let grown = Founding { count: 4, fresh: false, made_again: false };
+    let ends = Ends { low: HashMap::from([(id(4), 3)]), ..Ends::default() };
+    let first = begin(&id(4), None, grown, policies, &ends);
+    assert_eq!((first.problem, first.offset, first.needs_first_commit), (None, 3, true));
+}
+
+#[test]
 fn a_time_younger_than_every_message_is_the_end() {
     let mut ends = ends(10, 90);
     ends.at_time.insert(id(0), -1);

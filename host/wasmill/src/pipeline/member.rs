@@ -162,7 +162,7 @@ impl MemberShared {
 
     /// Takes up one assigned partition.
     fn take_up(&self, generation: Generation, handle: &MemberHandle, assigned: AssignedPartition) {
-        let AssignedPartition { id, mut queue, start, note, needs_first_commit, reset, topic_id } = assigned;
+        let AssignedPartition { id, mut queue, start, note, committed, needs_first_commit, reset, topic_id } = assigned;
         let Some(source) = self.shared.sources.iter().position(|topic| **topic == *id.topic) else {
             tracing::error!(pipeline = %self.shared.name, partition = %id, "assigned a partition of a topic that was not asked for");
             return;
@@ -177,7 +177,8 @@ impl MemberShared {
         let settings = &self.shared.settings;
         let start = Start {
             at: start,
-            committed: !needs_first_commit,
+            committed,
+            first_commit: needs_first_commit,
             note: CommitNote::decode(&note),
             span: settings.span.leaving_room_for(settings.batch_messages as u64, settings.batch_bytes as u64),
         };

@@ -386,6 +386,7 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
             config::Start::Earliest => wasmill_kafka::Start::Earliest,
             config::Start::Latest => wasmill_kafka::Start::Latest,
             config::Start::Time(ms) => wasmill_kafka::Start::Time(ms),
+            config::Start::Error => wasmill_kafka::Start::Error,
         },
         out_of_range: match settings.out_of_range {
             config::OutOfRange::Stop => wasmill_kafka::OutOfRange::Stop,
@@ -418,7 +419,7 @@ impl Handle {
             (None, _) => self.shared.release(),
             (Some(_), None) => {}
         }
-        let mut resumed = Vec::new();
+        let mut asked = Vec::new();
         for id in self.partitions() {
             if only.is_some_and(|only| *only != id) {
                 continue;
@@ -427,9 +428,14 @@ impl Handle {
             partition.set_paused(false);
             let stopped = matches!(partition.lock().phase, partition::Phase::Stopped { .. });
             if stopped || only.is_some() {
-                let answer = self.ask_resume(&id, None).await;
-                resumed.push((id, answer));
+                let answer = self.ask_resume(&id, None);
+                asked.push((id, answer));
             }
+        }
+        // All are asked before any answer is waited for: one that needs a new client takes the others of its member along.
+        let mut resumed = Vec::new();
+        for (id, answer) in asked {
+            resumed.push((id, answer.await));
         }
         self.lanes.wake_all();
         Ok(resumed)
@@ -440,16 +446,21 @@ impl Handle {
         self.ask_resume(id, Some(offset)).await
     }
 
-    async fn ask_resume(&self, id: &TopicPartition, skip: Option<i64>) -> Result<i64, String> {
-        let Some(lane) = self.members.iter().find_map(|member| member.lane_of(id)) else {
-            return Err(format!("partition {id} is not assigned to this process"));
-        };
+    /// Asks at once; the future is the answer.
+    fn ask_resume(&self, id: &TopicPartition, skip: Option<i64>) -> impl Future<Output = Result<i64, String>> + use<> {
+        let lane = self.members.iter().find_map(|member| member.lane_of(id));
         let (done, answer) = oneshot::channel();
-        lane.tell(Command::Resume { id: id.clone(), skip, done });
-        match tokio::time::timeout(Duration::from_secs(30), answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(format!("partition {id} was revoked meanwhile")),
-            Err(_) => Err(format!("the lane of partition {id} did not answer; its handler may be busy")),
+        let asked = lane.map(|lane| lane.tell(Command::Resume { id: id.clone(), skip, done }));
+        let id = id.clone();
+        async move {
+            if asked.is_none() {
+                return Err(format!("partition {id} is not assigned to this process"));
+            }
+            match tokio::time::timeout(Duration::from_secs(30), answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(format!("partition {id} was revoked meanwhile")),
+                Err(_) => Err(format!("the lane of partition {id} did not answer; its handler may be busy")),
+            }
         }
     }
 

@@ -131,8 +131,10 @@ const ABANDONED: u8 = 2;
 pub struct Start {
     /// First position.
     pub at: NextOffset,
-    /// Whether `at` came from a committed offset.
-    pub committed: bool,
+    /// What the group has committed.
+    pub committed: Option<NextOffset>,
+    /// `at` must be committed before anything is handed over.
+    pub first_commit: bool,
     /// What travelled with the committed offset.
     pub note: CommitNote,
     /// Bounds of the span.
@@ -167,8 +169,8 @@ impl Partition {
             state: Mutex::new(State {
                 tracker: Tracker::new(start.at, generation, start.span, done),
                 tickets: 0,
-                committed: start.committed.then_some(start.at),
-                first_commit: !start.committed,
+                committed: start.committed,
+                first_commit: start.first_commit,
                 retry,
                 note_dirty: false,
                 refused: BTreeMap::new(),
@@ -176,7 +178,7 @@ impl Partition {
                 complete_beside_refused: Vec::new(),
                 topic_refused: None,
                 must_rewind: false,
-                phase: if start.committed { Phase::Running } else { Phase::Starting },
+                phase: if start.first_commit { Phase::Starting } else { Phase::Running },
                 starved: false,
             }),
             dirty,
@@ -310,6 +312,10 @@ impl Partition {
     pub fn due(&self, mode: &CommitMode, closing: bool) -> Option<(NextOffset, String)> {
         let mut state = self.lock();
         if state.tracker.is_closed() {
+            return None;
+        }
+        if state.committed.is_none() && !state.first_commit {
+            // `start = "error"`: to commit anything would hide from the next owner that there was no offset.
             return None;
         }
         let next = if state.first_commit && state.committed.is_none() {

@@ -133,6 +133,14 @@ impl Worker {
                     self.member_failed(partition.member, reason);
                 }
             }
+            QueueProblem::NoOffset => {
+                self.held[index].out_of_range = true;
+                let first = partition.lock().tracker.position();
+                let reason = format!(
+                    "the group has committed no offset and start is \"error\"; `wasmill resume` begins at {first}, the first message, `wasmill group reset` moves a group that nobody is in"
+                );
+                self.stop(index, reason);
+            }
             QueueProblem::Other { code, text } => {
                 tracing::warn!(
                     pipeline = %self.shared.name, partition = %partition.id, code, text, "partition queue reported an error"
@@ -243,7 +251,7 @@ impl Worker {
             ));
         }
         self.shared.begin_anew(id.clone());
-        let reason = format!("partition {id} goes on at its first message; it stood at {offset}, which is gone");
+        let reason = format!("partition {id} begins at its first message; it could not at {offset}");
         let _ = self.shared.events.send(Event::MemberRenewed { member: partition.member, reason });
         Ok(offset)
     }

@@ -14,7 +14,14 @@ const SYNC: CommitMode = CommitMode::Sync;
 
 fn partition(committed: bool, note: CommitNote) -> Arc<Partition> {
     let id = TopicPartition::new("orders", 3);
-    let start = Start { at: NextOffset::at(100), committed, note, span: SpanBound { messages: 1000, bytes: 1 << 20 } };
+    let at = NextOffset::at(100);
+    let start = Start {
+        at,
+        committed: committed.then_some(at),
+        first_commit: !committed,
+        note,
+        span: SpanBound { messages: 1000, bytes: 1 << 20 },
+    };
     let counters = PartitionCounters::register("test", &id);
     let dirty: Arc<Dirty> = Arc::default();
     Arc::new(Partition::new(id, 0, (Generation(7), 0), start, Some("id-1".to_owned()), dirty, counters))

@@ -39,7 +39,8 @@ pub(super) struct Held {
     pub(super) stopped: bool,
     /// The message that it stands at while it has nothing in hand: it went back after the broker had refused that one.
     pub(super) stands_at: Option<i64>,
-    /// It stands because its position does not exist. Then its client has given it up and refuses every seek.
+    /// It stands because its position does not exist, or it has none. Only a new client can go on with it: this one has
+    /// given it up and refuses every seek, or holds it somewhere else.
     pub(super) out_of_range: bool,
     /// The queue reported an error, behind which its position is not to be trusted.
     pub(super) distrusted: bool,
