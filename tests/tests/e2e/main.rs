@@ -20,4 +20,5 @@ mod out_of_range;
 mod spine;
 mod swap;
 mod topics;
+mod workbench;
 mod zombie;
