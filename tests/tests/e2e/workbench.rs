@@ -70,6 +70,7 @@ fn inspect_tells_what_a_handler_is_and_what_it_asks_for() -> Result<()> {
     assert_eq!(wasi.code, 0, "{}", wasi.out);
     let line = |start: &str| wasi.out.lines().find(|line| line.trim_start().starts_with(start)).unwrap_or_default();
     ensure!(line("accepted").ends_with("yes") && line("form").ends_with(" component"), "{}", wasi.out);
+    ensure!(!wasi.out.contains("refused"), "what is inside of a component is not what it asks for: {}", wasi.out);
     ensure!(line("wasi:").ends_with("through WASI") && line("wasmill:").ends_with("always"), "{}", wasi.out);
     Ok(())
 }
@@ -191,6 +192,8 @@ fn invoke_shows_a_message_that_is_not_acknowledged_and_ends_with_1() -> Result<(
 fn invoke_bounds_a_handler_as_a_pipeline_does_and_as_its_options_say() -> Result<()> {
     let (code, told) = invoke("spin", &["--value", "v", "--time", "50ms"])?;
     assert_eq!((code, verdict(&told)), (1, &json!("deadline")), "{told:#}");
+    let reason = told["messages"][0]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("50ms"), "the option's bound, not the default: {told:#}");
     let (code, told) = invoke("hoard", &["--value", "v", "--memory", "8MiB", "--time", "10s"])?;
     assert_eq!((code, verdict(&told)), (1, &json!("memory")), "{told:#}");
     let reason = told["messages"][0]["reason"].as_str().unwrap_or_default();
@@ -224,6 +227,7 @@ fn invoke_takes_several_messages_and_lines_of_standard_input() -> Result<()> {
         (&["--message", "-"][..], "standard input:1: unknown key `kye`"),
         (&["--message", "{\"kye\": 1}"], "--message {\"kye\": 1}: unknown key `kye`"),
         (&[], "no message; hint: --value TEXT"),
+        (&["--message", "-", "--offset", "x"], "invalid value 'x' for '--offset <N>'"),
         (&["--value", "a", "--message", "{}"], "cannot be used with"),
         (&["--value", "a", "--config", "x"], "config `x` has no `=`; hint: write --config name=value"),
     ] {

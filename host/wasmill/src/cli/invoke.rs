@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use wasmill_config as config;
 use wasmill_core::{AfterCrash, Batch, ErrorClass, FailureKind, GivenUp, Rest, after_crash, judge};
@@ -128,12 +128,7 @@ impl Invoke {
                 messages.push(jsonl::parse(text, &self.topic).with_context(|| format!("--message {text}"))?);
             }
         }
-        if self.message.is_empty() {
-            if self.value.is_none() && self.key.is_none() && self.header.is_empty() {
-                return Err(anyhow!(
-                    "no message; hint: --value TEXT, --message JSON, or --message - for lines of standard input"
-                ));
-            }
+        if self.value.is_some() || self.key.is_some() || !self.header.is_empty() {
             messages.push(PlainMessage {
                 topic: self.topic.clone(),
                 partition: -1,
@@ -144,6 +139,10 @@ impl Invoke {
                 ..PlainMessage::default()
             });
         }
+        ensure!(
+            !messages.is_empty(),
+            "no message; hint: --value TEXT, --message JSON, or --message - for lines of standard input"
+        );
         let mut next = self.offset;
         for message in &mut messages {
             if message.partition < 0 {
@@ -255,7 +254,7 @@ pub struct Answer {
     /// An earlier call with this message failed on an instance that had been used before.
     pub before: Option<CallError>,
     /// What is published: nothing, unless the message is acknowledged.
-    pub emitted: Vec<(PlainMessage, bool)>,
+    pub emitted: Vec<PlainMessage>,
     /// How many outputs are not published.
     pub dropped: usize,
     /// What the handler logged.
@@ -300,8 +299,8 @@ impl Caller {
         let mut before = None;
         loop {
             self.start()?;
+            let fresh = self.calls == 0;
             self.calls += 1;
-            let fresh = self.calls == 1;
             let instance = self.start()?;
             let began = Instant::now();
             let answer = instance.handle(source, message.partition, &batch);
@@ -330,13 +329,13 @@ impl Caller {
         let instance = self.instance.as_ref().expect("it answered");
         let judgement = judge(1, reached, instance.failures(), self.attempt, &self.retry);
         let outputs = instance.emitted().rows.len();
+        let published = judgement.publishes(0);
         let word = match instance.failures().first().map(|failure| failure.kind) {
             Some(FailureKind::Reject) => "reject",
             Some(FailureKind::Retry) => "retry",
-            None if judgement.publishes(0) => "ack",
+            None if published => "ack",
             None => ErrorClass::NoProgress.as_str(),
         };
-        let published = judgement.publishes(0);
         let verdict = match (judgement.given_up.into_iter().next(), judgement.rest) {
             (Some(end), _) => Verdict::GivenUp(end),
             (None, Some(Rest::Retry { delay, next_attempt, reason })) => Verdict::Again { delay, next_attempt, reason },
@@ -386,13 +385,8 @@ fn batch(message: &PlainMessage, attempt: u32) -> anyhow::Result<Batch> {
     Ok(batch)
 }
 
-/// What was emitted, as messages, each with whether it names its partition.
-fn emitted(
-    instance: &Instance,
-    batch: &Batch,
-    input: &PlainMessage,
-    outputs: &OutputNames,
-) -> Vec<(PlainMessage, bool)> {
+/// What was emitted, as messages. The partition of one that leaves it to the key is -1, as in [`jsonl`].
+fn emitted(instance: &Instance, batch: &Batch, input: &PlainMessage, outputs: &OutputNames) -> Vec<PlainMessage> {
     let emitted = instance.emitted();
     let bytes = |span| emitted.bytes(batch.data(), span);
     let message = |row: &wasmill_core::EmittedRow| PlainMessage {
@@ -411,5 +405,5 @@ fn emitted(
             })
             .collect(),
     };
-    emitted.rows.iter().map(|row| (message(row), row.partition.is_some())).collect()
+    emitted.rows.iter().map(message).collect()
 }

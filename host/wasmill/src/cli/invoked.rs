@@ -26,12 +26,11 @@ pub fn answer_text(message: &PlainMessage, answer: &Answer) -> String {
     // Behind a backtrace it would be lost.
     let mut text = format!("{input}  {time}  {verdict}\n");
     if let Some(before) = &answer.before {
-        let said = indented(&format!("{}: {}", before.class, before.full()));
-        let _ = writeln!(text, "    {}", show::aside("handed over to a new instance: the one before failed with it"));
-        let _ = writeln!(text, "    {said}");
+        let said = format!("that of a new instance; one that was used before failed: {}: {before}", before.class);
+        let _ = writeln!(text, "    {}", show::aside(&said));
     }
     text += &log_text(&answer.log);
-    for (output, _) in &answer.emitted {
+    for output in &answer.emitted {
         let _ = write!(text, "    {}", show::output(&output.topic, output.key.as_deref(), output.value.as_deref()));
         for (name, value) in output.headers.iter().take(HEADERS) {
             let name = show::shown(Some(name.as_bytes()));
@@ -93,11 +92,11 @@ pub fn answer_json(message: &PlainMessage, answer: &Answer) -> Value {
     Value::Object(told)
 }
 
-fn output_json((output, names_partition): &(PlainMessage, bool)) -> Value {
+fn output_json(output: &PlainMessage) -> Value {
     let mut object = jsonl::object(output);
     // It has none before it is sent; and where the key decides, no partition.
     object.remove("offset");
-    if !names_partition {
+    if output.partition < 0 {
         object.remove("partition");
     }
     Value::Object(object)
