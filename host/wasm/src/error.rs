@@ -124,6 +124,13 @@ pub struct CallError {
     pub backtrace: Option<String>,
 }
 
+impl CallError {
+    /// The message and the frames below it.
+    pub fn full(&self) -> String {
+        self.backtrace.iter().fold(self.message.clone(), |text, frames| text + "\n" + frames)
+    }
+}
+
 /// Why the host itself ended a call. Travels through the runtime as an error and is found again behind it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Stop {

@@ -192,7 +192,7 @@ fn start_error(store: &Store<State>, error: &wasmtime::Error) -> StartError {
         let error = call_error(store, error);
         return match error.class {
             ErrorClass::Deadline => StartError::Deadline,
-            _ => StartError::Trap(error.backtrace.iter().fold(error.message, |text, frames| text + "\n" + frames)),
+            _ => StartError::Trap(error.full()),
         };
     }
     StartError::Imports(text::clean(&format!("{error:#}"), MESSAGE_BYTES))

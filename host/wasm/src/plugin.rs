@@ -21,7 +21,7 @@ const COMPONENT_TYPE: &str = "component-type";
 /// How every component and core module begins.
 const MAGIC: &[u8] = b"\0asm";
 const REASON_BYTES: usize = 4 * 1024;
-const NAME_BYTES: usize = 200;
+pub(crate) const NAME_BYTES: usize = 200;
 
 /// Which of the contract's two worlds a plugin lives in.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,6 +30,16 @@ pub enum World {
     Batches,
     /// One call for each message.
     Messages,
+}
+
+impl World {
+    /// As the contract names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Batches => "batches",
+            Self::Messages => "messages",
+        }
+    }
 }
 
 /// A compiled handler.
@@ -63,8 +73,7 @@ impl Plugin {
         };
         check_exports(engine, &component, world, &handle)?;
         let pre = link(linker, &component)?;
-        let digest = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self(Arc::new(Inner { digest, size: bytes.len(), world, imports, pre })))
+        Ok(Self(Arc::new(Inner { digest: digest(bytes), size: bytes.len(), world, imports, pre })))
     }
 
     /// SHA-256 of the bytes that were loaded, in hexadecimal.
@@ -97,6 +106,11 @@ impl Plugin {
     }
 }
 
+/// SHA-256 in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Compiles a component, or a core module that says which world it was made for.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     let encoded;
@@ -113,12 +127,12 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
         .map_err(|error| LoadError::Compile(text::clean(&format!("{error:#}"), REASON_BYTES)))
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Component,
     Module,
 }
 
-fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
+pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
     if !bytes.starts_with(MAGIC) {
         if bytes.is_empty() {
             return Err(LoadError::NotWasm("the file is empty".to_owned()));
@@ -142,7 +156,7 @@ fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
     Err(LoadError::NoComponentType)
 }
 
-fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     guarded(|| {
         let encoder = wit_component::ComponentEncoder::default().validate(true).module(module)?;
         { encoder }.encode()
@@ -152,23 +166,28 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Somebody else's parser over somebody else's bytes: if it panics, the plugin is refused and the process goes on.
-fn guarded<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn guarded<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(parse)).map_err(|_| "the compiler failed on it".to_owned())
 }
 
 /// Tells the world by the type of `handle`: both worlds have a function of that name, so a component has only one.
 fn world(engine: &Engine, component: &Component) -> Result<(World, ComponentFunc), LoadError> {
     let handle = exported(engine, component, "handle")?;
-    // One parameter for a message, six for a batch. Whether they are the right ones `check_exports` says.
-    let world = match handle.params().len() {
-        1 => World::Messages,
-        6 => World::Batches,
-        n => {
-            let reason = format!("it takes {n} parameters; that of `batches` takes 6, that of `messages` 1");
-            return Err(LoadError::ExportType { name: "handle", reason });
-        }
-    };
+    let parameters = handle.params().len();
+    let world = world_of(parameters).ok_or_else(|| {
+        let reason = format!("it takes {parameters} parameters; that of `batches` takes 6, that of `messages` 1");
+        LoadError::ExportType { name: "handle", reason }
+    })?;
     Ok((world, handle))
+}
+
+/// One parameter for a message, six for a batch. Whether they are the right ones `check_exports` says.
+pub(crate) fn world_of(parameters: usize) -> Option<World> {
+    match parameters {
+        1 => Some(World::Messages),
+        6 => Some(World::Batches),
+        _ => None,
+    }
 }
 
 fn exported(engine: &Engine, component: &Component, name: &'static str) -> Result<ComponentFunc, LoadError> {

@@ -44,11 +44,15 @@ impl Loader {
         let path = pipeline.handler.display();
         let bytes = std::fs::read(&pipeline.handler)
             .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name))?;
-        let told = || format!("pipeline {}: handler {path}", pipeline.name);
+        self.compile(&bytes, &pipeline.limits).with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
+    }
+
+    /// Compiles and checks a handler. Runs nothing of it.
+    pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> anyhow::Result<Plugin> {
         if let Some(cache) = &self.cache {
-            compile_apart(&bytes, cache, &pipeline.limits).with_context(told)?;
+            compile_apart(bytes, cache, limits)?;
         }
-        self.engine.load(&bytes).with_context(told)
+        Ok(self.engine.load(bytes)?)
     }
 }
 

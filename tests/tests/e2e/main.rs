@@ -21,4 +21,5 @@ mod parts;
 mod spine;
 mod swap;
 mod topics;
+mod workbench;
 mod zombie;

@@ -46,6 +46,29 @@ pub(crate) fn allowed(world: World) -> Vec<&'static str> {
     names
 }
 
+/// What the host does about an import.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Grant {
+    /// The contract's own: every handler of its world gets it.
+    Always,
+    /// One of the interfaces that toolchains link whether a handler uses it or not, bounded and empty-handed.
+    Wasi,
+    /// The plugin is refused for it.
+    Refused,
+}
+
+/// What becomes of an import of a plugin of this world; of one whose world is not known, in either.
+pub(crate) fn grant(import: &str, world: Option<World>) -> Grant {
+    let worlds = world.map_or(vec![World::Batches, World::Messages], |world| vec![world]);
+    if is_allowed(import, wasi::INTERFACES) {
+        Grant::Wasi
+    } else if worlds.into_iter().any(|world| is_allowed(import, &allowed(world))) {
+        Grant::Always
+    } else {
+        Grant::Refused
+    }
+}
+
 /// Whether `import` is one of `allowed`: the same interface, in a version that is compatible.
 pub(crate) fn is_allowed(import: &str, allowed: &[&str]) -> bool {
     allowed.iter().any(|name| *name == import || family(name).is_some() && family(name) == family(import))

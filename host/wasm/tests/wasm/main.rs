@@ -3,6 +3,7 @@
 mod contract;
 mod guest;
 mod hostile;
+mod inspect;
 mod plain;
 mod refused;
 mod wasi;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use wasmill_config::{self as config, LoadError};
-use wasmill_wasm::{InstanceSpec, LogLevel, LogSink, World};
+use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
 
 use super::{Global, cache_folder, file, unreadable};
 use crate::app::{self, Exit, Failure};
@@ -88,11 +88,7 @@ fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     };
     told["digest"] = plugin.digest().into();
     told["bytes"] = plugin.size().into();
-    told["world"] = match plugin.world() {
-        World::Batches => "batches",
-        World::Messages => "messages",
-    }
-    .into();
+    told["world"] = plugin.world().as_str().into();
     told["imports"] = plugin.imports().into();
     let spec = InstanceSpec { log: Arc::new(Quiet), ..instances::spec(pipeline, 0) };
     if let Err(error) = plugin.instantiate(&spec) {

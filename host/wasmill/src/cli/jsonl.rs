@@ -13,8 +13,8 @@ use wasmill_kafka::plain::PlainMessage;
 const KNOWN: [&str; 9] =
     ["topic", "partition", "offset", "timestamp", "key", "key_base64", "value", "value_base64", "headers"];
 
-/// Reads one line. `topic` is that of a message that names none. An offset is read over: what was consumed can be
-/// produced again.
+/// Reads one line. `topic` is that of a message that names none; its partition and offset are then -1. Who produces reads
+/// over the offset: what was consumed can be produced again.
 pub fn parse(line: &str, topic: &str) -> anyhow::Result<PlainMessage> {
     let object: Map<String, Value> =
         serde_json::from_str(line).context("not a JSON object; hint: write {\"key\": \"k\", \"value\": \"v\"}")?;
@@ -34,6 +34,10 @@ pub fn parse(line: &str, topic: &str) -> anyhow::Result<PlainMessage> {
             )?
         }
     };
+    let offset = match object.get("offset") {
+        None | Some(Value::Null) => -1,
+        Some(number) => number.as_i64().with_context(|| format!("offset {number} is no offset"))?,
+    };
     let timestamp = match object.get("timestamp") {
         None | Some(Value::Null) => None,
         Some(number) => {
@@ -43,11 +47,11 @@ pub fn parse(line: &str, topic: &str) -> anyhow::Result<PlainMessage> {
     Ok(PlainMessage {
         topic,
         partition,
+        offset,
         timestamp,
         key: bytes(&object, "key", "key_base64")?,
         value: bytes(&object, "value", "value_base64")?,
         headers: object.get("headers").map(headers).transpose()?.unwrap_or_default(),
-        ..PlainMessage::default()
     })
 }
 
@@ -99,6 +103,11 @@ fn headers(value: &Value) -> anyhow::Result<Headers> {
 
 /// One message as a line, without the newline. [`parse`] reads it back to the same bytes.
 pub fn print(message: &PlainMessage) -> String {
+    Value::Object(object(message)).to_string()
+}
+
+/// One message as an object.
+pub fn object(message: &PlainMessage) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("topic".to_owned(), json!(message.topic));
     object.insert("partition".to_owned(), json!(message.partition));
@@ -118,7 +127,7 @@ pub fn print(message: &PlainMessage) -> String {
     if !message.headers.is_empty() {
         object.insert("headers".to_owned(), print_headers(&message.headers));
     }
-    Value::Object(object).to_string()
+    object
 }
 
 fn print_headers(headers: &Headers) -> Value {
@@ -143,10 +152,20 @@ pub fn parse_all(name: &str, text: &str, topic: &str) -> anyhow::Result<Vec<Plai
 
 /// `name=value` as given to `--header`.
 pub fn header_argument(text: &str) -> anyhow::Result<(String, Option<Vec<u8>>)> {
-    let (name, value) =
-        text.split_once('=').with_context(|| format!("header `{text}` has no `=`; hint: write --header name=value"))?;
-    ensure!(!name.is_empty(), "header `{text}` has no name");
-    Ok((name.to_owned(), Some(value.as_bytes().to_vec())))
+    let (name, value) = pair("header", text)?;
+    Ok((name, Some(value.into_bytes())))
+}
+
+/// `name=value` as given to `--config`.
+pub fn setting_argument(text: &str) -> anyhow::Result<(String, String)> {
+    pair("config", text)
+}
+
+fn pair(option: &str, text: &str) -> anyhow::Result<(String, String)> {
+    let no_pair = || format!("{option} `{text}` has no `=`; hint: write --{option} name=value");
+    let (name, value) = text.split_once('=').with_context(no_pair)?;
+    ensure!(!name.is_empty(), "{option} `{text}` has no name");
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
@@ -177,7 +196,7 @@ mod tests {
         };
         let line = print(&message);
         assert!(line.contains("key_base64"), "{line}");
-        assert_eq!(parse(&line, "other").unwrap(), PlainMessage { offset: 0, ..message });
+        assert_eq!(parse(&line, "other").unwrap(), message);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The command line: one file for each command.
 
+mod alone;
 mod check;
 mod cluster;
 mod group;
+mod inspect;
+mod invoke;
+mod invoked;
 pub mod jsonl;
 mod messages;
 mod operate;
@@ -50,6 +54,10 @@ enum Command {
     Run(run::Run),
     /// Check a configuration and its handlers without starting anything
     Check(check::Check),
+    /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
+    Inspect(inspect::Inspect),
+    /// Hand messages to a handler, without a cluster, and show what it does with them
+    Invoke(Box<invoke::Invoke>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(crate::dev::Dev),
     /// Make, list, describe and delete topics
@@ -87,6 +95,8 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(&self.global),
             Command::Check(check) => check.run(&self.global),
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Invoke(invoke) => invoke.run(),
             Command::Dev(dev) => dev.run(&self.global),
             Command::Topic(topic) => topic.run(),
             Command::Produce(produce) => produce.run(),

@@ -2,7 +2,7 @@
 //! it flows.
 
 mod build;
-mod show;
+pub mod show;
 
 use std::collections::BTreeMap;
 use std::io::BufRead as _;

@@ -2,7 +2,7 @@
 //! channel; a thread of its own prints them. A reader that is too slow costs lines, which are counted, never a lane's
 //! time.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,26 +117,16 @@ impl Observer for Onlooker {
         let mut text = String::new();
         for (index, message) in batch.messages().take(settled).enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
-            let (key, value) = (shown(message.key()), shown(message.value()));
-            let _ = write!(text, "{newline}{DIM}{id} @{}{DIM:#}  {key}  {value}", message.offset);
+            let _ = write!(text, "{newline}{}", input(id, message.offset, message.key(), message.value()));
             if let Some(end) = given_up.iter().find(|given_up| given_up.message == index) {
-                let times = if end.attempts == 1 { "attempt" } else { "attempts" };
-                let _ = write!(
-                    text,
-                    "  {RED}given up{RED:#} after {} {times} ({}): {}; {}",
-                    end.attempts,
-                    end.class.as_str(),
-                    end.reason,
-                    self.given_up
-                );
+                let _ = write!(text, "  {}; {}", end_of(end), self.given_up);
                 continue;
             }
-            let _ = write!(text, "  {GREEN}ack{GREEN:#}");
+            let _ = write!(text, "  {}", ack());
             for row in emitted.rows.iter().filter(|row| row.message as usize == index) {
                 let topic = self.outputs.get(row.topic as usize).map_or("?", String::as_str);
-                let key = shown(emitted.bytes(batch.data(), row.key));
-                let value = shown(emitted.bytes(batch.data(), row.value));
-                let _ = write!(text, "\n    {CYAN}-> {topic}{CYAN:#}  {key}  {value}");
+                let (key, value) = (emitted.bytes(batch.data(), row.key), emitted.bytes(batch.data(), row.value));
+                let _ = write!(text, "\n    {}", output(topic, key, value));
             }
         }
         if !text.is_empty() {
@@ -145,15 +135,44 @@ impl Observer for Onlooker {
     }
 
     fn retrying(&self, id: &TopicPartition, offset: i64, attempt: u32, delay: Duration, reason: &str) {
-        let delay = humantime::format_duration(Duration::from_millis(delay.as_millis() as u64));
-        self.screen.offer(format!(
-            "{DIM}{id} @{offset}{DIM:#}  {YELLOW}retry{YELLOW:#} in {delay}, attempt {attempt}: {reason}"
-        ));
+        self.screen.offer(format!("{DIM}{id} @{offset}{DIM:#}  {}", retry(delay, attempt, reason)));
     }
 
     fn committed(&self, id: &TopicPartition, next: NextOffset) {
         self.screen.offer(format!("{DIM}{id}{DIM:#}  committed {}", next.get()));
     }
+}
+
+/// A message that was handed over.
+pub fn input(place: &impl Display, offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
+    format!("{DIM}{place} @{offset}{DIM:#}  {}  {}", shown(key), shown(value))
+}
+
+/// A message that was emitted.
+pub fn output(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> String {
+    format!("{CYAN}-> {topic}{CYAN:#}  {}  {}", shown(key), shown(value))
+}
+
+/// The verdict on a message that is acknowledged.
+pub fn ack() -> String {
+    format!("{GREEN}ack{GREEN:#}")
+}
+
+/// The verdict on a message that is handed over again.
+pub fn retry(delay: Duration, attempt: u32, reason: &str) -> String {
+    let delay = humantime::format_duration(Duration::from_millis(delay.as_millis() as u64));
+    format!("{YELLOW}retry{YELLOW:#} in {delay}, attempt {attempt}: {reason}")
+}
+
+/// The verdict on a message that is given up.
+pub fn end_of(end: &GivenUp) -> String {
+    let times = if end.attempts == 1 { "attempt" } else { "attempts" };
+    format!("{RED}given up{RED:#} after {} {times} ({}): {}", end.attempts, end.class.as_str(), end.reason)
+}
+
+/// Something beside the messages.
+pub fn aside(text: &str) -> String {
+    format!("{DIM}{text}{DIM:#}")
 }
 
 /// Bytes as a person may read them: text without control characters, cut; else hexadecimal.

@@ -31,10 +31,7 @@ impl Worker {
         self.bound.halve();
         let count = self.batch.len();
         let first = self.batch.message(0).offset;
-        let reason = match &error.backtrace {
-            Some(backtrace) => format!("{}\n{backtrace}", error.message),
-            None => error.message.clone(),
-        };
+        let reason = error.full();
         match after_crash(count, count == 1 && fresh, call.attempt, &self.shared.settings.retry) {
             AfterCrash::ReplayAlone => {
                 tracing::debug!(
