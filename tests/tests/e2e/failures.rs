@@ -246,19 +246,25 @@ fn a_stop_at_a_refused_output_sends_all_of_earlier_messages_in_whatever_order_th
     Ok(())
 }
 
+/// Keys of an output whose client believes sooner than it would that a topic is gone.
+const GONE_SOON: &str = "output.properties = { \"topic.metadata.refresh.interval.ms\" = \"200\", \
+    \"topic.metadata.propagation.max.ms\" = \"200\" }";
+
+/// Deletes an output topic and waits until the producer knows, which then refuses by itself, before anything is sent.
+fn delete_output(shared: &Shared, mill: &Mill, topic: &str) -> Result<()> {
+    shared.eye.delete_topic(topic)?;
+    mill.wait_log(&format!("{topic} partition count changed from 1 to 0"), SOON)
+}
+
 #[test]
 fn behind_a_message_whose_output_topic_is_gone_nothing_is_given_up() -> Result<()> {
     let shared = &shared()?;
     let case = Case::new(&shared.eye, "gone", 1)?;
     let gone = format!("{}-gone", case.name);
     shared.eye.create_topic(&gone, 1, &[])?;
-    // The client believes sooner than it would that a topic is gone.
-    let soon = "\"topic.metadata.refresh.interval.ms\" = \"200\", \"topic.metadata.propagation.max.ms\" = \"200\"";
-    let lines = format!("output.topics = [\"{gone}\"]\noutput.properties = {{ {soon} }}");
+    let lines = format!("output.topics = [\"{gone}\"]\n{GONE_SOON}");
     let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "plain", &lines)?)?;
-    shared.eye.delete_topic(&gone)?;
-    // Once the producer knows, it refuses by itself, before anything is sent.
-    mill.wait_log(&format!("{gone} partition count changed from 1 to 0"), SOON)?;
+    delete_output(shared, &mill, &gone)?;
     produce_together(shared, &case, &[on(0, "a"), on(0, &format!("@{gone}")), on(0, "!c")])?;
     wait_stopped(&mill, 0, 1)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)?;
@@ -268,6 +274,18 @@ fn behind_a_message_whose_output_topic_is_gone_nothing_is_given_up() -> Result<(
     let dead = case.dead_letters(&shared.eye)?;
     ensure!(dead.is_empty(), "given up, and handed over again all the same: {dead:?}");
     Ok(())
+}
+
+#[test]
+fn where_the_output_topic_is_gone_a_partition_stops_at_the_first_message_in_whatever_order_they_emit() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "all-gone", 1)?;
+    let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "backwards", GONE_SOON)?)?;
+    delete_output(shared, &mill, &case.output)?;
+    produce_together(shared, &case, &["a", "b", "c"].map(|value| on(0, value)))?;
+    wait_stopped(&mill, 0, 0)?;
+    ensure!(mill.stop()?.success());
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0)]), SOON)
 }
 
 #[test]
