@@ -8,7 +8,7 @@ use serde_json::Value;
 use wasmill_tests::broker::{Broker, Options};
 use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
-use wasmill_tests::mill::{Mill, binary};
+use wasmill_tests::mill::{self, Mill, binary};
 use wasmill_tests::scratch::Scratch;
 use wasmill_tests::shared::{Place, Shared, shared};
 use wasmill_tests::signal::Signal;
@@ -23,14 +23,17 @@ fn on(partition: i32, value: &str) -> Message {
     Message::new("k", value).on(partition)
 }
 
-/// Waits for the end, and says its exit code.
-fn code(mill: &mut Mill, timeout: Duration) -> Result<i32> {
-    mill.wait(timeout)?.code().context("ended by a signal")
+/// Waits for the end, which has to be with this exit code.
+fn ends_with(expected: i32, mill: &mut Mill, timeout: Duration) -> Result<()> {
+    let code = mill.wait(timeout)?.code().context("ended by a signal")?;
+    ensure!(code == expected, "it ended with {code}, not with {expected}\n{}", mill.log());
+    Ok(())
 }
 
-/// True while the first partition has messages that were handed over and are not complete.
+/// True while the first partition of a pipeline has messages that were handed over and are not complete.
 fn is_busy(status: &Value) -> bool {
-    status["pipelines"][0]["partitions"][0]["span_messages"].as_u64().is_some_and(|span| span > 0)
+    let busy = |one: &Value| one["partitions"][0]["span_messages"].as_u64().is_some_and(|span| span > 0);
+    status["pipelines"].as_array().is_some_and(|all| all.iter().any(busy))
 }
 
 /// `wasmill WORDS` in a folder with this configuration.
@@ -61,7 +64,7 @@ fn a_handler_that_does_not_start_ends_the_process_with_3_before_anything_is_cons
         let reason = if how == "error" { ", reason = \"no licence for today\"" } else { "" };
         let lines = format!("config = {{ how = \"{how}\"{reason} }}\nlimits.init_time = \"300ms\"");
         let mut mill = Mill::spawn(&case.options(&shared.broker.bootstrap(), "init_fails", &lines)?)?;
-        ensure!(code(&mut mill, SOON)? == 3, "{how}: {}", mill.log());
+        ends_with(3, &mut mill, SOON).context(how)?;
         let log = mill.log();
         ensure!(log.contains(told) && log.contains(&case.name), "{how}: {log}");
         ensure!(shared.eye.group(&case.name)?.state == "Dead", "{how}: nobody ever was in the group");
@@ -76,7 +79,7 @@ fn a_start_that_the_cluster_or_the_machine_refuses_ends_with_3() -> Result<()> {
     let bootstrap = shared.broker.bootstrap();
     let nowhere = Case::named("nowhere");
     let mut mill = Mill::spawn(&nowhere.options(&bootstrap, "echo", "")?)?;
-    ensure!(code(&mut mill, SOON)? == 3, "{}", mill.log());
+    ends_with(3, &mut mill, SOON)?;
     for topic in [&nowhere.input, &nowhere.output, &nowhere.dead] {
         ensure!(mill.log().contains(topic.as_str()), "{topic} is not named: {}", mill.log());
     }
@@ -133,7 +136,7 @@ fn a_signal_lets_the_call_under_way_finish_commits_it_and_hands_nothing_more_ove
     let lines = "config = { ms = 1500 }\nbatch.messages = 1\nlimits.time = \"30s\"\nlimits.time_cap = \"30s\"";
     let (case, mut mill) = slow(shared, "drains", lines)?;
     mill.signal(Signal::Term)?;
-    ensure!(code(&mut mill, SOON)? == 0, "{}", mill.log());
+    ends_with(0, &mut mill, SOON)?;
     let out = case.outputs(&shared.eye)?;
     ensure!(!out.is_empty() && out.len() < 4, "the call under way, and not all of them: {out:?}");
     let committed = shared.eye.committed_offsets(&case.name, &case.input)?;
@@ -152,7 +155,7 @@ fn a_second_signal_ends_with_130_at_once() -> Result<()> {
         mill.wait_log("a second signal ends at once", SOON)?;
         ensure!(mill.is_running(), "it waits for the call");
         mill.signal(second)?;
-        ensure!(code(&mut mill, AT_ONCE)? == 130, "{}", mill.log());
+        ends_with(130, &mut mill, AT_ONCE)?;
         ensure!(mill.log().contains("what was not committed is handled again"), "{}", mill.log());
         ensure!(shared.eye.committed_offsets(&case.name, &case.input)? == Offsets::from([(0, 0)]));
     }
@@ -169,7 +172,7 @@ fn a_call_that_outlasts_the_drain_is_cancelled_and_ends_the_process_with_4() -> 
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 2)]), SOON)?;
     mill.wait_status("a call under way", SOON, is_busy)?;
     mill.signal(Signal::Term)?;
-    ensure!(code(&mut mill, AT_ONCE)? == 4, "{}", mill.log());
+    ends_with(4, &mut mill, AT_ONCE)?;
     ensure!(mill.log().contains("not everything was settled in time"), "{}", mill.log());
     ensure!(shared.eye.committed_offsets(&case.name, &case.input)? == Offsets::from([(0, 2)]));
     ensure!(shared.eye.group(&case.name)?.members.is_empty(), "it left the group");
@@ -196,10 +199,10 @@ fn what_the_broker_does_not_confirm_in_time_ends_the_process_with_4() -> Result<
     broker.signal(Signal::Stop)?;
     let asked = Instant::now();
     mill.signal(Signal::Term)?;
-    let ended = code(&mut mill, SOON);
+    let ended = ends_with(4, &mut mill, SOON);
     let took = asked.elapsed();
     broker.signal(Signal::Cont)?;
-    ensure!(ended? == 4, "{}", mill.log());
+    ended?;
     let bound = Duration::from_secs(1) + CLOSE_SLACK + AT_ONCE;
     ensure!(took < bound, "it took {took:?} to end, more than {bound:?}");
     ensure!(mill.log().contains("not everything was settled in time"), "{}", mill.log());
@@ -209,5 +212,26 @@ fn what_the_broker_does_not_confirm_in_time_ends_the_process_with_4() -> Result<
     ensure!(next.stop()?.success());
     let out = case.outputs(&eye)?;
     ensure!(["a", "b", "c"].iter().all(|one| out.iter().any(|out| out == one)), "lost: {out:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pipeline_that_failed_ends_the_process_with_1_whatever_the_others_did_not_settle() -> Result<()> {
+    let shared = &shared()?;
+    let bootstrap = shared.broker.bootstrap();
+    let (fails, busy) = (Case::new(&shared.eye, "fails", 1)?, Case::new(&shared.eye, "busy", 1)?);
+    shared.eye.produce(&busy.input, &[on(0, "a")])?;
+    let one = "instance_id = \"one\"";
+    let endless =
+        "config = { ms = 3600000 }\nlimits.time = \"10m\"\nlimits.time_cap = \"10m\"\ndrain_timeout = \"200ms\"";
+    let tables = format!("{}\n{}", fails.table("echo", one)?, busy.table("sleep", endless)?);
+    let mut mill = Mill::start(&mill::Options::new(&bootstrap, tables))?;
+    mill.wait_status("a call under way", SOON, is_busy)?;
+    // Another process takes the identity of the first pipeline's only member.
+    let mut other = Mill::start(&fails.options(&bootstrap, "echo", one)?)?;
+    ends_with(1, &mut mill, SOON)?;
+    let log = mill.log();
+    ensure!(log.contains("pipeline failed") && log.contains("not everything was settled in time"), "{log}");
+    ensure!(other.stop()?.success(), "the newer one is not disturbed");
     Ok(())
 }

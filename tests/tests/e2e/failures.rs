@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::mill::{Mill, Options};
@@ -24,6 +25,21 @@ fn header(message: &Message, name: &str) -> Option<String> {
 
 fn on(partition: i32, value: &str) -> Message {
     Message::new("k", value).on(partition)
+}
+
+/// Waits until the partition stands at this message.
+fn wait_stopped(mill: &Mill, partition: i32, offset: i64) -> Result<()> {
+    let stands = |one: &Value| one["partition"] == partition && one["state"] == "stopped" && one["offset"] == offset;
+    mill.wait_status(&format!("partition {partition} stopped at {offset}"), SOON, |status| {
+        status["pipelines"][0]["partitions"].as_array().is_some_and(|all| all.iter().any(stands))
+    })?;
+    Ok(())
+}
+
+/// Produces all of them in one batch of the broker's, which a lane then finds together.
+fn produce_together(shared: &Shared, case: &Case, messages: &[Message]) -> Result<()> {
+    let at_the_flush = json!({ "linger.ms": "60000", "batch.size": "1000000" });
+    shared.eye.produce_with(&case.input, messages, &at_the_flush, false).map(drop)
 }
 
 #[test]
@@ -128,10 +144,7 @@ fn a_stopped_partition_commits_nothing_of_the_message_it_stands_at() -> Result<(
     shared.eye.produce(&case.input, &[on(0, "!a"), on(0, "b"), on(1, "x")])?;
     let mut mill = Mill::spawn(&options(&case, shared, "reject", "on_exhausted = \"stop\"")?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0), (1, 1)]), SOON)?;
-    mill.wait_status("a stopped partition", SOON, |status| {
-        let partitions = status["pipelines"][0]["partitions"].as_array().cloned().unwrap_or_default();
-        partitions.iter().any(|one| one["state"] == "stopped" && one["offset"] == 0 && one["partition"] == 0)
-    })?;
+    wait_stopped(&mill, 0, 0)?;
     assert!(mill.stop()?.success());
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0), (1, 1)]), SOON)?;
     assert_eq!(case.outputs(&shared.eye)?, ["x"]);
@@ -160,9 +173,7 @@ fn a_stop_at_a_refused_output_commits_nothing_behind_it() -> Result<()> {
     let case = Case::with_output(&shared.eye, "refuse", 1, &[("max.message.bytes", "2000")])?;
     shared.eye.produce(&case.input, &[on(0, &"x".repeat(5000)), on(0, "b"), on(0, "c")])?;
     let mut mill = Mill::spawn(&options(&case, shared, "echo", "on_exhausted = \"stop\"")?)?;
-    mill.wait_status("a stopped partition", SOON, |status| {
-        status["pipelines"][0]["partitions"][0]["state"] == "stopped"
-    })?;
+    wait_stopped(&mill, 0, 0)?;
     // The end of the process commits whatever it takes for complete.
     assert!(mill.stop()?.success());
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0)]), SOON)?;
@@ -217,7 +228,68 @@ fn attempts_are_counted_on_by_the_next_process_after_a_kill() -> Result<()> {
 }
 
 #[test]
-fn a_dead_letter_that_is_refused_stops_behind_all_earlier_ones() -> Result<()> {
+fn a_stop_at_a_refused_output_sends_all_of_earlier_messages_in_whatever_order_they_were_emitted() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::with_output(&shared.eye, "backwards", 1, &[("max.message.bytes", "2000")])?;
+    let large = "x".repeat(5000);
+    produce_together(shared, &case, &["a", "b", &large, "d", "e"].map(|value| on(0, value)))?;
+    let options = case.options(&shared.broker.bootstrap(), "backwards", "on_exhausted = \"stop\"")?;
+    let mut mill = Mill::spawn(&options)?;
+    wait_stopped(&mill, 0, 2)?;
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 2)]), SOON)?;
+    // The two behind it were emitted before anybody knew, and come again.
+    ensure!(case.outputs(&shared.eye)? == ["e", "d", "b", "a"], "{:?}", case.outputs(&shared.eye)?);
+    mill.command(&["skip", &case.name, "--partition", "0", "--offset", "2"])?;
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 5)]), SOON)?;
+    ensure!(mill.stop()?.success());
+    ensure!(case.outputs(&shared.eye)? == ["e", "d", "b", "a", "e", "d"], "{:?}", case.outputs(&shared.eye)?);
+    Ok(())
+}
+
+/// Keys of an output whose client believes sooner than it would that a topic is gone.
+const GONE_SOON: &str = "output.properties = { \"topic.metadata.refresh.interval.ms\" = \"200\", \
+    \"topic.metadata.propagation.max.ms\" = \"200\" }";
+
+/// Deletes an output topic and waits until the producer knows, which then refuses by itself, before anything is sent.
+fn delete_output(shared: &Shared, mill: &Mill, topic: &str) -> Result<()> {
+    shared.eye.delete_topic(topic)?;
+    mill.wait_log(&format!("{topic} partition count changed from 1 to 0"), SOON)
+}
+
+#[test]
+fn behind_a_message_whose_output_topic_is_gone_nothing_is_given_up() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "gone", 1)?;
+    let gone = format!("{}-gone", case.name);
+    shared.eye.create_topic(&gone, 1, &[])?;
+    let lines = format!("output.topics = [\"{gone}\"]\n{GONE_SOON}");
+    let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "plain", &lines)?)?;
+    delete_output(shared, &mill, &gone)?;
+    produce_together(shared, &case, &[on(0, "a"), on(0, &format!("@{gone}")), on(0, "!c")])?;
+    wait_stopped(&mill, 0, 1)?;
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)?;
+    ensure!(mill.stop()?.success());
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)?;
+    ensure!(case.outputs(&shared.eye)? == ["A"]);
+    let dead = case.dead_letters(&shared.eye)?;
+    ensure!(dead.is_empty(), "given up, and handed over again all the same: {dead:?}");
+    Ok(())
+}
+
+#[test]
+fn where_the_output_topic_is_gone_a_partition_stops_at_the_first_message_in_whatever_order_they_emit() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "all-gone", 1)?;
+    let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "backwards", GONE_SOON)?)?;
+    delete_output(shared, &mill, &case.output)?;
+    produce_together(shared, &case, &["a", "b", "c"].map(|value| on(0, value)))?;
+    wait_stopped(&mill, 0, 0)?;
+    ensure!(mill.stop()?.success());
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 0)]), SOON)
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_stops_behind_all_earlier_ones_and_before_all_later_ones() -> Result<()> {
     let shared = &shared()?;
     let case = Case::named("earlier");
     shared.eye.create_topic(&case.input, 1, &[])?;
@@ -225,12 +297,10 @@ fn a_dead_letter_that_is_refused_stops_behind_all_earlier_ones() -> Result<()> {
     shared.eye.create_topic(&case.dead, 1, &[("max.message.bytes", "8000")])?;
     // The first is given up by its output topic, after the handler gave up the second, of which not even the key is taken.
     let (large, larger) = ("x".repeat(5000), "x".repeat(20_000));
-    shared.eye.produce(&case.input, &[on(0, &large), Message::new(&larger[..], "!b").on(0), on(0, "c")])?;
+    let refused = Message::new(&larger[..], "!b").on(0);
+    produce_together(shared, &case, &[on(0, &large), refused, on(0, "!c"), on(0, "d")])?;
     let mut mill = Mill::spawn(&options(&case, shared, "reject", "")?)?;
-    mill.wait_status("a stopped partition", SOON, |status| {
-        let partition = &status["pipelines"][0]["partitions"][0];
-        partition["state"] == "stopped" && partition["offset"] == 1
-    })?;
+    wait_stopped(&mill, 0, 1)?;
     assert!(mill.stop()?.success());
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)?;
     let dead = case.dead_letters(&shared.eye)?;

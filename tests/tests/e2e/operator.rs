@@ -207,6 +207,27 @@ fn a_skip_passes_over_the_stopped_message_alone_and_is_recorded() -> Result<()> 
 }
 
 #[test]
+fn a_message_that_waits_for_its_next_attempt_cannot_be_skipped() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "waits", 1)?;
+    shared.eye.produce(&case.input, &[on(0, "a"), on(0, "!b")])?;
+    let lines = "config.when = \"value-prefix\"\nretry.backoff = \"1h\"\nretry.max_delay = \"1h\"";
+    let mut mill = Mill::start(&case.options(&shared.broker.bootstrap(), "retry", lines)?)?;
+    let waits = |status: &Value| {
+        let partition = &status["pipelines"][0]["partitions"][0];
+        partition["state"] == "waiting" && partition["offset"] == 1
+    };
+    mill.wait_status("a message that waits", SOON, waits)?;
+    let refused = mill.command(&["skip", &case.name, "--partition", "0", "--offset", "1"]);
+    let text = format!("{:#}", refused.err().context("skipped a message that is still tried")?);
+    ensure!(text.contains("/0 is not stopped, so message 1 cannot be skipped; hint: "), "{text}");
+    ensure!(waits(&mill.status()?), "it waits no longer");
+    ensure!(mill.metric("wasmill_skipped_messages_total", &case.name)? == 0.0);
+    ensure!(mill.stop()?.success());
+    shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 1)]), SOON)
+}
+
+#[test]
 fn metrics_have_no_gauges_of_a_partition_that_went_to_another_process() -> Result<()> {
     let shared = shared()?;
     let case = Case::new(&shared.eye, "gauges", 2)?;

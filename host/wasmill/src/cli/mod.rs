@@ -45,8 +45,8 @@ pub struct Global {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 1 failed while running; 2 wrong command \
-line or configuration; 3 could not start (handler, cluster, admin port); 4 ended, but not everything was settled in time; \
-130 ended at once by a second signal.";
+line or configuration; 3 could not start (handler, cluster, admin port); 4 ended, but not everything was settled \
+and committed in time; 130 ended at once by a second signal.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
