@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use wasmill_config as config;
@@ -179,14 +180,13 @@ impl App {
 
     /// Runs until a signal or until a pipeline can go on no longer. One that fails ends the others in good order: an
     /// orchestrator then starts the process again.
-    pub async fn run(self) -> Result<Exit, Failure> {
+    pub async fn run(self, mut signals: Signals) -> Result<Exit, Failure> {
         let mut tasks = JoinSet::new();
         for pipeline in self.pipelines {
             let name = pipeline.handle().shared.name.clone();
             tasks.spawn(async move { (name, pipeline.run().await) });
         }
         let handles = self.handles.clone();
-        let mut signals = Signals::new()?;
         let mut asked = false;
         let mut exit = Exit::Done;
         loop {
@@ -227,17 +227,30 @@ impl App {
     }
 }
 
-struct Signals {
+/// The runtime of the control plane: one worker for all pipelines.
+pub fn control_plane() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.context("cannot start the control plane").map_err(Failure::start)
+}
+
+/// The signals that ask the process to end. From when this is made, none ends it by itself.
+pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    /// Listens. To be called within a runtime.
+    pub fn new() -> Result<Self, Failure> {
+        Self::listen().context("cannot listen to signals").map_err(Failure::start)
+    }
+
+    fn listen() -> std::io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) {
+    /// Waits for one.
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

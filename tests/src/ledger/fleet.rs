@@ -180,7 +180,8 @@ impl<'a> Fleet<'a> {
     }
 
     fn stop(&mut self, kind: Kind) -> Result<()> {
-        let Some(index) = self.pick(|_| true) else { return Ok(()) };
+        // One that was started a moment ago does not listen to signals yet, and would be killed by this one.
+        let Some(index) = self.pick(|process| !process.mill.log().is_empty()) else { return Ok(()) };
         let mut process = self.running.remove(index);
         let from = milliseconds();
         match process.mill.stop() {
@@ -237,6 +238,8 @@ impl<'a> Fleet<'a> {
             std::thread::sleep(Duration::from_millis(50));
         }
         while !self.running.is_empty() {
+            // One that does not listen to signals yet will in a moment.
+            std::thread::sleep(Duration::from_millis(10));
             self.stop(Kind::Leave)?;
         }
         self.eye.committed_offsets(GROUP, INPUT)

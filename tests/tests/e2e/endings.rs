@@ -9,6 +9,7 @@ use wasmill_tests::broker::{Broker, Options};
 use wasmill_tests::case::Case;
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::mill::{self, Mill, binary};
+use wasmill_tests::ports;
 use wasmill_tests::scratch::Scratch;
 use wasmill_tests::shared::{Place, Shared, shared};
 use wasmill_tests::signal::Signal;
@@ -94,6 +95,16 @@ fn a_start_that_the_cluster_or_the_machine_refuses_ends_with_3() -> Result<()> {
     ensure!(text.contains(&format!("admin port {port} cannot be opened")) && text.contains("hint: "), "{text}");
     ensure!(shared.eye.group(&case.name)?.state == "Dead", "nobody ever was in the group");
     Ok(())
+}
+
+#[test]
+fn a_signal_while_the_cluster_is_looked_for_is_an_order_and_no_failure() -> Result<()> {
+    let case = Case::named("nobody");
+    let nobody = format!("127.0.0.1:{}", ports::free()?);
+    let mut mill = Mill::spawn(&case.options(&nobody, "echo", "")?)?;
+    mill.wait_log("Connection refused", SOON)?;
+    mill.signal(Signal::Term)?;
+    ends_with(0, &mut mill, AT_ONCE)
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::spawn_blocking;
 use wasmill_config as config;
 
 use super::{Global, cache_folder, load};
-use crate::app::{App, Exit, Failure, Options};
+use crate::app::{App, Exit, Failure, Options, Signals, control_plane};
 use crate::telemetry;
 
 /// Run the pipelines of a configuration until a signal
@@ -25,6 +27,9 @@ pub struct Run {
 impl Run {
     /// Runs.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let runtime = control_plane()?;
+        // Before anything else: while the cluster is looked for, which can take long, a signal is an order as well.
+        let signals = runtime.block_on(async { Signals::new() })?;
         let mut loaded = load(&self.config)?;
         if let Some(listen) = self.admin {
             listen_at(&mut loaded.config, listen)?;
@@ -35,22 +40,30 @@ impl Run {
             tracing::warn!("{warning}");
         }
         let metrics = telemetry::start_metrics().map_err(Failure::start)?;
-        let app = App::start(
-            Options { config: loaded.config, cache: cache_folder(), observer: None, embedded: false },
-            metrics,
-        )?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("cannot start the control plane")
-            .map_err(Failure::start)?;
-        let exit = runtime.block_on(app.run());
+        let exit = runtime.block_on(start_and_run(loaded.config, metrics, signals));
         // A thread that did not end in time must not keep the process.
         runtime.shutdown_background();
         drop(guard);
         exit
     }
+}
+
+async fn start_and_run(
+    config: config::Config,
+    metrics: PrometheusHandle,
+    mut signals: Signals,
+) -> Result<Exit, Failure> {
+    let start = spawn_blocking(move || {
+        App::start(Options { config, cache: cache_folder(), observer: None, embedded: false }, metrics)
+    });
+    let app = tokio::select! {
+        started = start => started.context("the start was cut off").map_err(Failure::start)??,
+        () = signals.next() => {
+            tracing::info!("asked to end before anything was handed over");
+            return Ok(Exit::Done);
+        }
+    };
+    app.run(signals).await
 }
 
 /// Moves the admin port, under the rule that the file's own address is under.

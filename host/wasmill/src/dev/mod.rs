@@ -17,7 +17,7 @@ use wasmill_config as config;
 use wasmill_kafka::mock::MockBroker;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 
-use crate::app::{App, Exit, Failure, Options, client_settings};
+use crate::app::{App, Exit, Failure, Options, Signals, client_settings, control_plane};
 use crate::cli::{Global, cache_folder, jsonl, load};
 use crate::pipeline::Handle;
 use crate::telemetry;
@@ -126,13 +126,8 @@ impl Dev {
             })
             .context("cannot start a thread")
             .map_err(Failure::start)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("cannot start the control plane")
-            .map_err(Failure::start)?;
-        let exit = runtime.block_on(app.run());
+        let runtime = control_plane()?;
+        let exit = runtime.block_on(async { app.run(Signals::new()?).await });
         drop(watches);
         runtime.shutdown_background();
         drop(broker);
