@@ -70,6 +70,9 @@ struct Which {
     /// The partition's topic, where the pipeline has several
     #[arg(long, requires = "partition")]
     topic: Option<String>,
+    /// The answer as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -158,9 +161,34 @@ impl Which {
             body["offset"] = offset.into();
         }
         let answer = self.target.post(&format!("/api/v1/pipelines/{}/{call}", self.pipeline), &body)?;
-        let _ = writeln!(std::io::stdout(), "{answer:#}");
-        Ok(Exit::Done)
+        let text = if self.json { format!("{answer:#}") } else { told(&answer) };
+        let _ = writeln!(std::io::stdout(), "{text}");
+        let refused = rows(&answer, "resumed").any(|one| one["error"].is_string());
+        Ok(if refused { Exit::Failed } else { Exit::Done })
     }
+}
+
+fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    answer[name].as_array().into_iter().flatten()
+}
+
+/// What was done, for people.
+fn told(answer: &Value) -> String {
+    let resumed = rows(answer, "resumed").map(|one| match one["error"].as_str() {
+        Some(error) => format!("{}: {error}", show(&one["partition"])),
+        None => format!("{} goes on at {}", show(&one["partition"]), show(&one["offset"])),
+    });
+    let paused = rows(answer, "paused").map(|one| format!("{} is paused", show(one)));
+    let mut lines: Vec<_> = resumed.chain(paused).collect();
+    if !answer["skipped"].is_null() {
+        lines.push(format!("{}: message {} is passed over", show(&answer["partition"]), show(&answer["skipped"])));
+    }
+    if !lines.is_empty() {
+        return lines.join("\n");
+    }
+    // A pipeline that held, and partitions that were paused, go on without being listed.
+    let nothing = if answer["resumed"].is_array() { "it goes on" } else { "this process holds no partition of it" };
+    nothing.to_owned()
 }
 
 impl Resume {
@@ -263,6 +291,17 @@ mod tests {
         {
             assert!(text.contains(words), "{words} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_was_resumed_paused_or_skipped_is_told_partition_by_partition() {
+        let stands = json!({ "partition": "orders/1", "error": "it was revoked meanwhile" });
+        let resumed = json!({ "resumed": [{ "partition": "orders/0", "offset": 7 }, stands] });
+        assert_eq!(told(&resumed), "orders/0 goes on at 7\norders/1: it was revoked meanwhile");
+        assert_eq!(told(&json!({ "paused": ["orders/0"] })), "orders/0 is paused");
+        assert_eq!(told(&json!({ "partition": "orders/0", "skipped": 7 })), "orders/0: message 7 is passed over");
+        assert_eq!(told(&json!({ "resumed": [] })), "it goes on");
+        assert_eq!(told(&json!({ "paused": [] })), "this process holds no partition of it");
     }
 
     #[test]
