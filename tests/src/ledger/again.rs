@@ -50,7 +50,16 @@ pub fn cause(again: &Again, disturbances: &[Disturbance]) -> Option<usize> {
     let between = |one: &Disturbance| one.to >= again.before - slack(one.kind) && one.from <= again.time;
     // What a frozen process had on its way comes out when it wakes, however often others have handled it since.
     let woke = |one: &Disturbance| again.time >= one.from && again.time <= one.to.saturating_add(STILL_ARRIVING);
+    // So does what waited for the broker, when that is back: by a process that was there before the outage and may have
+    // lost its partition to the one that had made the copy before. A later kill of that one has nothing to do with it.
+    let joined = |one: &Disturbance| one.kind == Kind::Join && again.by_now.is_some() && one.process == again.by_now;
+    let since = disturbances.iter().find(|one| joined(one)).map(|one| one.from);
+    let waited = |one: &Disturbance| {
+        let delivered = again.time >= one.from && again.time <= one.to.saturating_add(STILL_SETTLING);
+        delivered && again.by_now != again.by && since.is_some_and(|since| since <= one.from)
+    };
     let rank = |one: &Disturbance| match one.kind {
+        Kind::BrokerKill | Kind::BrokerRestart if waited(one) => Some(0),
         Kind::Freeze if again.by_now.is_some() && one.process == again.by_now && woke(one) => Some(0),
         Kind::Kill | Kind::Freeze => (one.process == again.by || again.by.is_none()).then_some(1),
         Kind::BrokerKill | Kind::BrokerRestart => Some(2),

@@ -141,3 +141,23 @@ fn what_was_never_given_and_what_moved_is_found() {
     copies[3].partition = Some(0);
     assert_eq!(broken(&verdict(&copies, &ends, &[], 0)), ["a key stays on its partition number"]);
 }
+
+#[test]
+fn what_waited_for_the_broker_is_not_charged_to_a_later_kill_unless_its_maker_came_after_the_outage() {
+    let by = |copy: Message, process: &str| copy.header("by", process);
+    let copies = [
+        by(copy(0, 0, 230), "17"),
+        by(copy(0, 1, 231), "17"),
+        by(copy(0, 2, 232), "17"),
+        by(copy(1, 0, 10), "17"),
+        by(copy(0, 0, 300), "9"),
+    ];
+    let commits = [commit(1, 1, 20), commit(0, 3, 240)];
+    let outage = Disturbance { kind: Kind::BrokerKill, process: None, partitions: vec![], from: 100, to: 200 };
+    let killed = Disturbance { process: Some(17), ..kill(250) };
+    let joined = |time: i64| Disturbance { kind: Kind::Join, process: Some(9), ..kill(time) };
+    let before = verdict(&copies, &commits, &[joined(5), outage.clone(), killed.clone()], 0);
+    assert!(before.holds(), "{before:?}");
+    let after = verdict(&copies, &commits, &[outage, killed, joined(260)], 0);
+    assert!(broken(&after).contains(&"nothing below a committed offset is handled again after a kill"), "{after:?}");
+}
