@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// How long a process may take to stand still.
+const FROZEN: Duration = Duration::from_secs(20);
+
 /// What can be sent to a process.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -44,7 +47,28 @@ pub fn send(child: &mut Child, signal: Signal) -> Result<()> {
     if !status.context("cannot run `kill`")?.success() {
         bail!("cannot send SIG{} to process {}", signal.name(), child.id());
     }
-    Ok(())
+    if signal == Signal::Stop { wait_frozen(child) } else { Ok(()) }
+}
+
+/// Waits until every thread of a child stands still. SIGSTOP goes to one of them, and the others run on until that one has
+/// its turn: on a busy machine long enough for a broker to answer.
+fn wait_frozen(child: &mut Child) -> Result<()> {
+    let end = Instant::now() + FROZEN;
+    let pid = child.id();
+    loop {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("no process {pid}"))?;
+        // A thread that ends meanwhile does not run either.
+        let states = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        // The state stands behind the name, which is in brackets and may have some itself.
+        let stands = |stat: &str| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']));
+        if states.into_iter().all(|stat| stands(&stat)) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            bail!("process {pid} was not frozen within {FROZEN:?}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Waits for the end of a child.
