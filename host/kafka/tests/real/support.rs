@@ -11,7 +11,8 @@ use wasmill_kafka::{
     PartitionQueue, QueueProblem, RebalanceHandler, TopicPartition,
 };
 
-pub const SOON: Duration = Duration::from_secs(20);
+/// Longer than `socket.timeout.ms`, a minute, which a client that was abandoned with a request under way may take to end.
+pub const SOON: Duration = Duration::from_secs(90);
 
 pub fn settings(bootstrap: &str, group: &str, topic: &str) -> MemberSettings {
     MemberSettings {
