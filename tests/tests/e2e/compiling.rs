@@ -61,7 +61,7 @@ fn a_handler_that_is_large_to_compile_ends_its_compiler_and_nothing_else() -> Re
     assert!(said.contains("64.0 MiB; hint: limits.compile_memory"), "{said}");
     // The same bytes compile where they may: what was refused above was refused for its memory. The compiler comes nearly
     // last where processors are short, so on a busy machine it needs more than the usual time.
-    let compiled = check(&large, "compile_memory = \"4GiB\"\ncompile_time = \"15m\"")?;
+    let compiled = check(&large, "compile_memory = \"4GiB\"\nlimits.compile_time = \"15m\"")?;
     let said = String::from_utf8_lossy(&compiled.stdout);
     assert!(said.contains("`handle`") && !said.contains("compile_memory"), "{said}");
     Ok(())
