@@ -97,7 +97,7 @@ fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> 
 fn a_message_at_which_a_handler_sleeps_floods_or_lies_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()>
 {
     let shared = &shared()?;
-    given_up_alone(shared, "sleep", "deadline", "")?;
+    given_up_alone(shared, "sleep", "deadline", "grant = [\"clock\"]")?;
     given_up_alone(shared, "flood", "output-limit", "limits.output_messages = 1000")?;
     for lie in ["message-max", "topic-unknown", "reached-max"] {
         given_up_alone(shared, "lie", "protocol", &format!("config.lie = \"{lie}\""))?;

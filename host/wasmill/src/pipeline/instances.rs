@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use wasmill_config as config;
 use wasmill_core::{Batch, Emitted, Failure};
-use wasmill_wasm::{CallError, Instance, InstanceSpec, Limits, OutputNames, Plugin};
+use wasmill_wasm::{CallError, Grants, Instance, InstanceSpec, Limits, OutputNames, Plugin};
 
 use super::lane::Lane;
 use super::shared::{Deployed, PipelineShared};
@@ -41,6 +41,12 @@ impl Running {
     }
 }
 
+/// What a pipeline grants to its handler.
+pub fn grants(settings: &config::Pipeline) -> Grants {
+    let granted = |one| settings.grant.contains(&one);
+    Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
+}
+
 /// What an instance of a pipeline's handler is made with.
 pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
     let limits = &settings.limits;
@@ -49,6 +55,7 @@ pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
         pipeline: settings.name.clone(),
         group: settings.group.clone(),
         config: settings.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        grants: grants(settings),
         limits: Limits {
             memory_bytes: limits.memory_bytes,
             time_per_message: limits.time,
