@@ -124,6 +124,7 @@ impl Instance {
         let state = self.store.data_mut();
         state.outcome_mut().open(batch);
         state.limiter.forget_refusal();
+        state.log.words.forget();
         state.watch.start(allowed);
         self.store.set_epoch_deadline(1);
     }
@@ -203,7 +204,13 @@ fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
         .downcast_ref::<WasmBacktrace>()
         .filter(|backtrace| !backtrace.frames().is_empty())
         .map(|backtrace| frames(&backtrace.to_string()));
-    let (class, message) = describe(store, error);
+    let (class, mut message) = describe(store, error);
+    // What ended by itself said why, if anybody did; what the host ended has its reason already.
+    if let ErrorClass::Trap | ErrorClass::Memory = class
+        && let Some(words) = store.data().log.words.last()
+    {
+        message = format!("{message}: {words}");
+    }
     CallError { class, message: text::clean(&message, MESSAGE_BYTES), backtrace }
 }
 

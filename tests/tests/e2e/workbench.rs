@@ -187,6 +187,8 @@ fn invoke_shows_a_message_that_is_not_acknowledged_and_ends_with_1() -> Result<(
 
     let (code, told) = invoke("panic", &["--value", "v", "--offset", "41"])?;
     assert_eq!((code, verdict(&told)), (1, &json!("trap")));
+    let reason = told["messages"][0]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("executed: panicked at ") && reason.contains(": cannot bear offset 41"), "{told:#}");
     let line = &told["messages"][0]["log"][0];
     ensure!(
         line["level"] == "error" && line["text"].as_str().is_some_and(|text| text.contains("offset 41")),
@@ -300,7 +302,11 @@ fn invoke_of_a_handler_that_does_not_start_ends_with_3() -> Result<()> {
     ensure!(done.code == 3 && done.err.contains("the handler refused to start: not today"), "{}", done.err);
     let (code, told) = invoke("init_fails", &["--value", "v", "--config", "how=panic"])?;
     assert_eq!((code, &told["ok"], &told["messages"]), (3, &json!(false), &json!([])), "{told:#}");
-    ensure!(told["error"].as_str().is_some_and(|error| error.contains("trapped while starting")), "{told:#}");
+    ensure!(
+        told["error"].as_str().is_some_and(|error| error.contains("trapped while starting: the handler trapped: ")),
+        "{told:#}"
+    );
+    ensure!(told["error"].as_str().is_some_and(|error| error.contains(": cannot bear to start")), "{told:#}");
     let line = &told["start"]["log"][0]["text"];
     ensure!(line.as_str().is_some_and(|text| text.contains("cannot bear to start")), "{told:#}");
     Ok(())

@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod topics;
 pub(crate) mod wasi;
+mod words;
 
 /// Interfaces of types alone.
 const TYPES: &str = "wasmill:handler/types@0.1.0";
