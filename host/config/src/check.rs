@@ -103,6 +103,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
         topics: values(raw.topics.value.as_ref()?),
         group: raw.group.value.clone()?,
         handler: directory.join(raw.handler.value.as_ref()?),
+        grant: raw.grant.value.as_deref().map(values).unwrap_or_default(),
         members: number(&raw.members)?,
         order: raw.order.value?,
         lanes: if raw.lanes.written { Some(number(&raw.lanes)?) } else { None },

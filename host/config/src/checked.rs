@@ -53,6 +53,8 @@ pub struct Pipeline {
     pub group: String,
     /// The handler's component, joined to the file's folder.
     pub handler: PathBuf,
+    /// What the handler may ask for beyond computing; none twice.
+    pub grant: Vec<Grant>,
     /// Consumers of the group in this process, 1 to 64.
     pub members: usize,
     /// What is handled in order.
@@ -99,6 +101,29 @@ pub struct Pipeline {
     pub properties: Properties,
     /// For `wasmill dev` only.
     pub dev: Dev,
+}
+
+/// What a handler may ask for beyond computing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grant {
+    /// The time, and timers.
+    Clock,
+    /// Random bytes.
+    Random,
+}
+
+impl Grant {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Clock, Self::Random];
+
+    /// As the file names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Random => "random",
+        }
+    }
 }
 
 /// What is handled in order.

@@ -12,7 +12,7 @@ use crate::table::{Sub, table};
 use crate::text::{
     ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
 };
-use crate::{Assignor, Order, OutOfRange, Start, owned};
+use crate::{Assignor, Grant, Order, OutOfRange, Start, owned};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -39,6 +39,9 @@ const HANDLER_CONFIG: Scalars = Scalars {
 };
 
 const OUTPUT_TOPICS: List<crate::kind::Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+
+const GRANTS: List<Choice<Grant>> =
+    List { of: Choice { words: &[("clock", Grant::Clock), ("random", Grant::Random)], later: &[] }, unique: true };
 
 /// A cluster's properties or a handler's configuration: pairs with their places.
 pub(crate) type Pairs = Vec<At<(String, String)>>;
@@ -112,6 +115,10 @@ table! {
         group: String = GROUP, required;
         /// The handler: a WebAssembly component, or a core module with an embedded component type.
         handler: PathBuf = FILE, required;
+        /// What the handler may ask for beyond computing: `"clock"` is the time and timers (`wasi:clocks`), `"random"`
+        /// chance (`wasi:random`). A handler that imports what is not granted is refused. `wasmill inspect` tells what one
+        /// needs. There are no files and no network to be granted.
+        grant: Vec<At<Grant>> = GRANTS, optional("nothing: what comes of a message depends on the message alone");
         /// How many consumers of the group this process runs.
         members: u64 = Count(1, 64), default(1, "one member reads any number of partitions");
         /// How many instances handle messages beside each other. A partition always goes to the same lane.

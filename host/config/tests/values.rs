@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_config::{
-    Assignor, BreakerPolicy, CommitMode, Config, LoadError, OnExhausted, OutOfRange, RetryPolicy, SpanBound, Start,
-    keys, load, parse_with, reference, schema,
+    Assignor, BreakerPolicy, CommitMode, Config, Grant, LoadError, OnExhausted, OutOfRange, RetryPolicy, SpanBound,
+    Start, keys, load, parse_with, reference, schema,
 };
 
 const LEAST: &str = r#"
@@ -70,6 +70,24 @@ fn reads_where_to_start() {
     assert_eq!(start("\"2000-02-29T12:00:00Z\""), Start::Time(951_825_600_000));
     assert_eq!(start("2000-02-29T12:00:00Z"), Start::Time(951_825_600_000));
     assert_eq!(with("out_of_range = \"earliest\"\n").pipelines[0].out_of_range, OutOfRange::Earliest);
+}
+
+#[test]
+fn nothing_is_granted_but_what_is_written() {
+    assert_eq!(with("").pipelines[0].grant, []);
+    assert_eq!(with("grant = [\"clock\"]\n").pipelines[0].grant, [Grant::Clock]);
+    for grant in Grant::ALL {
+        assert_eq!(with(&format!("grant = [\"{}\"]\n", grant.as_str())).pipelines[0].grant, [grant]);
+    }
+    let refused = |value: &str| {
+        let text = format!("{LEAST}grant = {value}\n");
+        parse_with("wasmill.toml", &text, &|_| None).unwrap_err().0.remove(0)
+    };
+    let said = refused("[\"clock\", \"randomm\"]");
+    assert_eq!(said.message, "`grant` must be one of \"clock\", \"random\", not \"randomm\"");
+    assert_eq!(said.hint.as_deref(), Some("did you mean \"random\"?"));
+    assert_eq!(refused("[\"network\"]").hint.as_deref(), Some("write one of \"clock\", \"random\""));
+    assert_eq!(refused("\"clock\"").hint.as_deref(), Some("write `[\"clock\"]`"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod emitted;
 pub mod fence;
 pub mod metadata;
 pub mod offset;
+pub mod recycle;
 pub mod tracker;
 pub mod verdict;
 
@@ -25,6 +26,7 @@ pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};
 pub use fence::{Epoch, Fence, Generation};
 pub use metadata::{CommitNote, RetryNote};
 pub use offset::{NextOffset, Offset};
+pub use recycle::Growth;
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
 pub use verdict::{
     AfterCrash, BatchBound, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmill_core::Batch;
-use wasmill_wasm::{Engine, EngineOptions, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames};
+use wasmill_wasm::{Engine, EngineOptions, Grants, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames};
 
 const MESSAGES: usize = 128;
 const VALUE_BYTES: usize = 100;
@@ -77,6 +77,7 @@ fn spec() -> InstanceSpec {
         pipeline: "cost".to_owned(),
         group: "cost".to_owned(),
         config: Vec::new(),
+        grants: Grants::ALL,
         limits: Limits::default(),
         outputs: Arc::new(OutputNames { default: Some("out".to_owned()), granted: Vec::new() }),
         sources: Arc::new(vec!["in".to_owned()]),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use wasmill_core::ErrorClass;
 
+use crate::grants::NotGranted;
+
 /// The engine could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -95,6 +97,9 @@ pub enum LoadError {
 /// The instance was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// It asks for something that is not granted. Nothing of it has run.
+    #[error(transparent)]
+    NotGranted(#[from] NotGranted),
     /// A trap while starting or in `init`.
     #[error("the handler trapped while starting: {0}")]
     Trap(String),

@@ -4,10 +4,12 @@
 //! Whoever made the file wrote every name in it: all of them are cut and escaped, and so many of a kind are listed.
 
 use wasmparser::component_types::ComponentEntityType;
+use wasmparser::types::TypesRef;
 use wasmparser::{ComponentTypeRef, KnownCustom, Parser, Payload, ProducersSectionReader, Validator};
 
 use crate::capabilities::{self, Grant};
 use crate::error::LoadError;
+use crate::grants::Grants;
 use crate::plugin::{self, Kind, NAME_BYTES, World};
 use crate::text;
 
@@ -80,6 +82,16 @@ pub struct Inspection {
     pub producers: Listed<Producer>,
 }
 
+impl Inspection {
+    /// What a pipeline must grant for its imports.
+    pub fn needs(&self) -> Grants {
+        self.imports.items.iter().fold(Grants::NONE, |all, import| match import.grant {
+            Grant::IfGranted(one) => all.with(one),
+            Grant::Always | Grant::Wasi | Grant::Refused => all,
+        })
+    }
+}
+
 /// The version of the contract that this host keeps.
 pub fn contract() -> &'static str {
     capabilities::log::INTERFACE.split_once('@').map_or("", |(_, version)| version)
@@ -104,11 +116,11 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
         Form::Unreadable => Surface::default(),
     };
     let contract = if form == Form::TypedModule { declared(bytes) } else { None };
-    let contract = contract.or_else(|| surface.imports.iter().find_map(|import| version(import)).map(clean));
-    let imports = surface
-        .imports
-        .into_iter()
-        .map(|import| Import { grant: capabilities::grant(&import, surface.world), name: clean(&import) });
+    let contract = contract.or_else(|| surface.imports.iter().find_map(|(import, _)| version(import)).map(clean));
+    let imports = surface.imports.into_iter().map(|(name, functions)| Import {
+        grant: capabilities::grant(&name, functions, surface.world),
+        name: clean(&name),
+    });
     Inspection {
         digest: plugin::digest(bytes),
         size: bytes.len(),
@@ -135,7 +147,8 @@ fn clean(name: &str) -> String {
 /// What a component or module has on its outside.
 #[derive(Default)]
 struct Surface {
-    imports: Vec<String>,
+    /// Each with whether it is imported for more than its types, which it is taken for unless the file says otherwise.
+    imports: Vec<(String, bool)>,
     exports: Vec<String>,
     world: Option<World>,
 }
@@ -145,7 +158,15 @@ impl Surface {
         let mut surface = Self::default();
         // A file that ends too early still has what stood before that.
         let _ = plugin::guarded(|| surface.names(bytes));
-        surface.world = plugin::guarded(|| world(bytes)).ok().flatten();
+        // The component's types, if it is valid.
+        let _ = plugin::guarded(|| {
+            let types = Validator::new().validate_all(bytes).ok()?;
+            surface.world = world(types.as_ref());
+            for (name, functions) in &mut surface.imports {
+                *functions = has_functions(types.as_ref(), name);
+            }
+            Some(())
+        });
         surface
     }
 
@@ -162,7 +183,7 @@ impl Surface {
                         let import = import?;
                         // A type by itself is no ability: the host has nothing to give.
                         if !matches!(import.ty, ComponentTypeRef::Type(_)) {
-                            self.imports.push(import.name.name.to_owned());
+                            self.imports.push((import.name.name.to_owned(), true));
                         }
                     }
                 }
@@ -175,8 +196,8 @@ impl Surface {
                     for import in section.into_imports() {
                         let module = import?.module;
                         // One after the other in most files; a module's name may be long and its functions many.
-                        if !self.imports.iter().rev().take(LISTED).any(|known| known == module) {
-                            self.imports.push(module.to_owned());
+                        if !self.imports.iter().rev().take(LISTED).any(|(known, _)| known == module) {
+                            self.imports.push((module.to_owned(), true));
                         }
                     }
                 }
@@ -193,11 +214,20 @@ impl Surface {
 }
 
 /// The world of a component that is valid.
-fn world(component: &[u8]) -> Option<World> {
-    let types = Validator::new().validate_all(component).ok()?;
-    match types.as_ref().component_item_for_export("handle")?.ty {
-        ComponentEntityType::Func(function) => plugin::world_of(types.as_ref()[function].params.len()),
+fn world(types: TypesRef<'_>) -> Option<World> {
+    match types.component_item_for_export("handle")?.ty {
+        ComponentEntityType::Func(function) => plugin::world_of(types[function].params.len()),
         _ => None,
+    }
+}
+
+/// Whether the import of this name brings functions, or types alone.
+fn has_functions(types: TypesRef<'_>, import: &str) -> bool {
+    match types.component_item_for_import(import).map(|import| import.ty) {
+        Some(ComponentEntityType::Instance(instance)) => {
+            types[instance].exports.values().any(|export| matches!(export.ty, ComponentEntityType::Func(_)))
+        }
+        _ => true,
     }
 }
 

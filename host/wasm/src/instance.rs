@@ -1,6 +1,6 @@
 //! An instance: one running copy of a plugin, with its own store. It serves one lane and is over after its first error.
 
-use wasmill_core::{Batch, Emitted, ErrorClass, Failure};
+use wasmill_core::{Batch, Emitted, ErrorClass, Failure, Growth};
 use wasmtime::component::{ComponentType, Lower};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -43,6 +43,8 @@ pub struct Instance {
     handle: Handle,
     limits: Limits,
     canceller: Canceller,
+    growth: Growth,
+    due: bool,
     /// The error after which nothing is called any more: a trap leaves the guest's memory in any state.
     over: Option<CallError>,
 }
@@ -71,7 +73,8 @@ impl Instance {
             Err(error) => start_error(&store, &error),
         })?;
         let canceller = store.data().watch.canceller().clone();
-        Ok(Self { store, handle, limits: spec.limits.clone(), canceller, over: None })
+        let growth = Growth::new(spec.limits.memory_bytes);
+        Ok(Self { store, handle, limits: spec.limits.clone(), canceller, growth, due: false, over: None })
     }
 
     /// Hands a sealed batch of one partition over and says how many messages the guest reached, which is at most
@@ -110,9 +113,12 @@ impl Instance {
             let lie = Stop::protocol(format!("handle reached {reached} of {} messages", batch.len()));
             Err(CallError { class: lie.class(), message: lie.to_string(), backtrace: None })
         });
-        if let Err(error) = &result {
-            self.over = Some(error.clone());
-            self.store.data_mut().outcome_mut().clear();
+        match &result {
+            Ok(_) => self.due = self.growth.is_due(self.memory_bytes()),
+            Err(error) => {
+                self.over = Some(error.clone());
+                self.store.data_mut().outcome_mut().clear();
+            }
         }
         result
     }
@@ -124,6 +130,7 @@ impl Instance {
         let state = self.store.data_mut();
         state.outcome_mut().open(batch);
         state.limiter.forget_refusal();
+        state.log.words.forget();
         state.watch.start(allowed);
         self.store.set_epoch_deadline(1);
     }
@@ -147,6 +154,12 @@ impl Instance {
     /// Bytes of linear memory that the instance holds.
     pub fn memory_bytes(&self) -> u64 {
         self.store.data().limiter.memory_bytes()
+    }
+
+    /// Whether its memory has grown so far that a new instance should take over before the next batch, once what the last
+    /// call emitted is dealt with. It still works; but one that never gives memory back ends in the middle of a batch.
+    pub fn is_due_for_replacement(&self) -> bool {
+        self.due
     }
 
     /// Log lines dropped since the instance was made.
@@ -203,7 +216,13 @@ fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
         .downcast_ref::<WasmBacktrace>()
         .filter(|backtrace| !backtrace.frames().is_empty())
         .map(|backtrace| frames(&backtrace.to_string()));
-    let (class, message) = describe(store, error);
+    let (class, mut message) = describe(store, error);
+    // What ended by itself said why, if anybody did; what the host ended has its reason already.
+    if let ErrorClass::Trap | ErrorClass::Memory = class
+        && let Some(words) = store.data().log.words.last()
+    {
+        message = format!("{message}: {words}");
+    }
     CallError { class, message: text::clean(&message, MESSAGE_BYTES), backtrace }
 }
 

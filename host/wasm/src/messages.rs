@@ -89,6 +89,7 @@ impl Handle {
         let topic = sources.get(source as usize).map_or("", String::as_str);
         for (index, message) in batch.messages().enumerate() {
             store.data_mut().watch.start_within(each, end);
+            store.data_mut().log.words.forget();
             let handle: TypedFunc<Parameters<'_>, Returned> = self.0;
             let (verdict,) = handle.call(store.as_context_mut(), (lower(topic, partition, message),))?;
             let index = index as u32;

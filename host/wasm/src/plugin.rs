@@ -11,6 +11,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::engine::Linkers;
 use crate::error::{LoadError, StartError};
+use crate::grants::{self, Asked, Grants, NotGranted};
 use crate::instance::{InitParameters, InitReturned, Instance};
 use crate::spec::InstanceSpec;
 use crate::state::State;
@@ -51,6 +52,7 @@ struct Inner {
     size: usize,
     world: World,
     imports: Vec<String>,
+    asked: Asked,
     pre: InstancePre<State>,
 }
 
@@ -63,8 +65,7 @@ impl std::fmt::Debug for Plugin {
 impl Plugin {
     pub(crate) fn load(engine: &Engine, linkers: &Linkers, bytes: &[u8]) -> Result<Self, LoadError> {
         let component = compile(engine, bytes)?;
-        let imports: Vec<String> =
-            component.component_type().imports(engine).map(|(name, _)| text::clean(name, NAME_BYTES)).collect();
+        let Imports { names: imports, asked } = Imports::of(engine, &component);
         let (world, handle) = world(engine, &component)?;
         check_imports(world, &imports)?;
         let linker = match world {
@@ -73,7 +74,7 @@ impl Plugin {
         };
         check_exports(engine, &component, world, &handle)?;
         let pre = link(linker, &component)?;
-        Ok(Self(Arc::new(Inner { digest: digest(bytes), size: bytes.len(), world, imports, pre })))
+        Ok(Self(Arc::new(Inner { digest: digest(bytes), size: bytes.len(), world, imports, asked, pre })))
     }
 
     /// SHA-256 of the bytes that were loaded, in hexadecimal.
@@ -96,13 +97,56 @@ impl Plugin {
         &self.0.imports
     }
 
+    /// What a pipeline must grant to it.
+    pub fn needs(&self) -> Grants {
+        self.0.asked.iter().fold(Grants::NONE, |all, (_, one)| all.with(*one))
+    }
+
+    /// Whether a pipeline that grants so much may run it.
+    ///
+    /// # Errors
+    /// It asks for more; the error names the import.
+    pub fn check(&self, granted: Grants) -> Result<(), NotGranted> {
+        grants::check(&self.0.asked, granted)
+    }
+
     /// Starts an instance: new memory, `init` called.
+    ///
+    /// # Errors
+    /// Among others if it asks for something that `spec` does not grant: whoever forgot to check is refused here.
     pub fn instantiate(&self, spec: &InstanceSpec) -> Result<Instance, StartError> {
+        self.check(spec.grants)?;
         Instance::start(self, spec)
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<State> {
         &self.0.pre
+    }
+}
+
+/// What a component imports.
+struct Imports {
+    names: Vec<String>,
+    asked: Asked,
+}
+
+impl Imports {
+    fn of(engine: &Engine, component: &Component) -> Self {
+        let ty = component.component_type();
+        let all: Vec<(String, bool)> = ty
+            .imports(engine)
+            .map(|(name, import)| {
+                let functions = match import.ty {
+                    ComponentItem::ComponentInstance(instance) => {
+                        instance.exports(engine).any(|(_, export)| matches!(export.ty, ComponentItem::ComponentFunc(_)))
+                    }
+                    _ => true,
+                };
+                (text::clean(name, NAME_BYTES), functions)
+            })
+            .collect();
+        let asked = grants::asked(all.iter().map(|(name, functions)| (name.as_str(), *functions)));
+        Self { names: all.into_iter().map(|(name, _)| name).collect(), asked }
     }
 }
 

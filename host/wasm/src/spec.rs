@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::grants::Grants;
+
 /// Everything that one instance is told and allowed.
 #[derive(Clone)]
 pub struct InstanceSpec {
@@ -12,6 +14,8 @@ pub struct InstanceSpec {
     pub group: String,
     /// The pipeline's `config` table; handed over sorted by key.
     pub config: Vec<(String, String)>,
+    /// What it may ask for beyond computing.
+    pub grants: Grants,
     /// Bounds of the instance and of each call.
     pub limits: Limits,
     /// The topics it may write to.

@@ -81,6 +81,7 @@ mod tests {
             pipeline: String::new(),
             group: String::new(),
             config: Vec::new(),
+            grants: crate::Grants::NONE,
             limits: Limits { log_lines_per_second: 1, ..Limits::default() },
             outputs: Arc::default(),
             sources: Arc::default(),

@@ -15,6 +15,7 @@ use wasmill_config as config;
 use wasmill_wasm::{Engine, EngineOptions, Plugin};
 
 use crate::app::{Exit, Failure};
+use crate::pipeline::instances;
 
 /// The hidden command that compiles.
 const COMMAND: &str = "compile-handler";
@@ -39,12 +40,19 @@ impl Loader {
         Ok(Self { engine: open_engine(cache.clone())?, cache })
     }
 
-    /// Reads, compiles and checks the handler of a pipeline. Runs nothing of it.
+    /// Reads, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline grants.
+    /// Runs nothing of it.
     pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
         let path = pipeline.handler.display();
         let bytes = std::fs::read(&pipeline.handler)
             .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name))?;
-        self.compile(&bytes, &pipeline.limits).with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
+        let plugin = self.compile(&bytes, &pipeline.limits);
+        plugin
+            .and_then(|plugin| {
+                plugin.check(instances::grants(pipeline))?;
+                Ok(plugin)
+            })
+            .with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
     }
 
     /// Compiles and checks a handler. Runs nothing of it.

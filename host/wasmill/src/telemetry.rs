@@ -70,6 +70,10 @@ fn describe() {
     counter!("wasmill_given_up_messages_total", "Messages given up");
     counter!("wasmill_skipped_messages_total", "Messages skipped: by configuration or by an operator");
     counter!("wasmill_handler_crashes_total", "Calls ended by a trap, a deadline, a limit or a broken contract");
+    counter!(
+        "wasmill_instances_recycled_total",
+        "Instances replaced between two batches because their memory only grew"
+    );
     counter!("wasmill_rewinds_total", "Returns of a partition to its watermark");
     counter!("wasmill_stale_completions_total", "Completions dropped because their generation or epoch was over");
     counter!("wasmill_commits_total", "Commits sent to the coordinator");

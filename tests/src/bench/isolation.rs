@@ -236,7 +236,7 @@ impl Pipeline {
         let table = format!(
             "[pipelines.{PIPELINE}]\ntopics = [\"{CALM}\", \"{beside}\"]\ngroup = \"{}\"\nhandler = \"{handler}\"\n\
              output = \"{}\"\ndead_letter = \"{}\"\nbreaker = false\nretry.attempts = 1\n\
-             limits.time = \"{time}ms\"\nlimits.time_cap = \"{cap}ms\"\nconfig = {{ {} }}\n",
+             limits.time = \"{time}ms\"\nlimits.time_cap = \"{cap}ms\"\ngrant = [\"clock\"]\nconfig = {{ {} }}\n",
             case.name,
             case.output,
             case.dead,

@@ -136,7 +136,8 @@ fn a_wrong_command_line_or_configuration_ends_with_2_and_says_where() -> Result<
 fn slow(shared: &Shared, name: &str, lines: &str) -> Result<(Case, Mill)> {
     let case = Case::new(&shared.eye, name, 1)?;
     shared.eye.produce(&case.input, &[on(0, "a"), on(0, "b"), on(0, "c"), on(0, "d")])?;
-    let mill = Mill::start(&case.options(&shared.broker.bootstrap(), "sleep", lines)?)?;
+    let lines = format!("grant = [\"clock\"]\n{lines}");
+    let mill = Mill::start(&case.options(&shared.broker.bootstrap(), "sleep", &lines)?)?;
     mill.wait_status("a call under way", SOON, is_busy)?;
     Ok((case, mill))
 }
@@ -233,8 +234,7 @@ fn a_pipeline_that_failed_ends_the_process_with_1_whatever_the_others_did_not_se
     let (fails, busy) = (Case::new(&shared.eye, "fails", 1)?, Case::new(&shared.eye, "busy", 1)?);
     shared.eye.produce(&busy.input, &[on(0, "a")])?;
     let one = "instance_id = \"one\"";
-    let endless =
-        "config = { ms = 3600000 }\nlimits.time = \"10m\"\nlimits.time_cap = \"10m\"\ndrain_timeout = \"200ms\"";
+    let endless = "grant = [\"clock\"]\nconfig = { ms = 3600000 }\nlimits.time = \"10m\"\nlimits.time_cap = \"10m\"\ndrain_timeout = \"200ms\"";
     let tables = format!("{}\n{}", fails.table("echo", one)?, busy.table("sleep", endless)?);
     let mut mill = Mill::start(&mill::Options::new(&bootstrap, tables))?;
     mill.wait_status("a call under way", SOON, is_busy)?;

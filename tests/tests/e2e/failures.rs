@@ -64,8 +64,8 @@ fn a_rejected_message_becomes_a_dead_letter_that_tells_where_it_came_from() -> R
 }
 
 /// One of twenty messages is bad: it becomes a dead letter of this class, after both attempts, and the others come out
-/// once and in order. Returns the log of the process.
-fn given_up_alone(shared: &Shared, handler: &str, class: &str, lines: &str) -> Result<String> {
+/// once and in order. Returns the log of the process and the reason.
+fn given_up_alone(shared: &Shared, handler: &str, class: &str, lines: &str) -> Result<(String, String)> {
     let case = Case::new(&shared.eye, handler, 1)?;
     let messages: Vec<_> = (0..20).map(|n| on(0, &if n == 7 { "!bad".to_owned() } else { n.to_string() })).collect();
     shared.eye.produce(&case.input, &messages)?;
@@ -81,14 +81,16 @@ fn given_up_alone(shared: &Shared, handler: &str, class: &str, lines: &str) -> R
     ensure!((letter.text().as_str(), told("wasmill.offset")?.as_str()) == ("!bad", "7"), "{handler}: {letter:?}");
     ensure!(told("wasmill.error")? == class, "{handler}: {:?}", letter.headers);
     ensure!(told("wasmill.attempts")? == "2", "{handler}: {:?}", letter.headers);
-    Ok(mill.log())
+    Ok((mill.log(), told("wasmill.reason")?))
 }
 
 #[test]
 fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()> {
     let shared = &shared()?;
     for (handler, class) in [("trap", "trap"), ("spin", "deadline"), ("hoard", "memory"), ("panic", "trap")] {
-        given_up_alone(shared, handler, class, "")?;
+        let (_, reason) = given_up_alone(shared, handler, class, "")?;
+        let panicked = reason.lines().next().is_some_and(|line| line.ends_with(": cannot bear offset 7"));
+        ensure!(panicked == (handler == "panic"), "a panic's text goes with the dead letter: {reason}");
     }
     Ok(())
 }
@@ -97,7 +99,7 @@ fn a_message_that_traps_is_given_up_alone_and_its_neighbours_come_out_once() -> 
 fn a_message_at_which_a_handler_sleeps_floods_or_lies_is_given_up_alone_and_its_neighbours_come_out_once() -> Result<()>
 {
     let shared = &shared()?;
-    given_up_alone(shared, "sleep", "deadline", "")?;
+    given_up_alone(shared, "sleep", "deadline", "grant = [\"clock\"]")?;
     given_up_alone(shared, "flood", "output-limit", "limits.output_messages = 1000")?;
     for lie in ["message-max", "topic-unknown", "reached-max"] {
         given_up_alone(shared, "lie", "protocol", &format!("config.lie = \"{lie}\""))?;
@@ -108,7 +110,7 @@ fn a_message_at_which_a_handler_sleeps_floods_or_lies_is_given_up_alone_and_its_
 #[test]
 fn log_lines_without_end_are_dropped_and_counted_and_cost_their_message_alone() -> Result<()> {
     let shared = &shared()?;
-    let log = given_up_alone(shared, "chatter", "deadline", "limits.log_lines = 50")?;
+    let (log, _) = given_up_alone(shared, "chatter", "deadline", "limits.log_lines = 50")?;
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     // Three calls came to the bad message: with its neighbours, and two alone. Each had an instance of its own.
     let (written, reports) = (lines("\\u{1b}[31mred"), lines("log lines dropped: more than 50 in a second"));

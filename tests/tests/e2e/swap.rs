@@ -56,6 +56,16 @@ impl Dev {
         self.printed().matches("takes over from").count()
     }
 
+    /// Waits until it printed such a text.
+    fn wait_printed(&self, text: &str) -> Result<()> {
+        let end = Instant::now() + SOON;
+        while !self.printed().contains(text) {
+            ensure!(Instant::now() < end, "nothing of `{text}`: {}\n{}", self.printed(), tail(&self.path("log")));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// As an editor saves: another file takes the name.
     fn save(&self, handler: &str) -> Result<()> {
         let other = self.path("handler.wasm.new");
@@ -143,5 +153,21 @@ fn through_swaps_every_message_is_handled_once_and_in_order() -> Result<()> {
         let changes = cases.windows(2).filter(|pair| pair[0] != pair[1]).count();
         ensure!(changes >= 3, "partition {partition} saw {changes} swaps");
     }
+    Ok(())
+}
+
+#[test]
+fn a_handler_that_asks_for_more_than_is_granted_is_not_swapped_in() -> Result<()> {
+    let _place = Place::take();
+    let mut dev = Dev::start("echo")?;
+    let client = ClientSettings { bootstrap: dev.bootstrap()?, ..ClientSettings::default() };
+    dev.save("sleep")?;
+    dev.wait_printed("which the pipeline does not grant")?;
+    dev.wait_printed("hint: add `grant = [\"clock\"]` to the pipeline's table")?;
+    produce(&mut PlainProducer::open(&client, SOON)?, 0..1)?;
+    dev.wait_printed("v 1 0")?;
+    ensure!(dev.swaps() == 0, "{}", dev.printed());
+    send(&mut dev.child, Signal::Term)?;
+    ensure!(wait(&mut dev.child, SOON)?.success(), "it did not end in good order: {}", tail(&dev.path("log")));
     Ok(())
 }

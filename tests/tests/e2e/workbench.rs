@@ -69,9 +69,16 @@ fn inspect_tells_what_a_handler_is_and_what_it_asks_for() -> Result<()> {
     let wasi = wasmill(&["inspect", &guest("sleep")?], "")?;
     assert_eq!(wasi.code, 0, "{}", wasi.out);
     let line = |start: &str| wasi.out.lines().find(|line| line.trim_start().starts_with(start)).unwrap_or_default();
-    ensure!(line("accepted").ends_with("yes") && line("form").ends_with(" component"), "{}", wasi.out);
+    ensure!(line("accepted").ends_with("yes, in a pipeline with grant = [\"clock\"]"), "{}", wasi.out);
+    ensure!(line("form").ends_with(" component"), "{}", wasi.out);
     ensure!(!wasi.out.contains("refused"), "what is inside of a component is not what it asks for: {}", wasi.out);
-    ensure!(line("wasi:").ends_with("through WASI") && line("wasmill:").ends_with("always"), "{}", wasi.out);
+    ensure!(line("wasi:io").ends_with("through WASI") && line("wasmill:").ends_with("always"), "{}", wasi.out);
+    ensure!(line("wasi:clocks/monotonic").ends_with("needs grant = [\"clock\"]"), "{}", wasi.out);
+    let told = wasmill(&["inspect", &guest("sleep")?, "--json"], "")?.json()?;
+    assert_eq!((&told["accepted"], &told["grant"]), (&json!(true), &json!(["clock"])), "{told:#}");
+    let imports = told["imports"].as_array().context("imports")?;
+    let clock = imports.iter().find(|one| one["granted"] == "if-granted").context("no import needs a grant")?;
+    assert_eq!(clock["grant"], "clock", "{told:#}");
     Ok(())
 }
 
@@ -180,6 +187,8 @@ fn invoke_shows_a_message_that_is_not_acknowledged_and_ends_with_1() -> Result<(
 
     let (code, told) = invoke("panic", &["--value", "v", "--offset", "41"])?;
     assert_eq!((code, verdict(&told)), (1, &json!("trap")));
+    let reason = told["messages"][0]["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("executed: panicked at ") && reason.contains(": cannot bear offset 41"), "{told:#}");
     let line = &told["messages"][0]["log"][0];
     ensure!(
         line["level"] == "error" && line["text"].as_str().is_some_and(|text| text.contains("offset 41")),
@@ -202,6 +211,40 @@ fn invoke_bounds_a_handler_as_a_pipeline_does_and_as_its_options_say() -> Result
         let done = wasmill(&["invoke", &guest("spin")?, "--value", "v", option, typed], "")?;
         ensure!(done.code == 2 && done.err.contains(&format!("{option} {typed}: ")), "{}", done.err);
         ensure!(done.err.contains("hint: write "), "{}", done.err);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_handler_that_asks_for_a_clock_is_refused_where_none_is_granted_with_what_to_write() -> Result<()> {
+    let words = ["--value", "v", "--config", "ms=1"];
+    let (code, told) = invoke("sleep", &words)?;
+    let refused = told["error"].as_str().unwrap_or_default();
+    ensure!(code == 3 && refused.contains("imports `wasi:clocks/monotonic-clock@0.2."), "{told:#}");
+    ensure!(refused.ends_with("hint: --grant clock"), "{told:#}");
+    let (code, told) = invoke("sleep", &[&words[..], &["--grant", "random,clock"]].concat())?;
+    assert_eq!((code, verdict(&told)), (0, &json!("ack")), "{told:#}");
+    let (code, _) = invoke("sleep", &[&words[..], &["--grant", "clock"]].concat())?;
+    assert_eq!(code, 0);
+    let wrong = wasmill(&["invoke", &guest("sleep")?, "--value", "v", "--grant", "clocks"], "")?;
+    ensure!(wrong.code == 2 && wrong.err.contains("[possible values: clock, random]"), "{}", wrong.err);
+
+    let folder = Scratch::new("grants")?;
+    let path = folder.path().join("wasmill.toml");
+    for (command, grant, code, said) in [
+        ("check", "", 3, "hint: add `grant = [\"clock\"]` to the pipeline's table"),
+        ("check", "grant = [\"random\"]", 3, "hint: add `grant = [\"clock\", \"random\"]` to the pipeline's table"),
+        ("check", "grant = [\"clock\"]", 0, "1 pipeline(s)"),
+        ("check", "grant = [\"clocks\"]", 2, "did you mean \"clock\"?"),
+    ] {
+        let text = format!(
+            "[kafka]\nbootstrap = \"localhost:1\"\n[pipelines.p]\ntopics = [\"t\"]\ngroup = \"g\"\nhandler = \"{}\"\n\
+             on_exhausted = \"stop\"\n{grant}\n",
+            guest("sleep")?
+        );
+        std::fs::write(&path, text)?;
+        let done = wasmill(&[command, &path.display().to_string()], "")?;
+        ensure!(done.code == code && done.out.contains(said), "{grant}: {} {}{}", done.code, done.out, done.err);
     }
     Ok(())
 }
@@ -259,7 +302,11 @@ fn invoke_of_a_handler_that_does_not_start_ends_with_3() -> Result<()> {
     ensure!(done.code == 3 && done.err.contains("the handler refused to start: not today"), "{}", done.err);
     let (code, told) = invoke("init_fails", &["--value", "v", "--config", "how=panic"])?;
     assert_eq!((code, &told["ok"], &told["messages"]), (3, &json!(false), &json!([])), "{told:#}");
-    ensure!(told["error"].as_str().is_some_and(|error| error.contains("trapped while starting")), "{told:#}");
+    ensure!(
+        told["error"].as_str().is_some_and(|error| error.contains("trapped while starting: the handler trapped: ")),
+        "{told:#}"
+    );
+    ensure!(told["error"].as_str().is_some_and(|error| error.contains(": cannot bear to start")), "{told:#}");
     let line = &told["start"]["log"][0]["text"];
     ensure!(line.as_str().is_some_and(|text| text.contains("cannot bear to start")), "{told:#}");
     Ok(())

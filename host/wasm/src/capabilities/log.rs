@@ -7,6 +7,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 
 use super::wasi::Lines;
+use super::words::Words;
 use crate::spec::{Limits, LogLevel, LogSink};
 use crate::state::State;
 use crate::text;
@@ -50,11 +51,23 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     linker.instance(INTERFACE)?.func_wrap(
         "write",
         |mut cx: StoreContextMut<'_, State>, (level, text): (Level, WasmStr)| {
+            let level = LogLevel::from(level);
             // Before the text is looked at: a dropped line of megabytes must not cost what a written one does.
-            if cx.data_mut().log.admit() {
-                let line = text::clean(&text.to_str(&cx)?, cx.data().log.line_bytes);
-                cx.data().log.sink.write(level.into(), &line);
+            let admitted = cx.data_mut().log.admit();
+            if !admitted && level < LogLevel::Warn {
+                return Ok(());
             }
+            // Taken out while guest memory is read in place.
+            let mut words = std::mem::take(&mut cx.data_mut().log.words);
+            let text = text.to_str(&cx)?;
+            if level >= LogLevel::Warn {
+                words.line(&text);
+            }
+            if admitted {
+                let log = &cx.data().log;
+                log.sink.write(level, &text::clean(&text, log.line_bytes));
+            }
+            cx.data_mut().log.words = words;
             Ok(())
         },
     )
@@ -69,6 +82,8 @@ pub(crate) struct LogGate {
     written: u32,
     unreported: u64,
     dropped_ever: u64,
+    /// What the running call said last, dropped lines included.
+    pub(crate) words: Words,
 }
 
 impl LogGate {
@@ -81,6 +96,7 @@ impl LogGate {
             written: 0,
             unreported: 0,
             dropped_ever: 0,
+            words: Words::default(),
         }
     }
 

@@ -4,6 +4,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use crate::grants::Capability;
 use crate::plugin::World;
 use crate::state::State;
 
@@ -11,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod outcome;
 pub(crate) mod topics;
 pub(crate) mod wasi;
+mod words;
 
 /// Interfaces of types alone.
 const TYPES: &str = "wasmill:handler/types@0.1.0";
@@ -53,15 +55,18 @@ pub enum Grant {
     Always,
     /// One of the interfaces that toolchains link whether a handler uses it or not, bounded and empty-handed.
     Wasi,
+    /// Only in a pipeline that grants this.
+    IfGranted(Capability),
     /// The plugin is refused for it.
     Refused,
 }
 
-/// What becomes of an import of a plugin of this world; of one whose world is not known, in either.
-pub(crate) fn grant(import: &str, world: Option<World>) -> Grant {
+/// What becomes of an import of a plugin of this world; of one whose world is not known, in either. `functions`: it is
+/// imported for more than its types.
+pub(crate) fn grant(import: &str, functions: bool, world: Option<World>) -> Grant {
     let worlds = world.map_or(vec![World::Batches, World::Messages], |world| vec![world]);
     if is_allowed(import, wasi::INTERFACES) {
-        Grant::Wasi
+        wasi::capability(import).filter(|_| functions).map_or(Grant::Wasi, Grant::IfGranted)
     } else if worlds.into_iter().any(|world| is_allowed(import, &allowed(world))) {
         Grant::Always
     } else {

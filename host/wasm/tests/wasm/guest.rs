@@ -4,7 +4,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use wasmill_core::Batch;
-use wasmill_wasm::{Engine, EngineOptions, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin};
+use wasmill_wasm::{
+    Engine, EngineOptions, Grants, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin,
+};
 
 /// One engine for all tests, as in the process.
 pub static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&EngineOptions::default()).unwrap());
@@ -65,6 +67,7 @@ pub fn spec(limits: Limits) -> (InstanceSpec, Arc<Lines>) {
         pipeline: "pipeline".to_owned(),
         group: "group".to_owned(),
         config: vec![("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())],
+        grants: Grants::NONE,
         limits,
         outputs: Arc::new(OutputNames { default: Some("out".to_owned()), granted: vec!["eu".to_owned()] }),
         sources: Arc::new(vec!["in".to_owned(), "other".to_owned()]),

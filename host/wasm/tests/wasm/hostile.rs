@@ -262,6 +262,22 @@ fn a_handler_that_copes_with_a_refusal_goes_on() {
 }
 
 #[test]
+fn an_instance_whose_memory_grew_to_three_quarters_of_its_limit_is_due_for_replacement() {
+    let (mut instance, _) = script(limits());
+    assert!(!instance.is_due_for_replacement());
+    instance.handle(0, 0, &batch(&[vec![]])).unwrap();
+    assert!(!instance.is_due_for_replacement() && instance.memory_bytes() < 4 << 20);
+    instance.handle(0, 0, &batch(&[op(&[6, 0], b"")])).unwrap();
+    assert!(instance.is_due_for_replacement() && instance.memory_bytes() > 6 << 20);
+    assert_eq!(instance.handle(0, 0, &batch(&[vec![]])).unwrap(), 1, "it works all the same");
+    // The same with its first batch: then that is what it needs.
+    let (mut instance, _) = script(limits());
+    instance.handle(0, 0, &batch(&[op(&[6, 0], b"")])).unwrap();
+    instance.handle(0, 0, &batch(&[vec![]])).unwrap();
+    assert!(!instance.is_due_for_replacement() && instance.memory_bytes() > 6 << 20);
+}
+
+#[test]
 fn a_batch_that_does_not_fit_into_the_guest_is_a_matter_of_memory() {
     let error = fails(limits(), &batch(&[vec![0xff; 9 << 20]]));
     assert_eq!(error.class, ErrorClass::Memory);

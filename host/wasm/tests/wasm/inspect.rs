@@ -1,6 +1,6 @@
 //! What a file says of itself, accepted or not.
 
-use wasmill_wasm::{Form, Grant, World, contract, inspect};
+use wasmill_wasm::{Capability, Form, Grant, Grants, World, contract, inspect};
 
 use crate::guest::*;
 
@@ -8,7 +8,7 @@ use crate::guest::*;
 fn importing(name: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
-            (import "{name}" (instance))
+            (import "{name}" (instance (export "f" (func))))
             (core module $m (func (export "handle") (param i32)))
             (core instance $i (instantiate $m))
             (func (export "handle") (param "m" u32) (canon lift (core func $i "handle"))))"#
@@ -47,7 +47,9 @@ fn a_module_of_the_contract_tells_version_world_imports_and_digest() {
 fn each_import_is_granted_by_the_contract_through_wasi_or_refused() {
     for (name, grant) in [
         ("wasi:sockets/tcp@0.2.6", Grant::Refused),
-        ("wasi:clocks/wall-clock@0.2.3", Grant::Wasi),
+        ("wasi:io/poll@0.2.3", Grant::Wasi),
+        ("wasi:clocks/wall-clock@0.2.3", Grant::IfGranted(Capability::Clock)),
+        ("wasi:random/insecure-seed@0.2.0", Grant::IfGranted(Capability::Random)),
         ("wasmill:handler/log@0.1.0", Grant::Always),
         // That of the other world.
         ("wasmill:handler/outcome@0.1.0", Grant::Refused),
@@ -55,6 +57,8 @@ fn each_import_is_granted_by_the_contract_through_wasi_or_refused() {
         let told = inspect(&importing(name));
         assert_eq!((told.form, told.world), (Form::Component, Some(World::Messages)));
         assert_eq!((told.imports.items[0].name.as_str(), told.imports.items[0].grant), (name, grant));
+        let needed = if let Grant::IfGranted(one) = grant { Grants::NONE.with(one) } else { Grants::NONE };
+        assert_eq!(told.needs(), needed);
     }
     let wasi = wat::parse_str(
         r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (import "wasi_snapshot_preview1" "fd_read" (func)))"#,

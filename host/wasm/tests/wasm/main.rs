@@ -7,3 +7,4 @@ mod inspect;
 mod plain;
 mod refused;
 mod wasi;
+mod words;

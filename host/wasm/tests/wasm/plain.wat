@@ -1,5 +1,6 @@
 ;; World `messages`: the first byte of a message's value says what becomes of it.
 (module
+  (import "wasmill:handler/log@0.1.0" "write" (func $log (param i32 i32 i32)))
   (memory (export "memory") 32)
   (global $free (mut i32) (i32.const 65536))
   (data (i32.const 1000) "later")
@@ -49,6 +50,10 @@
     (i32.store (i32.const 2064) (local.get $headers))
     (i32.store (i32.const 2068) (local.get $headers_len))
 
+    ;; w: warn with all of it
+    (if (i32.eq (local.get $what) (i32.const 119)) (then
+      (call $log (i32.const 3) (local.get $value) (local.get $value_len))
+      (return (call $ok (i32.const 0)))))
     ;; e: echo
     (if (i32.eq (local.get $what) (i32.const 101)) (then (return (call $ok (i32.const 1)))))
     ;; m: the topic's name and the message's attempt, to partition 7 of topic eu, a millisecond after the offset

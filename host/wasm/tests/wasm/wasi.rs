@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use wasmill_core::ErrorClass;
-use wasmill_wasm::{Instance, Limits, LogLevel, Plugin};
+use wasmill_wasm::{Grants, Instance, Limits, LogLevel, Plugin, StartError};
 
 use crate::guest::*;
 
@@ -14,7 +14,8 @@ static LINKED: LazyLock<Plugin> =
     LazyLock::new(|| ENGINE.load(&of_wit(WIT, "linked", include_str!("wasi.wat"))).unwrap());
 
 fn linked(limits: Limits) -> (Instance, Arc<Lines>) {
-    let (spec, lines) = spec(limits);
+    let (mut spec, lines) = spec(limits);
+    spec.grants = Grants::ALL;
     (LINKED.instantiate(&spec).unwrap(), lines)
 }
 
@@ -64,6 +65,39 @@ fn there_is_chance_but_no_environment_and_no_directory() {
     let (mut instance, _) = linked(limits());
     instance.handle(0, 0, &batch(&[b"c".to_vec()])).unwrap();
     instance.handle(0, 0, &batch(&[b"v".to_vec()])).unwrap();
+}
+
+#[test]
+fn a_clock_and_chance_are_given_to_those_alone_whose_pipeline_grants_them() {
+    assert_eq!(LINKED.needs(), Grants::ALL);
+    let clock = Grants { clock: true, random: false };
+    for (granted, import) in [(Grants::NONE, "wasi:clocks/monotonic-clock@0.2.3"), (clock, "wasi:random/random@0.2.3")]
+    {
+        let refused = LINKED.check(granted).unwrap_err();
+        assert_eq!((refused.import.as_str(), refused.needed), (import, Grants::ALL));
+        // Whoever does not check first comes no further.
+        let mut spec = spec(limits()).0;
+        spec.grants = granted;
+        let Err(StartError::NotGranted(again)) = LINKED.instantiate(&spec) else { panic!("{granted:?} was enough") };
+        assert_eq!(again, refused);
+        let line = r#"hint: add `grant = ["clock", "random"]` to the pipeline's table"#;
+        assert!(again.to_string().contains(import) && again.to_string().ends_with(line), "{again}");
+    }
+    LINKED.check(Grants::ALL).unwrap();
+}
+
+#[test]
+fn what_is_imported_for_its_types_alone_needs_no_grant() {
+    let wat = r#"(module (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "init") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 16))
+        (func (export "at") (param i64 i32))
+        (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (local.get 7)))"#;
+    let bytes = of_wit(WIT, "typed", wat);
+    let (plugin, told) = (ENGINE.load(&bytes).unwrap(), wasmill_wasm::inspect(&bytes));
+    assert_eq!(plugin.imports(), ["wasi:clocks/wall-clock@0.2.3"]);
+    assert_eq!((plugin.needs(), told.needs(), told.imports.items.len()), (Grants::NONE, Grants::NONE, 1), "{told:?}");
+    plugin.instantiate(&spec(limits()).0).unwrap();
 }
 
 #[test]

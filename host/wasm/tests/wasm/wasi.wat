@@ -50,8 +50,11 @@
       (then (call $write (call $stdout) (local.get $data) (local.get $bytes) (i32.const 300))))
     (if (i32.eq (local.get $what) (i32.const 101))
       (then (call $write (call $stderr) (local.get $data) (local.get $bytes) (i32.const 300))))
-    ;; x: exit
-    (if (i32.eq (local.get $what) (i32.const 120)) (then (call $exit (i32.const 1))))
+    ;; x: exit, X: all of it to standard error before that; T: the same before a trap
+    (if (i32.or (i32.eq (local.get $what) (i32.const 84)) (i32.eq (local.get $what) (i32.const 88)))
+      (then (call $write (call $stderr) (local.get $data) (local.get $bytes) (i32.const 300))))
+    (if (i32.eq (local.get $what) (i32.const 84)) (then unreachable))
+    (if (i32.eq (i32.or (local.get $what) (i32.const 32)) (i32.const 120)) (then (call $exit (i32.const 1))))
     ;; r: a terabyte of chance, c: sixteen bytes of it, twice
     (if (i32.eq (local.get $what) (i32.const 114)) (then (call $random (i64.const 1099511627776) (i32.const 300))))
     (if (i32.eq (local.get $what) (i32.const 99)) (then

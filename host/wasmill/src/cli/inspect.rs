@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use wasmill_wasm::{Form, Grant, Inspection, contract, inspect};
+use wasmill_wasm::{Capability, Form, Grant, Grants, Inspection, contract, inspect};
 
 use super::{alone, cache_folder, print};
 use crate::app::{self, Exit, Failure};
 use crate::compile::Loader;
 
 const HELP: &str = "Nothing of the handler runs. An import is granted always (the contract's own interfaces), through \
-WASI (what toolchains link by themselves: a clock, chance, output as log lines; no files, no network), or refused. \
+WASI (what toolchains link by themselves: output as log lines, an empty environment; no files, no network), by a pipeline \
+that says so (`grant`: a clock, chance), or refused. \
 Exit codes: 0 accepted; 2 the file cannot be read; 3 refused.";
 
 /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
@@ -62,12 +63,19 @@ fn grant(grant: Grant) -> &'static str {
     match grant {
         Grant::Always => "always",
         Grant::Wasi => "wasi",
+        Grant::IfGranted(_) => "if-granted",
         Grant::Refused => "refused",
     }
 }
 
 fn as_json(file: &str, found: &Inspection, refusal: Option<&str>) -> Value {
-    let imports = found.imports.items.iter().map(|one| json!({ "name": one.name, "granted": grant(one.grant) }));
+    let imports = found.imports.items.iter().map(|one| {
+        let mut told = json!({ "name": one.name, "granted": grant(one.grant) });
+        if let Grant::IfGranted(needed) = one.grant {
+            told["grant"] = needed.as_str().into();
+        }
+        told
+    });
     let producers = found.producers.items.iter();
     let producers = producers.map(|one| json!({ "field": one.field, "name": one.name, "version": one.version }));
     json!({
@@ -82,6 +90,8 @@ fn as_json(file: &str, found: &Inspection, refusal: Option<&str>) -> Value {
         },
         "contract": version(found, refusal),
         "world": found.world.map(|world| world.as_str()),
+        // What the pipeline's `grant` must have.
+        "grant": found.needs().iter().map(Capability::as_str).collect::<Vec<_>>(),
         "bytes": found.size,
         "digest": found.digest,
         "imports": imports.collect::<Vec<_>>(),
@@ -94,7 +104,11 @@ fn as_json(file: &str, found: &Inspection, refusal: Option<&str>) -> Value {
 
 fn as_text(file: &str, found: &Inspection, refusal: Option<&str>) -> String {
     let mut about = table();
-    let accepted = refusal.map_or("yes".to_owned(), |reason| format!("no: {reason}"));
+    let accepted = match refusal {
+        Some(reason) => format!("no: {reason}"),
+        None if found.needs() == Grants::NONE => "yes".to_owned(),
+        None => format!("yes, in a pipeline with {}", found.needs().line()),
+    };
     let version = version(found, refusal).map_or("-".to_owned(), |version| format!("wasmill:handler {version}"));
     about
         .add_row(["file", file])
@@ -113,10 +127,11 @@ fn as_text(file: &str, found: &Inspection, refusal: Option<&str>) -> String {
         imports.set_header(["import", "granted"]);
         for one in &found.imports.items {
             let how = match one.grant {
-                Grant::Wasi => "through WASI",
-                other => grant(other),
+                Grant::Wasi => "through WASI".to_owned(),
+                Grant::IfGranted(needed) => format!("needs {}", Grants::NONE.with(needed).line()),
+                other => grant(other).to_owned(),
             };
-            imports.add_row([one.name.as_str(), how]);
+            imports.add_row([one.name.as_str(), &how]);
         }
         text += &format!("\n{}\n{}", imports.trim_fmt(), left_out("imports", found.imports.more));
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wasmill_config as config;
 use wasmill_core::{AfterCrash, Batch, ErrorClass, FailureKind, GivenUp, Rest, after_crash, judge};
 use wasmill_kafka::plain::PlainMessage;
-use wasmill_wasm::{CallError, Instance, InstanceSpec, LogLevel, LogSink, OutputNames, Plugin};
+use wasmill_wasm::{CallError, Capability, Instance, InstanceSpec, LogLevel, LogSink, NotGranted, OutputNames, Plugin};
 
 use super::{alone, cache_folder, invoked, jsonl, print};
 use crate::app::{self, Exit, Failure};
@@ -19,8 +19,8 @@ use crate::compile::Loader;
 use crate::pipeline::instances;
 
 const HELP: &str = "Each message is one call, all of one instance, so that what a handler remembers is there. After a \
-call that trapped, or went past a limit, the next message meets a new instance; a message that traps on an instance \
-that was used before is handed over once more to a new one, as in a pipeline. A retry is shown, not waited for: \
+call that trapped, or went past a limit, or where memory only grows, the next message meets a new instance; a message \
+that traps on an instance that was used before is handed over once more to a new one, as in a pipeline. A retry is shown, not waited for: \
 --attempt shows what the handler does then. Limits and retry policy are the defaults of wasmill.toml. \
 Exit codes: 0 every message was acknowledged; 1 one was not; 2 wrong command line; 3 the handler does not start.";
 
@@ -62,6 +62,9 @@ pub struct Invoke {
     /// An output topic that is granted; may be given several times. The first is the default output
     #[arg(long, value_name = "TOPIC", default_value = "output")]
     output: Vec<String>,
+    /// What the handler may ask for beyond computing, as the pipeline's `grant`; several with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::Grant::ALL.map(config::Grant::as_str))]
+    grant: Vec<String>,
     /// The time that a message may take, as `limits.time`
     #[arg(long, value_name = "DURATION")]
     time: Option<String>,
@@ -107,6 +110,7 @@ impl Invoke {
         told: &mut Told,
     ) -> anyhow::Result<()> {
         let plugin = Loader::open(cache_folder())?.compile(bytes, &pipeline.limits)?;
+        plugin.check(instances::grants(pipeline)).map_err(not_granted)?;
         let mut caller = Caller::new(plugin, pipeline, self.attempt);
         let started = caller.start().map(drop);
         told.start(caller.log.take());
@@ -173,9 +177,18 @@ impl Invoke {
         }
         pipeline.output.default = self.output.first().cloned();
         pipeline.output.granted = self.output.iter().skip(1).cloned().collect();
+        pipeline.grant = config::Grant::ALL.to_vec();
+        pipeline.grant.retain(|one| self.grant.iter().any(|name| name == one.as_str()));
         pipeline.config = self.config.iter().cloned().collect();
         Ok(pipeline)
     }
+}
+
+/// Here an option grants, and no table.
+fn not_granted(refused: NotGranted) -> anyhow::Error {
+    let NotGranted { import, needed } = refused;
+    let names: Vec<&str> = needed.iter().map(Capability::as_str).collect();
+    anyhow::anyhow!("the plugin imports `{import}`, which is not granted; hint: --grant {}", names.join(","))
 }
 
 /// What is said, as it happens or at the end.
@@ -285,6 +298,9 @@ impl Caller {
     }
 
     fn start(&mut self) -> anyhow::Result<&mut Instance> {
+        if self.instance.as_ref().is_some_and(Instance::is_due_for_replacement) {
+            self.instance = None;
+        }
         if self.instance.is_none() {
             self.instance = Some(self.plugin.instantiate(&self.spec)?);
             self.calls = 0;

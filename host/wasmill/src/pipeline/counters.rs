@@ -31,6 +31,11 @@ pub struct PartitionCounters {
     pub call_seconds: Histogram,
 }
 
+/// Instances of a pipeline that were replaced because their memory only grew.
+pub fn recycled(pipeline: &str) -> Counter {
+    counter!("wasmill_instances_recycled_total", "pipeline" => pipeline.to_owned())
+}
+
 impl PartitionCounters {
     /// Registers the counters of `id` in `pipeline`.
     pub fn register(pipeline: &str, id: &TopicPartition) -> Self {

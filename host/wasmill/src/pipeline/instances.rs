@@ -1,5 +1,5 @@
-//! The instance of a lane: made when it is first needed, thrown away after a crash, for a new assignment and for a new
-//! plugin.
+//! The instance of a lane: made when it is first needed, thrown away after a crash, for a new assignment, for a new
+//! plugin, and when its memory only grows.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use wasmill_config as config;
 use wasmill_core::{Batch, Emitted, Failure};
-use wasmill_wasm::{CallError, Instance, InstanceSpec, Limits, OutputNames, Plugin};
+use wasmill_wasm::{CallError, Grants, Instance, InstanceSpec, Limits, OutputNames, Plugin};
 
+use super::counters;
 use super::lane::Lane;
 use super::shared::{Deployed, PipelineShared};
 use crate::telemetry::HandlerLog;
@@ -24,6 +25,7 @@ pub struct Instances {
     /// That of the plugin last run, for dead letters of a call whose instance is gone.
     digest: String,
     not_before: Option<Instant>,
+    recycled: metrics::Counter,
 }
 
 /// An instance and how often it was called.
@@ -41,6 +43,12 @@ impl Running {
     }
 }
 
+/// What a pipeline grants to its handler.
+pub fn grants(settings: &config::Pipeline) -> Grants {
+    let granted = |one| settings.grant.contains(&one);
+    Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
+}
+
 /// What an instance of a pipeline's handler is made with.
 pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
     let limits = &settings.limits;
@@ -49,6 +57,7 @@ pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
         pipeline: settings.name.clone(),
         group: settings.group.clone(),
         config: settings.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        grants: grants(settings),
         limits: Limits {
             memory_bytes: limits.memory_bytes,
             time_per_message: limits.time,
@@ -73,7 +82,8 @@ pub fn rehearse(plugin: &Plugin, shared: &PipelineShared) -> Result<(), wasmill_
 impl Instances {
     /// None yet.
     pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>) -> Self {
-        Self { lane, shared, current: None, digest: String::new(), not_before: None }
+        let recycled = counters::recycled(&shared.name);
+        Self { lane, shared, current: None, digest: String::new(), not_before: None, recycled }
     }
 
     /// The instance to call, a new one if need be; or when to ask again.
@@ -81,6 +91,9 @@ impl Instances {
         if self.current.as_ref().is_some_and(|running| running.deployed.serial != self.shared.deployed_serial()) {
             self.current = None;
             self.not_before = None;
+        }
+        if self.current.as_ref().is_some_and(|running| running.instance.is_due_for_replacement()) {
+            self.recycle();
         }
         if self.current.is_none() {
             if let Some(when) = self.not_before
@@ -117,6 +130,18 @@ impl Instances {
                 Err(again)
             }
         }
+    }
+
+    /// Drops an instance that works and takes more and more memory. What it remembers is a cache, and `init` runs again.
+    fn recycle(&mut self) {
+        let Some(running) = self.current.take() else { return };
+        let (memory, limit) = (running.instance.memory_bytes(), self.shared.settings.limits.memory_bytes);
+        tracing::debug!(
+            pipeline = %self.shared.name, lane = self.lane.index, memory, limit, calls = running.calls,
+            "instance replaced: its memory only grew"
+        );
+        self.recycled.increment(1);
+        self.lane.recycled.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Drops the instance: after a crash its store is undefined, and a new assignment must not see what an old one left.

@@ -4,7 +4,7 @@
 //! longer empty, a command, a completion after the span was full. No notification is relied on alone: it looks again
 //! every 100 ms.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -69,6 +69,8 @@ pub struct Lane {
     pub load: AtomicUsize,
     /// Bytes of its instance's memory, for status.
     pub memory_bytes: AtomicUsize,
+    /// Instances that were replaced because their memory only grew.
+    pub recycled: AtomicU64,
     /// Why it cannot get an instance, if so.
     pub trouble: Mutex<Option<String>>,
 }
@@ -83,6 +85,7 @@ impl Lane {
             canceller: Mutex::default(),
             load: AtomicUsize::new(0),
             memory_bytes: AtomicUsize::new(0),
+            recycled: AtomicU64::new(0),
             trouble: Mutex::default(),
         }
     }
@@ -114,6 +117,7 @@ impl Lane {
             lane: self.index,
             partitions: self.load.load(Ordering::Relaxed),
             memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
+            recycled: self.recycled.load(Ordering::Relaxed),
             trouble: lock(&self.trouble).clone(),
         }
     }

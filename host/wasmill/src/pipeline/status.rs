@@ -81,6 +81,8 @@ pub struct LaneStatus {
     pub partitions: usize,
     /// Memory of its instance.
     pub memory_bytes: usize,
+    /// Instances that were replaced because their memory only grew.
+    pub recycled: u64,
     /// Why it has no instance.
     pub trouble: Option<String>,
 }

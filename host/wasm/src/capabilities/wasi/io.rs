@@ -7,6 +7,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, LinkerInstance, Lower, Resource, ResourceType, WasmList};
 
 use crate::error::Stop;
+use crate::spec::LogLevel;
 use crate::state::State;
 
 /// What a guest is told it can write at once. A longer write is taken too.
@@ -170,6 +171,11 @@ fn output(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
                 let mut stdio = std::mem::take(&mut cx.data_mut().wasi.stdio);
                 let room = cx.data_mut().log.room();
                 let written = stdio.take(stream.rep(), bytes.as_le_slice(&cx), room, cx.data().log.line_bytes);
+                if written.level >= LogLevel::Warn {
+                    let mut words = std::mem::take(&mut cx.data_mut().log.words);
+                    words.stream(bytes.as_le_slice(&cx));
+                    cx.data_mut().log.words = words;
+                }
                 cx.data_mut().log.write_all(&written);
                 cx.data_mut().wasi.stdio = stdio;
                 Ok((Ok(()),))

@@ -1,9 +1,10 @@
-//! The part of WASI 0.2 that toolchains link whether a handler uses it or not. It gives a handler a clock, chance, and
-//! its standard output as log lines; no environment, no arguments, no files, no network. Whatever waits ends with the
-//! call's deadline.
+//! The part of WASI 0.2 that toolchains link whether a handler uses it or not. It gives a handler its standard output as
+//! log lines, and a clock and chance where its pipeline grants them; no environment, no arguments, no files, no network.
+//! Whatever waits ends with the call's deadline.
 
 use wasmtime::component::Linker;
 
+use crate::grants::Capability;
 use crate::state::State;
 
 mod cli;
@@ -38,6 +39,18 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:random/insecure@0.2.12",
     "wasi:random/insecure-seed@0.2.12",
 ];
+
+/// What an interface gives that a pipeline must grant; the others give nothing that a handler could not do by itself.
+/// `wasi:io/poll` is none of them: without a clock there is nothing in it to wait for.
+pub(crate) fn capability(interface: &str) -> Option<Capability> {
+    if interface.starts_with("wasi:clocks/") {
+        Some(Capability::Clock)
+    } else if interface.starts_with("wasi:random/") {
+        Some(Capability::Random)
+    } else {
+        None
+    }
+}
 
 /// Adds every interface to the linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
