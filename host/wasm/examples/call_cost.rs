@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p wasmill-wasm --example call_cost -- ack.wasm upper.wasm
 //! ```
+//! `FILE.wasm=COMMAND` gives every message a header `do` with that command, as the reference handlers take them.
 //! The best of many runs counts: it is the cost, what is above it is the machine.
 #![allow(clippy::print_stdout)]
 
@@ -27,9 +28,10 @@ impl LogSink for Printed {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::new(&EngineOptions::default())?;
-    let batch = batch()?;
-    for path in std::env::args().skip(1) {
-        let bytes = std::fs::read(&path)?;
+    for argument in std::env::args().skip(1) {
+        let (path, command) = argument.split_once('=').map_or((argument.as_str(), None), |(p, c)| (p, Some(c)));
+        let batch = batch(command)?;
+        let bytes = std::fs::read(path)?;
         let began = Instant::now();
         let plugin = engine.load(&bytes)?;
         let loaded = began.elapsed();
@@ -38,7 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let started = began.elapsed();
         let cost = cost(&mut instance, &batch)?;
         let outputs = instance.emitted().rows.len();
-        println!("{cost:7.1} ns  {path}: {outputs} outputs a call, loaded in {loaded:.0?}, started in {started:.0?}");
+        println!(
+            "{cost:7.1} ns  {argument}: {outputs} outputs a call, loaded in {loaded:.0?}, started in {started:.0?}, {} KiB",
+            instance.memory_bytes() >> 10
+        );
     }
     Ok(())
 }
@@ -60,13 +65,16 @@ fn cost(instance: &mut Instance, batch: &Batch) -> Result<f64, Box<dyn std::erro
     Ok(best)
 }
 
-fn batch() -> Result<Batch, wasmill_core::BatchFull> {
+fn batch(command: Option<&str>) -> Result<Batch, wasmill_core::BatchFull> {
     let mut batch = Batch::new();
     for offset in 0..MESSAGES {
         let key = format!("k{offset:08}");
         let value: Vec<u8> =
             (0..VALUE_BYTES).map(|at| b"abcdefghijklmnopqrstuvwxyzABCDEF"[(at * 7 + offset) % 32]).collect();
         batch.push(Some(key.as_bytes()), Some(&value), offset as i64, Some(1_700_000_000_000), 1)?;
+        if let Some(command) = command {
+            batch.push_header(b"do", Some(command.as_bytes()))?;
+        }
     }
     batch.seal();
     Ok(batch)

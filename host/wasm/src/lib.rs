@@ -7,6 +7,7 @@
 mod batches;
 mod cache;
 mod capabilities;
+mod componentize;
 mod deadline;
 mod engine;
 mod error;
@@ -21,6 +22,7 @@ mod state;
 mod text;
 
 pub use capabilities::Grant;
+pub use componentize::{Ask, componentize};
 pub use deadline::Canceller;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, StartError};

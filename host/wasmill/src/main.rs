@@ -2,11 +2,13 @@
 
 mod admin;
 mod app;
+mod cases;
 mod cli;
 mod compile;
 mod dev;
 mod mutant;
 mod pipeline;
+mod project;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -3,18 +3,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use wasmill_config as config;
-use wasmill_core::{AfterCrash, Batch, ErrorClass, FailureKind, GivenUp, Rest, after_crash, judge};
 use wasmill_kafka::plain::PlainMessage;
-use wasmill_wasm::{CallError, Capability, Instance, InstanceSpec, LogLevel, LogSink, NotGranted, OutputNames, Plugin};
+use wasmill_wasm::{Capability, LogLevel, NotGranted};
 
 use super::{alone, cache_folder, invoked, jsonl, print};
 use crate::app::{self, Exit, Failure};
+use crate::cases::lane::{Answer, Lane, Verdict};
 use crate::compile::Loader;
 use crate::pipeline::instances;
 
@@ -111,12 +109,12 @@ impl Invoke {
     ) -> anyhow::Result<()> {
         let plugin = Loader::open(cache_folder())?.compile(bytes, &pipeline.limits)?;
         plugin.check(instances::grants(pipeline)).map_err(not_granted)?;
-        let mut caller = Caller::new(plugin, pipeline, self.attempt);
-        let started = caller.start().map(drop);
-        told.start(caller.log.take());
+        let mut lane = Lane::new(plugin, pipeline);
+        let started = lane.start().map(drop);
+        told.start(lane.take_log());
         started?;
         messages.iter().try_for_each(|message| {
-            told.answer(message, &caller.call(message)?);
+            told.answer(message, &lane.call(message, self.attempt)?);
             Ok(())
         })
     }
@@ -221,205 +219,4 @@ impl Told {
 fn show(text: &str) {
     // A reader that went away is no failure.
     let _ = anstream::stdout().write_all(text.as_bytes());
-}
-
-/// Keeps a handler's lines. How many there can be is bounded by what an instance may say in a second.
-#[derive(Default)]
-struct Kept(Mutex<Vec<(LogLevel, String)>>);
-
-impl LogSink for Kept {
-    fn write(&self, level: LogLevel, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((level, text.to_owned()));
-    }
-}
-
-impl Kept {
-    fn take(&self) -> Vec<(LogLevel, String)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// What becomes of a message.
-pub enum Verdict {
-    /// It is complete once its outputs are confirmed.
-    Acknowledged,
-    /// It is handed over again.
-    Again {
-        /// After so long.
-        delay: Duration,
-        /// As this attempt.
-        next_attempt: u32,
-        /// Why.
-        reason: String,
-    },
-    /// It goes to the dead letters, or as `on_exhausted` says.
-    GivenUp(GivenUp),
-}
-
-/// What came of one message.
-pub struct Answer {
-    /// What becomes of it.
-    pub verdict: Verdict,
-    /// What the handler did, in a word.
-    pub word: &'static str,
-    /// The call failed as a whole.
-    pub crash: Option<CallError>,
-    /// An earlier call with this message failed on an instance that had been used before.
-    pub before: Option<CallError>,
-    /// What is published: nothing, unless the message is acknowledged.
-    pub emitted: Vec<PlainMessage>,
-    /// How many outputs are not published.
-    pub dropped: usize,
-    /// What the handler logged.
-    pub log: Vec<(LogLevel, String)>,
-    /// How long the call took.
-    pub time: Duration,
-    /// The attempt that the handler was told.
-    pub attempt: u32,
-}
-
-/// The lane of a pipeline, in small: one partition's messages, one at a time.
-struct Caller {
-    plugin: Plugin,
-    spec: InstanceSpec,
-    retry: config::RetryPolicy,
-    attempt: u32,
-    log: Arc<Kept>,
-    instance: Option<Instance>,
-    /// Calls of the instance.
-    calls: u64,
-}
-
-impl Caller {
-    fn new(plugin: Plugin, pipeline: &config::Pipeline, attempt: u32) -> Self {
-        let log = Arc::new(Kept::default());
-        let spec = InstanceSpec { log: log.clone(), ..instances::spec(pipeline, 0) };
-        Self { plugin, spec, retry: pipeline.retry, attempt, log, instance: None, calls: 0 }
-    }
-
-    fn start(&mut self) -> anyhow::Result<&mut Instance> {
-        if self.instance.as_ref().is_some_and(Instance::is_due_for_replacement) {
-            self.instance = None;
-        }
-        if self.instance.is_none() {
-            self.instance = Some(self.plugin.instantiate(&self.spec)?);
-            self.calls = 0;
-        }
-        Ok(self.instance.as_mut().expect("started just above"))
-    }
-
-    fn call(&mut self, message: &PlainMessage) -> anyhow::Result<Answer> {
-        let mut batch = batch(message, self.attempt)?;
-        batch.seal();
-        let source = self.spec.sources.iter().position(|topic| *topic == message.topic).unwrap_or_default() as u32;
-        let mut before = None;
-        loop {
-            self.start()?;
-            let fresh = self.calls == 0;
-            self.calls += 1;
-            let instance = self.start()?;
-            let began = Instant::now();
-            let answer = instance.handle(source, message.partition, &batch);
-            let time = began.elapsed();
-            let mut answer = match answer {
-                Ok(reached) => self.judged(message, &batch, reached),
-                Err(error) => {
-                    self.instance = None;
-                    match self.crashed(error, fresh) {
-                        Ok(answer) => answer,
-                        Err(error) => {
-                            before = Some(error);
-                            continue;
-                        }
-                    }
-                }
-            };
-            answer.log = self.log.take();
-            answer.time = time;
-            answer.before = before;
-            return Ok(answer);
-        }
-    }
-
-    fn judged(&self, message: &PlainMessage, batch: &Batch, reached: u32) -> Answer {
-        let instance = self.instance.as_ref().expect("it answered");
-        let judgement = judge(1, reached, instance.failures(), self.attempt, &self.retry);
-        let outputs = instance.emitted().rows.len();
-        let published = judgement.publishes(0);
-        let word = match instance.failures().first().map(|failure| failure.kind) {
-            Some(FailureKind::Reject) => "reject",
-            Some(FailureKind::Retry) => "retry",
-            None if published => "ack",
-            None => ErrorClass::NoProgress.as_str(),
-        };
-        let verdict = match (judgement.given_up.into_iter().next(), judgement.rest) {
-            (Some(end), _) => Verdict::GivenUp(end),
-            (None, Some(Rest::Retry { delay, next_attempt, reason })) => Verdict::Again { delay, next_attempt, reason },
-            // Of one message nothing can be left over in another way.
-            (None, Some(Rest::Unreached) | None) => Verdict::Acknowledged,
-        };
-        let emitted = if published { emitted(instance, batch, message, &self.spec.outputs) } else { Vec::new() };
-        Answer { dropped: outputs - emitted.len(), emitted, ..self.answer(verdict, word) }
-    }
-
-    /// The answer of a call that failed as a whole; the error itself if the message is to be handed over once more.
-    fn crashed(&self, error: CallError, fresh: bool) -> Result<Answer, CallError> {
-        let verdict = match after_crash(1, fresh, self.attempt, &self.retry) {
-            AfterCrash::ReplayAlone => return Err(error),
-            AfterCrash::Again { delay, next_attempt } => {
-                Verdict::Again { delay, next_attempt, reason: format!("{}: {}", error.class, error.full()) }
-            }
-            AfterCrash::GiveUp { attempts } => {
-                Verdict::GivenUp(GivenUp { message: 0, attempts, class: error.class, reason: error.full() })
-            }
-        };
-        let word = error.class.as_str();
-        Ok(Answer { crash: Some(error), ..self.answer(verdict, word) })
-    }
-
-    fn answer(&self, verdict: Verdict, word: &'static str) -> Answer {
-        Answer {
-            verdict,
-            word,
-            crash: None,
-            before: None,
-            emitted: Vec::new(),
-            dropped: 0,
-            log: Vec::new(),
-            time: Duration::ZERO,
-            attempt: self.attempt,
-        }
-    }
-}
-
-fn batch(message: &PlainMessage, attempt: u32) -> anyhow::Result<Batch> {
-    let mut batch = Batch::new();
-    batch.push(message.key.as_deref(), message.value.as_deref(), message.offset, message.timestamp, attempt)?;
-    for (name, value) in &message.headers {
-        batch.push_header(name.as_bytes(), value.as_deref())?;
-    }
-    Ok(batch)
-}
-
-/// What was emitted, as messages. The partition of one that leaves it to the key is -1, as in [`jsonl`].
-fn emitted(instance: &Instance, batch: &Batch, input: &PlainMessage, outputs: &OutputNames) -> Vec<PlainMessage> {
-    let emitted = instance.emitted();
-    let bytes = |span| emitted.bytes(batch.data(), span);
-    let message = |row: &wasmill_core::EmittedRow| PlainMessage {
-        topic: outputs.name(row.topic).unwrap_or("?").to_owned(),
-        partition: row.partition.unwrap_or(-1),
-        offset: -1,
-        timestamp: row.timestamp.or(input.timestamp),
-        key: bytes(row.key).map(<[u8]>::to_vec),
-        value: bytes(row.value).map(<[u8]>::to_vec),
-        headers: emitted
-            .headers_of(row)
-            .iter()
-            .map(|[name, value]| {
-                let name = String::from_utf8_lossy(bytes(*name).unwrap_or_default()).into_owned();
-                (name, bytes(*value).map(<[u8]>::to_vec))
-            })
-            .collect(),
-    };
-    emitted.rows.iter().map(message).collect()
 }

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_wasm::LogLevel;
 
-use super::invoke::{Answer, Verdict};
 use super::jsonl;
+use crate::cases::lane::{Answer, Verdict};
+use crate::cases::word;
 use crate::dev::show;
 
 /// Headers of an output that are shown to people.
@@ -105,14 +106,4 @@ fn output_json(output: &PlainMessage) -> Value {
 /// Log lines for machines.
 pub fn log_json(log: &[(LogLevel, String)]) -> Value {
     log.iter().map(|(level, text)| json!({ "level": word(*level), "text": text })).collect()
-}
-
-fn word(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
 }

@@ -1,16 +1,21 @@
 //! The command line: one file for each command.
 
 mod alone;
+mod build;
+mod capture;
 mod check;
 mod cluster;
+mod conformance;
 mod group;
 mod inspect;
 mod invoke;
 mod invoked;
 pub mod jsonl;
 mod messages;
+mod new;
 mod operate;
 mod run;
+mod test;
 mod topic;
 
 use std::io::Write as _;
@@ -54,6 +59,16 @@ enum Command {
     Run(run::Run),
     /// Check a configuration and its handlers without starting anything
     Check(check::Check),
+    /// Make a handler's project: handler, test, cases, sample messages, configuration, SDK
+    New(new::New),
+    /// Compile a handler, and make a component of it
+    Build(build::Build),
+    /// Run a handler's cases: messages in files, and what is expected of each
+    Test(test::Test),
+    /// Tell whether a component does what the contract says; for those who write SDKs
+    Conformance(conformance::Conformance),
+    /// Make a case of messages of a topic, for `wasmill test`
+    Capture(capture::Capture),
     /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
     /// Hand messages to a handler, without a cluster, and show what it does with them
@@ -95,6 +110,11 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(&self.global),
             Command::Check(check) => check.run(&self.global),
+            Command::New(new) => new.run(),
+            Command::Build(build) => build.run(),
+            Command::Test(test) => test.run(),
+            Command::Capture(capture) => capture.run(),
+            Command::Conformance(conformance) => conformance.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Invoke(invoke) => invoke.run(),
             Command::Dev(dev) => dev.run(&self.global),

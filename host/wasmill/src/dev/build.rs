@@ -13,12 +13,40 @@ use wasmill_config as config;
 use super::show::Screen;
 use crate::compile::Loader;
 use crate::pipeline::Handle;
+use crate::project::{Project, Reporter, ask_of};
 
 /// Editors save in several steps; a change is one once nothing happened for so long.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Runs a pipeline's build command, if it has one. What it writes goes to standard error.
+/// The project that the pipeline's handler is built from, where no command says how.
+fn project(pipeline: &config::Pipeline, directory: &Path) -> Option<Project> {
+    let project = Project::open(directory).ok()?;
+    let same = |path: &Path| std::path::absolute(path).ok();
+    (pipeline.dev.build.is_none() && same(&pipeline.handler) == same(&project.output())).then_some(project)
+}
+
+/// What a build says, on the screen.
+struct Told<'a>(&'a Screen);
+
+impl Reporter for Told<'_> {
+    fn begin(&self, step: &str) {
+        self.0.note(step);
+    }
+
+    fn line(&self, text: &str) {
+        self.0.note(text);
+    }
+
+    fn end(&self) {}
+}
+
+/// Runs a pipeline's build command, or builds the project that its handler comes from. What a command writes goes to
+/// standard error.
 pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+    if let Some(project) = project(pipeline, directory) {
+        project.build(ask_of([pipeline]), &Told(screen))?;
+        return Ok(());
+    }
     let Some([program, arguments @ ..]) = pipeline.dev.build.as_deref() else { return Ok(()) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     add_target(arguments, directory, screen)?;
@@ -64,7 +92,12 @@ pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
 pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen) -> anyhow::Result<Option<Watch>> {
     let settings = handle.shared.settings.clone();
     let mut wanted = settings.dev.watch.clone();
-    if settings.dev.build.is_none() {
+    let mut project = project(&settings, &directory);
+    if let Some(project) = &mut project {
+        // Compared with what the watcher reports, as all of these are.
+        project.directory = project.directory.canonicalize().context("cannot watch the project")?;
+        wanted.push(project.directory.clone());
+    } else if settings.dev.build.is_none() {
         wanted.push(settings.handler.clone());
     }
     if wanted.is_empty() {
@@ -78,10 +111,14 @@ pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen)
         })
         .collect::<Result<_, _>>()?;
     let (changed, changes) = mpsc::sync_channel(1);
-    let files = wanted.clone();
+    let (files, watched) = (wanted.clone(), settings.dev.watch.clone());
     let mut debouncer = new_debouncer(QUIET, None, move |result: DebounceEventResult| {
         let Ok(events) = result else { return };
-        let ours = |path: &PathBuf| files.iter().any(|wanted| path.starts_with(wanted));
+        let ours = |path: &PathBuf| match &project {
+            // A build writes below the project's folder too, and must not set off the next.
+            Some(project) => project.is_source(path) || watched.iter().any(|wanted| path.starts_with(wanted)),
+            None => files.iter().any(|wanted| path.starts_with(wanted)),
+        };
         let writes = events.iter().filter(|event| !event.kind.is_access());
         if writes.flat_map(|event| &event.paths).any(ours) {
             // Full: a build is due already.

@@ -1,0 +1,15 @@
+  ;; Nanoseconds since 1970. The host writes 16 bytes where there is room for 8; the rest is put back.
+  (func $wall (param $scratch i32) (result i64)
+    (local $beyond i64) (local $now i64)
+    (local.set $beyond (i64.load offset=8 (local.get $scratch)))
+    (call $host_wall (local.get $scratch))
+    (local.set $now (i64.add
+      (i64.mul (i64.load (local.get $scratch)) (i64.const 1000000000))
+      (i64.load32_u offset=8 (local.get $scratch))))
+    (i64.store offset=8 (local.get $scratch) (local.get $beyond))
+    (local.get $now))
+  (func $wait (param $nanoseconds i64)
+    (local $pollable i32)
+    (local.set $pollable (call $timer (local.get $nanoseconds)))
+    (call $block (local.get $pollable))
+    (call $drop_timer (local.get $pollable)))

@@ -1,0 +1,195 @@
+//! From what a compiler makes to a component: nobody who writes a handler needs other tools for that.
+//!
+//! A core module is given the type of the world whose `handle` it exports, unless it carries one already, and what it
+//! imports of `wasi_snapshot_preview1` (the interface that C libraries, Go and others were made for) is answered by an
+//! adapter of ours, which asks the host for as little as possible.
+
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::error::LoadError;
+use crate::plugin::{self, World};
+use crate::text;
+
+/// The module that preview 1 is imported from.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+const HANDLER_WIT: &str = include_str!("../../../../wit/handler.wit");
+const ADAPTER_WIT: &str = include_str!("adapter.wit");
+const REASON_BYTES: usize = 4 * 1024;
+/// Parameters of `handle` in world `batches`, as a core module has them: each list is a start and a length.
+const BATCHES_PARAMETERS: usize = 8;
+
+/// What `access denied` and `bad file descriptor` are in preview 1.
+const DENIED: u32 = 2;
+const BAD: u32 = 8;
+/// Functions of preview 1 that do nothing here: their parameters (`i`: 32 bits, `l`: 64) and what they answer.
+const REFUSED: &[(&str, &str, u32)] = &[
+    ("fd_advise", "illi", BAD),
+    ("fd_allocate", "ill", BAD),
+    ("fd_close", "i", 0),
+    ("fd_datasync", "i", BAD),
+    ("fd_fdstat_set_rights", "ill", BAD),
+    ("fd_filestat_get", "ii", BAD),
+    ("fd_filestat_set_size", "il", BAD),
+    ("fd_filestat_set_times", "illi", BAD),
+    ("fd_pread", "iiili", BAD),
+    ("fd_prestat_get", "ii", BAD),
+    ("fd_prestat_dir_name", "iii", BAD),
+    ("fd_pwrite", "iiili", BAD),
+    ("fd_readdir", "iiili", BAD),
+    ("fd_renumber", "ii", BAD),
+    ("fd_seek", "ilii", BAD),
+    ("fd_sync", "i", BAD),
+    ("fd_tell", "ii", BAD),
+    ("path_create_directory", "iii", DENIED),
+    ("path_filestat_get", "iiiii", DENIED),
+    ("path_filestat_set_times", "iiiilli", DENIED),
+    ("path_link", "iiiiiii", DENIED),
+    ("path_open", "iiiiillii", DENIED),
+    ("path_readlink", "iiiiii", DENIED),
+    ("path_remove_directory", "iii", DENIED),
+    ("path_rename", "iiiiii", DENIED),
+    ("path_symlink", "iiiii", DENIED),
+    ("path_unlink_file", "iii", DENIED),
+    ("proc_raise", "i", BAD),
+    ("sock_accept", "iii", BAD),
+    ("sock_recv", "iiiiii", BAD),
+    ("sock_send", "iiiii", BAD),
+    ("sock_shutdown", "ii", BAD),
+];
+
+/// What a module's adapter asks the host for; what it does not ask for, it answers by itself: a clock that begins in 1970
+/// and goes on by a microsecond each time it is read, and the same random numbers every time.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// The time; the component then needs the capability `clock`.
+    pub clock: bool,
+    /// Random numbers; the component then needs the capability `random`.
+    pub random: bool,
+}
+
+/// Makes a component of what a compiler left. A component is given back as it is.
+///
+/// # Errors
+/// The bytes are no WebAssembly, export no `handle`, or cannot be made a component of a world of the contract.
+pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
+    plugin::guarded(|| {
+        let module = match plugin::kind(bytes) {
+            Ok(plugin::Kind::Component) => return Ok(bytes.to_vec()),
+            Ok(plugin::Kind::Module) => bytes.to_vec(),
+            Err(LoadError::NoComponentType) => typed(bytes)?,
+            Err(error) => return Err(error),
+        };
+        encode(&module, ask)
+    })
+    .map_err(LoadError::Encode)?
+}
+
+fn encode(module: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
+    let mut encoder = ComponentEncoder::default().validate(true).module(module).map_err(unfit)?;
+    if imports(module, PREVIEW1) {
+        encoder = encoder.adapter(PREVIEW1, &adapter(ask)?).map_err(unfit)?;
+    }
+    encoder.encode().map_err(unfit)
+}
+
+fn unfit(error: impl std::fmt::Display) -> LoadError {
+    LoadError::Encode(text::clean(&format!("{error:#}"), REASON_BYTES))
+}
+
+/// The module with the type of the world that its `handle` has.
+fn typed(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let world = world(module)?;
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("handler.wit", HANDLER_WIT).map_err(unfit)?;
+    let world = resolve.select_world(&[package], Some(world.as_str())).map_err(unfit)?;
+    let mut module = module.to_vec();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(unfit)?;
+    Ok(module)
+}
+
+/// Tells the world by the number of parameters of the core function `handle`.
+fn world(module: &[u8]) -> Result<World, LoadError> {
+    let invalid = |error: wasmparser::BinaryReaderError| LoadError::NotWasm(text::clean(error.message(), REASON_BYTES));
+    let (mut types, mut functions, mut exports) = (Vec::new(), Vec::new(), Vec::new());
+    let mut handle = None;
+    for payload in Parser::new(0).parse_all(module) {
+        match payload.map_err(invalid)? {
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    types.push(ty.map_err(invalid)?.params().len());
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    if let TypeRef::Func(ty) = import.map_err(invalid)?.ty {
+                        functions.push(ty);
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    functions.push(ty.map_err(invalid)?);
+                }
+            }
+            Payload::ExportSection(section) => {
+                for export in section {
+                    let export = export.map_err(invalid)?;
+                    exports.push(format!("`{}`", text::clean(export.name, plugin::NAME_BYTES)));
+                    if export.name == "handle" && export.kind == ExternalKind::Func {
+                        handle = Some(export.index);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let Some(index) = handle else {
+        exports.truncate(10);
+        let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        return Err(LoadError::NoExport { name: "handle", found });
+    };
+    let ty = functions.get(index as usize).and_then(|ty| types.get(*ty as usize));
+    Ok(if ty == Some(&BATCHES_PARAMETERS) { World::Batches } else { World::Messages })
+}
+
+fn imports(module: &[u8], from: &str) -> bool {
+    Parser::new(0).parse_all(module).any(|payload| match payload {
+        Ok(Payload::ImportSection(section)) => {
+            section.into_imports().any(|import| import.is_ok_and(|import| import.module == from))
+        }
+        _ => false,
+    })
+}
+
+/// The adapter, with its type. What a module does not import is left out of it when the two are put together.
+fn adapter(ask: Ask) -> Result<Vec<u8>, LoadError> {
+    let mut module = wat::parse_str(adapter_text(ask)).map_err(unfit)?;
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("adapter.wit", ADAPTER_WIT).map_err(unfit)?;
+    let world = resolve.select_world(&[package], Some("preview1")).map_err(unfit)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(unfit)?;
+    Ok(module)
+}
+
+fn adapter_text(ask: Ask) -> String {
+    let mut text = "(module\n".to_owned();
+    // A module's imports come first.
+    if ask.clock {
+        text += include_str!("clock_host.wat");
+    }
+    if ask.random {
+        text += include_str!("random_host.wat");
+    }
+    text += include_str!("preview1.wat");
+    text += if ask.clock { include_str!("clock_host_body.wat") } else { include_str!("clock_own.wat") };
+    if !ask.random {
+        text += include_str!("random_own.wat");
+    }
+    for (name, parameters, errno) in REFUSED {
+        let parameters: String = parameters.chars().map(|one| if one == 'l' { " i64" } else { " i32" }).collect();
+        text += &format!("  (func (export \"{name}\") (param{parameters}) (result i32) (i32.const {errno}))\n");
+    }
+    text + ")\n"
+}

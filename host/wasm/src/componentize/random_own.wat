@@ -1,0 +1,11 @@
+  ;; Chance that nobody granted: the same numbers each time (splitmix64).
+  (global $state (mut i64) (i64.const 0))
+  (func $random (result i64)
+    (local $word i64)
+    (global.set $state (i64.add (global.get $state) (i64.const 0x9e3779b97f4a7c15)))
+    (local.set $word (global.get $state))
+    (local.set $word (i64.mul (i64.xor (local.get $word) (i64.shr_u (local.get $word) (i64.const 30)))
+      (i64.const 0xbf58476d1ce4e5b9)))
+    (local.set $word (i64.mul (i64.xor (local.get $word) (i64.shr_u (local.get $word) (i64.const 27)))
+      (i64.const 0x94d049bb133111eb)))
+    (i64.xor (local.get $word) (i64.shr_u (local.get $word) (i64.const 31))))

@@ -1,0 +1,52 @@
+//! Puts the SDKs and their templates into the binary, for `wasmill new`: a project begins with both, and needs neither a
+//! checkout nor a registry for them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// What tools leave behind, and the SDKs' own tests.
+const LEFT_OUT: [&str; 10] = [
+    "build",
+    "conformance",
+    "node_modules",
+    "target",
+    "tests",
+    "zig-out",
+    ".venv",
+    ".zig-cache",
+    ".pytest_cache",
+    "__pycache__",
+];
+
+fn main() -> io::Result<()> {
+    let plugins = fs::canonicalize("../../plugins")?;
+    println!("cargo::rerun-if-changed={}", plugins.display());
+    let mut files = Vec::new();
+    walk(&plugins, &plugins, &mut files)?;
+    files.sort();
+    let mut text = "/// Path below `plugins`, and content.\npub static FILES: &[(&str, &[u8])] = &[\n".to_owned();
+    for (name, path) in files {
+        writeln!(text, "    ({name:?}, include_bytes!({:?})),", path.display().to_string()).expect("text grows");
+    }
+    text += "];\n";
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo says where"));
+    fs::write(out.join("templates.rs"), text)
+}
+
+fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if LEFT_OUT.contains(&name) {
+            continue;
+        }
+        if path.is_dir() {
+            walk(root, &path, files)?;
+        } else {
+            let name = path.strip_prefix(root).expect("below it").display().to_string();
+            files.push((name, path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! `wasmill build`: from a handler's sources, or from what another compiler left, to a component.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use comfy_table::{Table, presets};
+use serde_json::json;
+use wasmill_wasm::{Ask, Grant, Grants, Inspection};
+
+use super::{alone, print};
+use crate::app::{Exit, Failure};
+use crate::project::{self, Built, Language, Project, Quiet, Reporter, Terminal};
+
+const HELP: &str = "A folder is built with the toolchain of its language, which is told by a file in it: Cargo.toml, go.mod, \
+handler.py, handler.js, handler.ts, handler.c, handler.cpp, handler.zig or asconfig.json. The component is left in \
+build/handler.wasm. A FILE.wasm of any other compiler is made a component: it exports `init` and `handle` of one of the \
+worlds of wasmill:handler, and what it imports of wasi_snapshot_preview1 is answered by an adapter. \
+Exit codes: 0 built; 1 the build failed; 2 there is nothing to build; 3 a tool is missing.";
+
+/// Compile a handler, and make a component of it
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub struct Build {
+    /// A handler's folder, or a core module
+    #[arg(value_name = "DIR|FILE.wasm", default_value = ".")]
+    path: PathBuf,
+    /// Where a component made of FILE.wasm goes; by default beside it, as FILE.component.wasm
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// What came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Build {
+    /// Builds. Exit 1: the build failed; 3: a tool is missing.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let began = Instant::now();
+        let quiet: Box<dyn Reporter> = if self.json { Box::new(Quiet) } else { Box::new(Terminal::new()) };
+        let (language, built) = if self.path.is_file() {
+            let bytes = alone::read(&self.path)?;
+            let out = self.out.clone().unwrap_or_else(|| self.path.with_extension("component.wasm"));
+            (None, project::write(&bytes, Ask::default(), &out))
+        } else {
+            let project = open(&self.path)?;
+            let built = project.build(ask(&project), quiet.as_ref());
+            (Some(project.language), built)
+        };
+        let built = built.map_err(|error| failed(error, &self.path))?;
+        let seconds = began.elapsed().as_secs_f64();
+        if self.json {
+            print(&format!("{:#}\n", as_json(language, &built, seconds)))
+        } else {
+            print(&as_text(language, &built, seconds))
+        }
+    }
+}
+
+/// The project in a folder that was named.
+pub fn open(path: &Path) -> Result<Project, Failure> {
+    if !path.is_dir() {
+        return Err(Failure::usage(anyhow::anyhow!("{} is neither a folder nor a file", path.display())));
+    }
+    Project::open(path).map_err(Failure::usage)
+}
+
+/// What the pipelines beside the project grant to its handler. A wasmill.toml that cannot be read is whoever runs it's to
+/// mend: for a build it grants nothing.
+pub fn ask(project: &Project) -> Ask {
+    let file = project.directory.join("wasmill.toml");
+    let Ok(loaded) = wasmill_config::load(&file) else { return Ask::default() };
+    let same = |path: &Path| std::path::absolute(path).ok();
+    let output = same(&project.output());
+    project::ask_of(loaded.config.pipelines.iter().filter(|pipeline| same(&pipeline.handler) == output))
+}
+
+fn failed(error: anyhow::Error, path: &Path) -> Failure {
+    let missing = error.is::<project::Missing>();
+    let error = error.context(format!("build of {}", path.display()));
+    if missing { Failure::start(error) } else { error.into() }
+}
+
+fn as_json(language: Option<Language>, built: &Built, seconds: f64) -> serde_json::Value {
+    let found = &built.inspection;
+    json!({
+        "file": built.path.display().to_string(),
+        "language": language.map(Language::name),
+        "bytes": found.size,
+        "digest": found.digest,
+        "world": found.world.map(|world| world.as_str()),
+        "imports": found.imports.items.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+        "seconds": seconds,
+    })
+}
+
+fn as_text(language: Option<Language>, built: &Built, seconds: f64) -> String {
+    let found = &built.inspection;
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let file = built.path.display().to_string();
+    table.add_row(["component", &file]);
+    if let Some(language) = language {
+        table.add_row(["language", &language.to_string()]);
+    }
+    table
+        .add_row(["size", &bytesize::ByteSize(found.size as u64).display().iec().to_string()])
+        .add_row(["sha256", &found.digest])
+        .add_row(["imports", &imports(found)])
+        .add_row(["time", &format!("{seconds:.1} s")]);
+    table.trim_fmt() + "\n"
+}
+
+/// The contract's own interfaces in short; others by name.
+fn imports(found: &Inspection) -> String {
+    let named: Vec<String> = found
+        .imports
+        .items
+        .iter()
+        .map(|one| match one.grant {
+            Grant::Always => one.name.split_once('/').map_or(one.name.as_str(), |(_, rest)| rest).to_owned(),
+            Grant::Wasi => one.name.clone(),
+            Grant::IfGranted(needed) => format!("{} (needs {})", one.name, Grants::NONE.with(needed).line()),
+            Grant::Refused => format!("{} (refused)", one.name),
+        })
+        .collect();
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+}

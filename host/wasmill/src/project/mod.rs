@@ -1,0 +1,117 @@
+//! A handler's project: a folder with its sources. Which language it is written in, and how `build/handler.wasm` comes of it.
+
+mod language;
+mod step;
+pub mod template;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use wasmill_config as config;
+use wasmill_wasm::{Ask, Inspection, componentize, inspect};
+
+pub use language::Language;
+pub use step::{Quiet, Reporter, Terminal};
+pub use toolchain::Missing;
+
+/// What a build leaves, below the project's folder.
+pub const OUTPUT: &str = "build/handler.wasm";
+/// Folders that hold no sources of a handler: what was made of them, and what others wrote.
+const NO_SOURCES: [&str; 6] = ["build", "target", "node_modules", "zig-out", "__pycache__", "cases"];
+
+/// A handler's project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Its folder.
+    pub directory: PathBuf,
+    /// What it is written in.
+    pub language: Language,
+}
+
+impl Project {
+    /// The project in a folder.
+    ///
+    /// # Errors
+    /// Nothing in the folder, or more than one thing, says what the handler is written in.
+    pub fn open(directory: &Path) -> anyhow::Result<Self> {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        Ok(Self { directory: directory.to_owned(), language: Language::of(directory)? })
+    }
+
+    /// Where the component is.
+    pub fn output(&self) -> PathBuf {
+        self.directory.join(OUTPUT)
+    }
+
+    /// Compiles the handler and makes the component. What stood there before stays until the new one is whole.
+    ///
+    /// # Errors
+    /// A tool is missing (with the command that installs it), or says no, or leaves what is no handler.
+    pub fn build(&self, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<Built> {
+        let folder = self.directory.join("build");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let made = toolchain::compile(self, ask, reporter)?;
+        let bytes = std::fs::read(&made).with_context(|| format!("the build left no {}", made.display()))?;
+        write(&bytes, ask, &self.output())
+    }
+
+    /// Whether a change of this file is one of the handler's sources.
+    pub fn is_source(&self, path: &Path) -> bool {
+        let Ok(inside) = path.strip_prefix(&self.directory) else { return false };
+        inside.components().all(|part| {
+            let name = part.as_os_str().to_string_lossy();
+            !name.starts_with('.') && !NO_SOURCES.contains(&name.as_ref()) && !name.ends_with('~')
+        })
+    }
+}
+
+/// What the adapter of a handler's module asks the host for: all that one of its pipelines grants.
+pub fn ask_of<'a>(pipelines: impl IntoIterator<Item = &'a config::Pipeline>) -> Ask {
+    let mut ask = Ask::default();
+    for grant in pipelines.into_iter().flat_map(|pipeline| &pipeline.grant) {
+        match grant {
+            config::Grant::Clock => ask.clock = true,
+            config::Grant::Random => ask.random = true,
+        }
+    }
+    ask
+}
+
+/// What a build left.
+#[derive(Debug)]
+pub struct Built {
+    /// The component.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub inspection: Inspection,
+}
+
+/// Makes a component of what a compiler left, and puts it where it belongs in one step.
+pub fn write(bytes: &[u8], ask: Ask, output: &Path) -> anyhow::Result<Built> {
+    let component = componentize(bytes, ask)?;
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let Some(name) = output.file_name() else { bail!("{} names no file", output.display()) };
+    // A pipeline that watches the file must never see half of it.
+    let new = folder.join(format!(".{}.new", name.to_string_lossy()));
+    std::fs::write(&new, &component).with_context(|| format!("cannot write {}", new.display()))?;
+    std::fs::rename(&new, output).with_context(|| format!("cannot write {}", output.display()))?;
+    Ok(Built { path: output.to_owned(), inspection: inspect(&component) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_of_the_sources_is_none_of_them() {
+        let project = Project { directory: "/p".into(), language: Language::C };
+        for yes in ["/p/handler.c", "/p/src/deep/lib.c", "/p/sdk/wasmill.h"] {
+            assert!(project.is_source(Path::new(yes)), "{yes}");
+        }
+        for no in ["/p/build/handler.wasm", "/p/.git/index", "/p/src/.handler.c.swp", "/p/a.c~", "/q/handler.c"] {
+            assert!(!project.is_source(Path::new(no)), "{no}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a new project begins with: files that are alike for all languages, those of its language, and the SDK.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::Language;
+
+include!(concat!(env!("OUT_DIR"), "/templates.rs"));
+
+/// What the templates are called.
+const NAME: &str = "my-handler";
+/// The same where a name cannot have a hyphen.
+const IDENTIFIER: &str = "my_handler";
+/// Of a topic's name, less the endings that the template gives it.
+const NAME_BYTES: usize = 60;
+
+/// Makes a project and says which files it has, in order.
+///
+/// # Errors
+/// The name is none, or something is there already.
+pub fn create(language: Language, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    check(name)?;
+    let empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
+    if !empty {
+        bail!("{} is there already and not empty; hint: choose another name", directory.display());
+    }
+    let mut made = Vec::new();
+    for (path, content) in files(language) {
+        let target = directory.join(&path);
+        let folder = target.parent().unwrap_or(directory);
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        // The SDK is as it was published; the rest is the project's own.
+        let content = if path.starts_with("sdk") { content.to_vec() } else { named(content, name) };
+        std::fs::write(&target, content).with_context(|| format!("cannot write {}", target.display()))?;
+        made.push(path);
+    }
+    made.sort();
+    Ok(made)
+}
+
+fn check(name: &str) -> anyhow::Result<()> {
+    let fine = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let begins = name.starts_with(|letter: char| letter.is_ascii_lowercase());
+    ensure!(
+        begins && name.chars().all(fine) && !name.ends_with('-') && name.len() <= NAME_BYTES,
+        "`{name}` is no name for a handler; hint: small letters, digits and hyphens, beginning with a letter, as in \
+         `mask-orders`"
+    );
+    Ok(())
+}
+
+/// The files of a new project: where each goes, and its content as the template has it.
+fn files(language: Language) -> Vec<(PathBuf, &'static [u8])> {
+    let place = |path: &str| -> Option<PathBuf> {
+        let below = |folder: &str| path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        if let Some(rest) = below("template") {
+            return Some(if rest == "gitignore" { ".gitignore".into() } else { rest.into() });
+        }
+        let own = language.name();
+        if let Some(rest) = below(&format!("{own}/template")) {
+            return Some(rest.into());
+        }
+        for sdk in sdks(language) {
+            if let Some(rest) = below(&format!("{sdk}/sdk")) {
+                return Some(Path::new("sdk").join(rest));
+            }
+        }
+        let (_, rest) = path.split_once('/')?;
+        match rest {
+            _ if !path.starts_with(&format!("{own}/")) => None,
+            "README.md" => Some("sdk/README.md".into()),
+            "vendored.toml" => Some("sdk/Cargo.toml".into()),
+            _ if language == Language::Rust && rest.starts_with("src/") => Some(Path::new("sdk").join(rest)),
+            _ => None,
+        }
+    };
+    FILES.iter().filter_map(|(path, content)| Some((place(path)?, *content))).collect()
+}
+
+/// The folders below `plugins` whose SDK a project of this language has.
+fn sdks(language: Language) -> Vec<&'static str> {
+    match language {
+        Language::Typescript => vec!["javascript", "typescript"],
+        Language::Cpp => vec!["c", "cpp"],
+        other => vec![other.name()],
+    }
+}
+
+/// A template's file with the project's name and the SDK's place in it.
+fn named(content: &[u8], name: &str) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(content) else { return content.to_vec() };
+    text.replace(NAME, name)
+        .replace(IDENTIFIER, &name.replace('-', "_"))
+        .replace("../sdk", "sdk")
+        .replace("path = \"..\"", "path = \"sdk\"")
+        .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_has_a_handler_a_readme_its_sdk_and_what_is_alike() {
+        for language in Language::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = folder.path().join("mask-orders");
+            let made = create(language, &directory).unwrap();
+            for file in
+                ["wasmill.toml", "samples.jsonl", "cases/handler.toml", ".gitignore", "README.md", "sdk/README.md"]
+            {
+                assert!(made.contains(&file.into()), "{language}: {file}");
+            }
+            assert!(made.contains(&language.mark().into()), "{language}: {}", language.mark());
+            assert_eq!(Language::of(&directory).unwrap(), language);
+            for file in made.iter().filter(|file| !file.starts_with("sdk")) {
+                let text = String::from_utf8(std::fs::read(directory.join(file)).unwrap()).unwrap();
+                let left = ["my-handler", "my_handler", "../sdk"].iter().find(|word| text.contains(**word));
+                assert_eq!(left, None, "{language}: {}", file.display());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_over_and_a_name_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), "").unwrap();
+        for (name, wanted) in [("", "not empty"), ("Mask", "is no name"), ("-a", "is no name"), ("a b", "is no name")] {
+            let directory = if name.is_empty() { folder.path().to_owned() } else { folder.path().join(name) };
+            let said = create(Language::C, &directory).unwrap_err().to_string();
+            assert!(said.contains(wanted) || name.is_empty(), "{said}");
+        }
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        std::fs::write(taken.join("x"), "").unwrap();
+        assert!(create(Language::C, &taken).unwrap_err().to_string().contains("not empty"));
+    }
+}

@@ -1,0 +1,56 @@
+//! What compiles a handler, a file for each toolchain. Each gives back where its result is: a component, or a core module
+//! with the names of world `batches`.
+
+mod c;
+mod go;
+mod javascript;
+mod python;
+mod rust;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use wasmill_wasm::Ask;
+
+use super::{Language, Project, Reporter};
+
+/// Compiles the handler of a project.
+pub fn compile(project: &Project, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    match project.language {
+        Language::Rust => rust::compile(project, reporter),
+        Language::Go => go::compile(project, reporter),
+        Language::Python => python::compile(project, ask, reporter),
+        Language::Javascript => javascript::compile(project, ask, reporter),
+        Language::Typescript => javascript::compile_typescript(project, ask, reporter),
+        Language::C => c::compile(project, reporter),
+        Language::Cpp => c::compile_cpp(project, reporter),
+        Language::Zig => c::compile_zig(project, reporter),
+        Language::Assemblyscript => javascript::compile_assemblyscript(project, reporter),
+    }
+}
+
+/// A program in a folder of `PATH`.
+fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// A tool that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{language} is compiled with {tool}, which is not there; hint: {install}")]
+pub struct Missing {
+    language: Language,
+    tool: &'static str,
+    install: &'static str,
+}
+
+/// A command that runs in the project's folder.
+fn tool(program: impl AsRef<std::ffi::OsStr>, project: &Project) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(&project.directory);
+    command
+}
+
+/// Whether a command ends well.
+fn succeeds(program: &Path, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,22 @@
+//! Python: componentize-py, which brings CPython along.
+
+use std::path::PathBuf;
+
+use wasmill_wasm::Ask;
+
+use super::{Missing, on_path, tool};
+use crate::project::{Project, Reporter, step};
+
+pub fn compile(project: &Project, _ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin/componentize-py"));
+    let Some(program) = own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py")) else {
+        let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
+        return Err(Missing { language: project.language, tool: "componentize-py", install }.into());
+    };
+    let program = program.canonicalize().unwrap_or(program);
+    let mut componentize = tool(program, project);
+    componentize.args(["-d", "sdk/wit", "-w", "batches", "componentize", "--stub-wasi"]);
+    componentize.args(["-p", ".", "-p", "sdk", "wasmill_app", "-o", "build/python.wasm"]);
+    step::run(&mut componentize, false, reporter)?;
+    Ok(project.directory.join("build/python.wasm"))
+}
