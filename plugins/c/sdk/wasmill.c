@@ -107,9 +107,17 @@ wasmill_verdict wasmill_reject(const char *format, ...) {
     return failure(false, 0, reason);
 }
 
-wasmill_verdict wasmill_reject_bytes(wasmill_bytes reason) {
+static wasmill_verdict failure_bytes(bool retry, uint32_t after_ms, wasmill_bytes reason) {
     wasmill_bytes copy = {wasmill_copy_string(reason), reason.length};
-    return failure(false, 0, copy);
+    return failure(retry, after_ms, copy);
+}
+
+wasmill_verdict wasmill_retry_bytes(uint32_t after_ms, wasmill_bytes reason) {
+    return failure_bytes(true, after_ms, reason);
+}
+
+wasmill_verdict wasmill_reject_bytes(wasmill_bytes reason) {
+    return failure_bytes(false, 0, reason);
 }
 
 /* ------------------------------------------------------------------------------------------------------ context -- */

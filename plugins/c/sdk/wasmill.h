@@ -197,7 +197,8 @@ wasmill_verdict wasmill_retry_after(uint32_t ms, const char *format, ...) WASMIL
 /* The message is given up for good: to the dead letters, or wherever `on_exhausted` says. */
 wasmill_verdict wasmill_reject(const char *format, ...) WASMILL_PRINTF(1, 2);
 
-/* As `wasmill_reject`, with a reason that may be long or hold NULs. It is copied. */
+/* The same two with a reason that is not formatted, and may hold NULs. It is copied. */
+wasmill_verdict wasmill_retry_bytes(uint32_t after_ms, wasmill_bytes reason);
 wasmill_verdict wasmill_reject_bytes(wasmill_bytes reason);
 
 /* ------------------------------------------------------------------------------------------------------ outputs -- */
