@@ -23,7 +23,10 @@
 #include <charconv>
 #include <chrono>
 #include <concepts>
+#include <cstdarg>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -399,9 +402,27 @@ struct Program {
 }  // namespace detail
 }  // namespace wasmill
 
+#if defined(__wasm__) && defined(_LIBCPP_VERSION)
+// libc++ says here why it aborts, of an index out of range for one. Its own way is standard error, which would bring
+// files in; this way the text is in the log, and in the dead letter.
+#define WASMILL_LIBRARY_ABORT                                                                      \
+    void std::__libcpp_verbose_abort(const char* format, ...)                                      \
+        noexcept(noexcept(std::__libcpp_verbose_abort(""))) {                                      \
+        char text[512];                                                                            \
+        va_list arguments;                                                                         \
+        va_start(arguments, format);                                                               \
+        std::vsnprintf(text, sizeof text, format, arguments);                                      \
+        va_end(arguments);                                                                         \
+        wasmill_panic("%s", text);                                                                 \
+    }
+#else
+#define WASMILL_LIBRARY_ABORT
+#endif
+
 /// Makes a type the program's handler: `WASMILL_HANDLER(MyHandler);`, once.
 #undef WASMILL_HANDLER
 #define WASMILL_HANDLER(...) \
+    WASMILL_LIBRARY_ABORT    \
     constinit const wasmill_handler wasmill_program = ::wasmill::detail::Program<__VA_ARGS__>::value
 
 #endif
