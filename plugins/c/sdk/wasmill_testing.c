@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A growing array of some type. */
+/* Adds to an array of some type, which grows to the double whenever its length is a power of two. */
 #define PUSH(list, count, item) \
-    ((list) = wasmill_grow((list), ((count) + 1) * sizeof *(list)), (list)[(count)++] = (item))
+    do { \
+        if (((count) & ((count) - 1)) == 0) (list) = wasmill_grow((list), ((count) * 2 + 1) * sizeof *(list)); \
+        (list)[(count)++] = (item); \
+    } while (0)
 
 /* One call of `emit`, as it was made. */
 struct emission {
