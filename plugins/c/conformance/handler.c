@@ -1,0 +1,205 @@
+/*
+ * The reference handler: every SDK has it, and every one must do the same. What it does with a message is the command
+ * in the header `do`.
+ */
+#include "wasmill.h"
+
+#include "json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const wasmill_context *settings;
+static uint64_t seen;
+
+static const char *init(const wasmill_context *context) {
+    settings = context;
+    seen = 0;
+    return wasmill_config(context, "fail");
+}
+
+typedef wasmill_verdict command(const wasmill_message *message, wasmill_outputs *out, const char *argument);
+
+static wasmill_verdict send_text(const wasmill_message *message, wasmill_outputs *out, const char *text) {
+    (void)message;
+    wasmill_bytes no_key = {NULL, 0};
+    wasmill_send(out, no_key, wasmill_string(text));
+    return wasmill_ack();
+}
+
+static wasmill_verdict forward(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    wasmill_forward(out, message);
+    return wasmill_ack();
+}
+
+static wasmill_verdict drop(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)message, (void)out, (void)argument;
+    return wasmill_ack();
+}
+
+static wasmill_verdict copy(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    wasmill_draft *draft = wasmill_to(out, WASMILL_DEFAULT_TOPIC);
+    wasmill_draft_key(draft, wasmill_key(message));
+    wasmill_draft_value(draft, wasmill_value(message));
+    for (size_t i = 0; i < wasmill_header_count(message); i++) {
+        wasmill_header header = wasmill_header_at(message, i);
+        wasmill_draft_header(draft, header.name, header.value);
+    }
+    if (wasmill_timestamp(message) != WASMILL_NO_TIMESTAMP) {
+        wasmill_draft_timestamp(draft, wasmill_timestamp(message));
+    }
+    wasmill_draft_partition(draft, wasmill_partition(message));
+    wasmill_draft_send(draft);
+    return wasmill_ack();
+}
+
+static wasmill_verdict upper(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    wasmill_bytes value = wasmill_value(message);
+    if (value.data == NULL) {
+        wasmill_send(out, wasmill_key(message), value);
+        return wasmill_ack();
+    }
+    char *place = wasmill_send_in_place(out, wasmill_key(message), value.length);
+    for (size_t i = 0; i < value.length; i++) {
+        char letter = value.data[i];
+        place[i] = letter >= 'a' && letter <= 'z' ? letter - ('a' - 'A') : letter;
+    }
+    return wasmill_ack();
+}
+
+static wasmill_verdict many(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    unsigned long count = strtoul(argument, NULL, 10);
+    for (unsigned long i = 0; i < count; i++) send_text(message, out, wasmill_format("%lu", i));
+    return wasmill_ack();
+}
+
+static wasmill_verdict to(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    wasmill_topic_number topic;
+    const char *error = wasmill_topic_named(argument, &topic);
+    if (error != NULL) return wasmill_reject("%s", error);
+    wasmill_draft *draft = wasmill_to(out, topic);
+    wasmill_draft_key_of(draft, message);
+    wasmill_draft_value_of(draft, message);
+    wasmill_draft_send(draft);
+    return wasmill_ack();
+}
+
+static wasmill_verdict tombstone(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    wasmill_bytes no_value = {NULL, 0};
+    wasmill_send(out, wasmill_key(message), no_value);
+    return wasmill_ack();
+}
+
+static wasmill_verdict empty(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)message, (void)argument;
+    wasmill_bytes absent = {NULL, 0}, present = wasmill_string("");
+    wasmill_draft *draft = wasmill_to(out, WASMILL_DEFAULT_TOPIC);
+    wasmill_draft_key(draft, present);
+    wasmill_draft_value(draft, present);
+    wasmill_draft_header(draft, present, present);
+    wasmill_draft_header(draft, wasmill_string("n"), absent);
+    wasmill_draft_send(draft);
+    return wasmill_ack();
+}
+
+static const char *length_of(wasmill_bytes bytes) {
+    return bytes.data == NULL ? "absent" : wasmill_format("%zu", bytes.length);
+}
+
+static wasmill_verdict describe(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    int64_t ms = wasmill_timestamp(message);
+    const char *timestamp = ms == WASMILL_NO_TIMESTAMP ? "none" : wasmill_format("%lld", (long long)ms);
+    const char *text =
+        wasmill_format("topic=%s partition=%d offset=%lld timestamp=%s attempt=%u key=%s value=%s headers=",
+                       wasmill_topic(message), (int)wasmill_partition(message), (long long)wasmill_offset(message),
+                       timestamp, (unsigned)wasmill_attempt(message), length_of(wasmill_key(message)),
+                       length_of(wasmill_value(message)));
+    for (size_t i = 0; i < wasmill_header_count(message); i++) {
+        wasmill_header header = wasmill_header_at(message, i);
+        text = wasmill_format("%s%s%s:%s", text, i > 0 ? "," : "", wasmill_copy_string(header.name),
+                              length_of(header.value));
+    }
+    return send_text(message, out, text);
+}
+
+static wasmill_verdict retry(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    unsigned attempt = wasmill_attempt(message);
+    if (attempt >= strtoul(argument, NULL, 10)) return forward(message, out, argument);
+    wasmill_bytes after = wasmill_header_named(message, "after");
+    if (after.data == NULL) return wasmill_retry("attempt %u", attempt);
+    return wasmill_retry_after((uint32_t)strtoul(wasmill_copy_string(after), NULL, 10), "attempt %u", attempt);
+}
+
+static wasmill_verdict reject(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)out, (void)argument;
+    return wasmill_reject_bytes(wasmill_value(message));
+}
+
+static wasmill_verdict log_value(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)out;
+    static const char *const levels[] = {"trace", "debug", "info", "warn", "error"};
+    for (int level = WASMILL_TRACE; level <= WASMILL_ERROR; level++) {
+        if (strcmp(argument, levels[level]) != 0) continue;
+        wasmill_log_bytes((wasmill_level)level, wasmill_value(message));
+        return wasmill_ack();
+    }
+    return wasmill_reject("no level %s", argument);
+}
+
+static wasmill_verdict config(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    const char *value = wasmill_config(settings, argument);
+    return value == NULL ? wasmill_reject("no setting %s", argument) : send_text(message, out, value);
+}
+
+static wasmill_verdict context(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    return send_text(message, out, wasmill_format("pipeline=%s group=%s digest=%s", settings->pipeline, settings->group,
+                                                  settings->digest));
+}
+
+static wasmill_verdict count(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    /* This one is counted already. */
+    return send_text(message, out, wasmill_format("%llu", (unsigned long long)(seen - 1)));
+}
+
+static wasmill_verdict json(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)argument;
+    wasmill_bytes name = json_text(wasmill_value(message), "name"), no_key = {NULL, 0};
+    if (name.data == NULL) return wasmill_reject("no name");
+    wasmill_send(out, no_key, name);
+    return wasmill_ack();
+}
+
+static wasmill_verdict crash(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+    (void)out, (void)argument;
+    wasmill_panic("%s", wasmill_copy_string(wasmill_value(message)));
+}
+
+static wasmill_verdict handle(const wasmill_message *message, wasmill_outputs *out) {
+    static const struct {
+        const char *name;
+        command *run;
+    } commands[] = {
+        {"forward", forward}, {"drop", drop},           {"copy", copy},   {"upper", upper},
+        {"many", many},       {"to", to},               {"empty", empty}, {"tombstone", tombstone},
+        {"retry", retry},     {"describe", describe},   {"reject", reject}, {"log", log_value},
+        {"config", config},   {"context", context},     {"count", count}, {"json", json},
+        {"crash", crash},
+    };
+    seen++;
+    wasmill_bytes name = wasmill_header_named(message, "do");
+    if (name.data == NULL) name = wasmill_string("forward");
+    const char *argument = wasmill_copy_string(wasmill_header_named(message, "arg"));
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (wasmill_equals(name, commands[i].name)) return commands[i].run(message, out, argument);
+    }
+    return wasmill_reject("unknown command %s", wasmill_copy_string(name));
+}
+
+WASMILL_HANDLER(.init = init, .handle = handle);
