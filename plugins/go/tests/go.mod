@@ -1,4 +1,5 @@
-module tests
+// Below the SDK by name, so that it may import what is internal there.
+module github.com/wasmill/wasmill/plugins/go/sdk/tests
 
 go 1.24
 

@@ -14,6 +14,9 @@ import (
 	"github.com/wasmill/wasmill/plugins/go/sdk/wasmilltest"
 )
 
+// here begins the names of this package's functions in a stack.
+const here = "github.com/wasmill/wasmill/plugins/go/sdk/tests"
+
 func TestAMessageShowsAllThatWasHandedOver(t *testing.T) {
 	message := full()
 	message.Offset, message.Attempt = 1<<40, 3
@@ -142,7 +145,7 @@ func TestAPanicRejectsItsMessageAndNoOther(t *testing.T) {
 		equal(t, verdict.Kind, wasmilltest.Rejected)
 		lines := strings.Split(verdict.Reason, "\n")
 		equal(t, lines[0], "panic: runtime error: index out of range [7] with length "+length)
-		if len(lines) > 4 || !strings.HasPrefix(lines[1], "\tat tests.explode (handler_test.go:") {
+		if len(lines) > 4 || !strings.HasPrefix(lines[1], "\tat "+here+".explode (handler_test.go:") {
 			t.Errorf("%q", verdict.Reason)
 		}
 	}
@@ -224,7 +227,7 @@ func TestAnInstanceThatLacksSomethingDoesNotStart(t *testing.T) {
 		func(ctx *wasmill.Context) (wasmill.Handler, error) { return nil, ctx.Only() })
 	equal(t, err.Error(), "config `x` is unknown; this handler has no settings")
 	_, err = wasmilltest.Host{}.Start(func(*wasmill.Context) (wasmill.Handler, error) { panic("no luck") })
-	equal(t, strings.HasPrefix(err.Error(), "panic: no luck\n\tat tests.TestAnInstance"), true)
+	equal(t, strings.HasPrefix(err.Error(), "panic: no luck\n\tat "+here+".TestAnInstance"), true)
 	_, err = wasmilltest.Host{}.Start(func(*wasmill.Context) (wasmill.Handler, error) { return nil, nil })
 	equal(t, err != nil, true)
 }

@@ -1,7 +1,6 @@
 package wasmill
 
 import (
-	"errors"
 	"math"
 	"time"
 )
@@ -17,7 +16,13 @@ type RetryError struct {
 	Err error
 }
 
-func (e *RetryError) Error() string { return e.Err.Error() }
+// Error returns the text of Err.
+func (e *RetryError) Error() string {
+	if e.Err == nil {
+		return "retry without a reason"
+	}
+	return e.Err.Error()
+}
 
 // Unwrap returns Err.
 func (e *RetryError) Unwrap() error { return e.Err }
@@ -31,9 +36,6 @@ func Retry(err error) error { return RetryAfter(0, err) }
 
 // RetryAfter is [Retry], but not before delay has passed.
 func RetryAfter(delay time.Duration, err error) error {
-	if err == nil {
-		err = errors.New("retry without a reason")
-	}
 	return &RetryError{After: delay, Err: err}
 }
 

@@ -1,3 +1,5 @@
+//go:build !wasip1
+
 // Package wasmilltest runs a handler in an ordinary test. Nothing is stood in
 // for but the host:
 //

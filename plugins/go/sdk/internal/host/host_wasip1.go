@@ -71,7 +71,7 @@ func TopicNumber(name string) (uint32, error) {
 	area := &results.number
 	number(valid(name), unsafe.Pointer(area))
 	if uint8(area[0]) != 0 {
-		return 0, errors.New(memory.take(area[1], area[2]))
+		return 0, errors.New(take(area[1], area[2]))
 	}
 	numbers[strings.Clone(name)] = area[1]
 	return area[1], nil
@@ -81,7 +81,7 @@ func TopicNumber(name string) (uint32, error) {
 func SourceName(source uint32) string {
 	area := &results.sourceName
 	sourceName(source, unsafe.Pointer(area))
-	return memory.take(area[0], area[1])
+	return take(area[0], area[1])
 }
 
 // results is where functions that return more than a number put it. An address
@@ -112,9 +112,9 @@ func initInstance(
 	for i, words := range unsafe.Slice((*[4]uint32)(settings), settingsLen) {
 		context.Settings[i] = Setting{Key: textAt(words[0], words[1]), Value: textAt(words[2], words[3])}
 	}
-	memory.reset()
+	memory.Reset()
 	started, err := Start(nil, context)
-	memory.reset() // what imports answered meanwhile
+	memory.Reset() // what imports answered meanwhile
 	if err != nil {
 		refusal = valid(err.Error())
 		at := uintptr(unsafe.Pointer(unsafe.StringData(refusal)))
@@ -129,11 +129,11 @@ func handle(
 	source uint32, partition int32, data unsafe.Pointer, dataLen uint32,
 	table unsafe.Pointer, tableLen, stride, count uint32,
 ) uint32 {
-	// Nothing takes these lists back before reset, and the host does not write
+	// Nothing takes these lists back before Reset, and the host does not write
 	// to what it has handed over.
 	reached := instance.Handle(source, partition,
 		unsafe.Slice((*byte)(data), dataLen), unsafe.Slice((*uint32)(table), tableLen), int(stride), int(count))
-	memory.reset()
+	memory.Reset()
 	return reached
 }
 
@@ -154,7 +154,7 @@ func cabiRealloc(old unsafe.Pointer, oldLen, align, length uint32) unsafe.Pointe
 	// calls wasmill's adapter repeats the last reading instead of asking.
 	const stop, goOn = 101, 100
 	clockTimeGet(stop, 0, unsafe.Pointer(&results.clock))
-	place := memory.allocate(align, length)
+	place := memory.Allocate(int(align), int(length))
 	if oldLen > 0 {
 		copy(place, unsafe.Slice((*byte)(old), oldLen))
 	}
@@ -163,65 +163,11 @@ func cabiRealloc(old unsafe.Pointer, oldLen, align, length uint32) unsafe.Pointe
 }
 
 // memory is what the host was given to write to.
-var memory arena
-
-// arena hands out memory until the call is over. The host keeps addresses, not
-// pointers, so each piece stays reachable from here until then; the garbage
-// collector of Go does not move what is on its heap.
-//
-// A batch needs two pieces, its bytes and its table, told apart by alignment.
-// Each has a buffer that is used again batch after batch.
-type arena struct {
-	bytes, words buffer
-	// others are pieces that found their buffer taken: the strings of init and
-	// of answers to imports.
-	others [][]byte
-}
-
-type buffer struct {
-	space []byte
-	taken bool
-}
-
-// least is the first size of a buffer. From 32 KiB on Go aligns to a page, and
-// copies between ends that are aligned alike are fast.
-const least = 64 << 10
-
-func (a *arena) allocate(align, length uint32) []byte {
-	buffer := &a.bytes
-	if align > 1 {
-		buffer = &a.words
-	}
-	if buffer.taken {
-		// Rounded up to the alignment of anything in the contract.
-		piece := make([]byte, (length+15)&^15)
-		a.others = append(a.others, piece)
-		return piece
-	}
-	buffer.taken = true
-	if buffer.space == nil || int(length) > len(buffer.space) {
-		size := max(least, len(buffer.space))
-		for size < int(length) {
-			size *= 2
-		}
-		// First let go of the old one: nothing refers to it any more.
-		buffer.space = nil
-		buffer.space = make([]byte, size)
-	}
-	return buffer.space
-}
+var memory Arena
 
 // take copies a string that the host answered with and gives back its memory.
-func (a *arena) take(at, length uint32) string {
+func take(at, length uint32) string {
 	copied := textAt(at, length)
-	clear(a.others)
-	a.others = a.others[:0]
+	memory.ResetOthers()
 	return copied
-}
-
-// reset takes back everything.
-func (a *arena) reset() {
-	a.bytes.taken, a.words.taken = false, false
-	clear(a.others)
-	a.others = a.others[:0]
 }
