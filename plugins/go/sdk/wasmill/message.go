@@ -23,7 +23,8 @@ var empty = []byte{}
 
 // Message is one Kafka message. It is only valid until the handler returns, and
 // so are the slices it gives out: copy what must live longer, for instance with
-// bytes.Clone.
+// bytes.Clone. They are the host's own bytes and to be read; one that was written
+// to is sent so by [Outputs.Send], and as it was by [Outputs.Forward].
 //
 // Of keys and values, nil means absent, which is not the same as empty: an
 // absent value is a tombstone.
