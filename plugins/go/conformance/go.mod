@@ -1,0 +1,7 @@
+module conformance
+
+go 1.24
+
+require github.com/wasmill/wasmill/plugins/go/sdk v0.0.0
+
+replace github.com/wasmill/wasmill/plugins/go/sdk => ./../sdk

@@ -1,0 +1,3 @@
+module github.com/wasmill/wasmill/plugins/go/sdk
+
+go 1.24
