@@ -184,6 +184,11 @@ class Instance {
     return { outcomes, outputs, values, log };
   }
 
+  /** How large the handler's memory has become; it never shrinks. */
+  get memoryBytes() {
+    return this.#exports.memory.buffer.byteLength;
+  }
+
   /** Samples in the contract's layout, behind a byte that no row refers to. */
   #input(samples) {
     const parts = [Buffer.from("?")];
