@@ -64,7 +64,7 @@ pub fn send(out: *Outputs, key: ?[]const u8, value: ?[]const u8) Error!void {
 }
 
 /// As `send`, with a value of `length` bytes that the caller writes into the slice returned, which saves a copy. The
-/// slice is good until the next call of `Outputs`, and holds anything before it is written.
+/// slice is good until the next call of `Outputs`, to which it must not be given; it holds anything before it is written.
 pub fn sendBuffer(out: *Outputs, key: ?[]const u8, length: usize) Error![]u8 {
     out.makeRoom();
     const key_span = try out.put(key);

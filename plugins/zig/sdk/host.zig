@@ -39,17 +39,17 @@ pub fn emit(data: []const u8, table: []const u32, stride: u32, count: u32) void 
 
 /// Says that a message is not acknowledged: a retry with `retry_after_ms`, else a rejection.
 pub fn fail(message: u32, retry_after_ms: ?u32, reason: []const u8) void {
-    if (!in_wasm) return Recorder.current.?.fail(message, retry_after_ms, reason);
     const text: Text = .of(reason);
     defer text.deinit();
+    if (!in_wasm) return Recorder.current.?.fail(message, retry_after_ms, text.bytes);
     imports.fail(message, @intFromBool(retry_after_ms != null), retry_after_ms orelse 0, text.bytes.ptr, text.bytes.len);
 }
 
 /// Writes a log line.
 pub fn log(level: Level, line: []const u8) void {
-    if (!in_wasm) return Recorder.current.?.log(level, line);
     const text: Text = .of(line);
     defer text.deinit();
+    if (!in_wasm) return Recorder.current.?.log(level, text.bytes);
     imports.write(@backingInt(level), text.bytes.ptr, text.bytes.len);
 }
 
@@ -58,9 +58,9 @@ pub const Number = union(enum) { granted: u32, refused: []const u8 };
 
 /// Asks for an output topic's number. A refusal's text is good until the call of `init` or `handle` ends.
 pub fn topicNumber(name: []const u8) Number {
-    if (!in_wasm) return Recorder.current.?.topicNumber(name);
     const text: Text = .of(name);
     defer text.deinit();
+    if (!in_wasm) return Recorder.current.?.topicNumber(text.bytes);
     var result: [3]u32 = undefined;
     imports.number(text.bytes.ptr, text.bytes.len, &result);
     // The tag is one byte; the host leaves the other three of its word as they were.
@@ -84,14 +84,16 @@ const Text = struct {
     bytes: []const u8,
     owned: bool = false,
 
+    const allocator = if (in_wasm) std.heap.wasm_allocator else std.heap.page_allocator;
+
     fn of(bytes: []const u8) Text {
         if (std.unicode.utf8ValidateSlice(bytes)) return .{ .bytes = bytes };
-        const lossy = std.fmt.allocPrint(std.heap.wasm_allocator, "{f}", .{std.unicode.fmtUtf8(bytes)}) catch
+        const lossy = std.fmt.allocPrint(allocator, "{f}", .{std.unicode.fmtUtf8(bytes)}) catch
             return .{ .bytes = "(no memory for a text that is not UTF-8)" };
         return .{ .bytes = lossy, .owned = true };
     }
 
     fn deinit(text: Text) void {
-        if (text.owned) std.heap.wasm_allocator.free(text.bytes);
+        if (text.owned) allocator.free(text.bytes);
     }
 };

@@ -46,7 +46,8 @@ pub fn Instance(comptime Handler: type) type {
                     // Whatever came after a retry would overtake it; the host would discard it.
                     if (self.fail(index, err)) break index + 1;
                 };
-                // One pointer tells whether the handler used the arena, which is sooner read than emptied.
+                self.shared.failure = null;
+                // Sooner read than emptied, for handlers that never use the arena.
                 if (self.shared.arena.state.used_list != null) {
                     _ = self.shared.arena.reset(.{ .retain_with_limit = 1 << 20 });
                 }

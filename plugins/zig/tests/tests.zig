@@ -157,6 +157,7 @@ test "a retry stops the batch, a rejection does not, and both lose their outputs
             try out.forward(message);
             const text = try message.text();
             if (std.mem.eql(u8, text, "wait")) return message.retryAfter(30, "attempt {d}", .{message.attempt()});
+            if (std.mem.eql(u8, text, "lossy")) return message.reject("{s}", .{message.header("h").?});
             if (std.mem.eql(u8, text, "bad")) return message.reject("is {s}", .{text});
             _ = if (std.mem.eql(u8, text, "number")) try std.fmt.parseInt(u8, text, 10);
         }
@@ -164,8 +165,9 @@ test "a retry stops the batch, a rejection does not, and both lose their outputs
     var harness = try harnessOf(Picky);
     defer harness.deinit();
     const run = try harness.run(&.{
-        .{ .value = "a" },       .{ .value = "bad" }, .{ .value = "number" }, .{},
-        .{ .value = "a\xc3(b" }, .{ .value = "b" },   .{ .value = "wait" },   .{ .value = "c" },
+        .{ .value = "a" },       .{ .value = "bad" }, .{ .value = "number" },                                                   .{},
+        .{ .value = "a\xc3(b" }, .{ .value = "b" },   .{ .value = "lossy", .headers = &.{.{ .name = "h", .value = "a\xff" }} }, .{ .value = "wait" },
+        .{ .value = "c" },
     });
     try expectEqualDeep(&[_]wasmill.testing.Outcome{
         .ack,
@@ -174,6 +176,7 @@ test "a retry stops the batch, a rejection does not, and both lose their outputs
         .{ .reject = "the value is absent" },
         .{ .reject = "the value is not UTF-8 from byte 1" },
         .ack,
+        .{ .reject = "a\u{fffd}" },
         .{ .retry = .{ .after_ms = 30, .reason = "attempt 1" } },
         .not_reached,
     }, run.outcomes);
@@ -181,21 +184,22 @@ test "a retry stops the batch, a rejection does not, and both lose their outputs
     try expectEqualStrings("b", run.outputs[1].value.?);
 }
 
-test "a reason is not kept for a later message" {
+test "a reason is not kept for another error or a later message" {
     const Wavering = struct {
         pub fn handle(message: Message, out: *Outputs) !void {
-            _ = out.topicNamed("c") catch {};
-            if (message.offset() == 1) return error.Other;
-            if (message.offset() == 2) return error.Reject;
+            if (message.offset() < 3) _ = out.topicNamed("c") catch {};
             _ = try out.topicNamed("a");
+            if (message.offset() == 1) return error.Other;
+            if (message.offset() > 1) return error.Reject;
         }
     };
     var harness = try harnessOf(Wavering);
     defer harness.deinit();
-    const run = try harness.run(&.{ .{}, .{}, .{} });
+    const run = try harness.run(&.{ .{}, .{}, .{}, .{} });
     try expectEqual(.ack, run.outcomes[0]);
     try expectEqualStrings("Other", run.outcomes[1].reject);
     try expect(std.mem.startsWith(u8, run.outcomes[2].reject, "topic `c` is not granted"));
+    try expectEqualStrings("Reject", run.outcomes[3].reject);
 }
 
 test "more outputs than one emission holds keep their order, headers and message" {
