@@ -81,7 +81,7 @@ pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
             Err(LoadError::NoComponentType) => typed(bytes)?,
             Err(error) => return Err(error),
         };
-        encode(&module, ask)
+        encode(&without_debug_info(&module)?, ask)
     })
     .map_err(LoadError::Encode)?
 }
@@ -152,6 +152,22 @@ fn world(module: &[u8]) -> Result<World, LoadError> {
     };
     let ty = functions.get(index as usize).and_then(|ty| types.get(*ty as usize));
     Ok(if ty == Some(&BATCHES_PARAMETERS) { World::Batches } else { World::Messages })
+}
+
+/// The module without what a debugger reads, which is most of it where a compiler leaves it in. Names of functions stay:
+/// backtraces show them.
+fn without_debug_info(module: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let mut kept = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(unfit)?;
+        if matches!(&payload, Payload::CustomSection(section) if section.name().starts_with(".debug_")) {
+            continue;
+        }
+        if let Some((id, range)) = payload.as_section() {
+            kept.section(&wasm_encoder::RawSection { id, data: &module[range] });
+        }
+    }
+    Ok(kept.finish())
 }
 
 fn imports(module: &[u8], from: &str) -> bool {

@@ -39,6 +39,12 @@ impl Project {
         Ok(Self { directory: directory.to_owned(), language: Language::of(directory)? })
     }
 
+    /// Where the SDK is, seen from the project: in it, or, in this repository, beside it.
+    pub fn sdk(&self) -> &'static Path {
+        let places = [Path::new("sdk"), Path::new("../sdk")];
+        places.into_iter().find(|place| self.directory.join(place).is_dir()).unwrap_or(places[0])
+    }
+
     /// Where the component is.
     pub fn output(&self) -> PathBuf {
         self.directory.join(OUTPUT)
@@ -51,7 +57,7 @@ impl Project {
     pub fn build(&self, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<Built> {
         let folder = self.directory.join("build");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let made = toolchain::compile(self, ask, reporter)?;
+        let made = toolchain::compile(self, reporter)?;
         let bytes = std::fs::read(&made).with_context(|| format!("the build left no {}", made.display()))?;
         write(&bytes, ask, &self.output())
     }

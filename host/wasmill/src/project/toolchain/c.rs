@@ -4,49 +4,48 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Missing, on_path, succeeds, tool};
-use crate::project::{Project, Reporter, step};
+use crate::project::{Language, Project, Reporter, step};
 
 const INSTALL: &str = "pip install ziglang==0.17.1 (or put `zig` 0.17 on PATH)";
 /// What the optimiser may use, and how the module is laid out: a reactor has no `main`, and a stack of 64 KiB keeps its
-/// memory small.
-const C_FLAGS: [&str; 10] = [
-    "-target",
-    "wasm32-wasi",
-    "-mexec-model=reactor",
-    "-O2",
-    "-msimd128",
-    "-mbulk-memory",
-    "-s",
-    "-Wall",
-    "-Wl,-z,stack-size=65536",
-    "-Isdk",
-];
+/// memory small. What else the compiler is told stands in the project's compile_flags.txt, where editors read it too.
+const FLAGS: [&str; 7] =
+    ["-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", "-msimd128", "-mbulk-memory", "-Wl,-z,stack-size=65536"];
 
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     let mut cc = zig(project)?;
-    cc.arg("cc").args(C_FLAGS).args(["-std=c11", "-I."]);
-    cc.args(sources(&project.directory, &["c"])?).args(["-o", "build/core.wasm"]);
+    cc.arg("cc").args(FLAGS).args(flags(project)).args(sources(project, &["c"])?);
+    cc.args(["-o", "build/core.wasm"]);
     step::run(&mut cc, false, reporter)?;
     Ok(project.directory.join("build/core.wasm"))
 }
 
+/// The SDK's part in C first, which a compiler for C++ would read as C++.
 pub fn compile_cpp(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    let mut objects = Vec::new();
+    for source in sources(project, &["c"])? {
+        let object = PathBuf::from("build").join(source.file_name().unwrap_or_default()).with_extension("o");
+        let mut cc = zig(project)?;
+        cc.arg("cc").args(FLAGS).args(["-std=c11", "-c"]).arg(source).arg("-o").arg(&object);
+        step::run(&mut cc, false, reporter)?;
+        objects.push(object);
+    }
     let mut cc = zig(project)?;
-    cc.arg("c++").args(C_FLAGS).args(["-std=c++20", "-fno-exceptions", "-fno-rtti", "-I."]);
-    cc.args(sources(&project.directory, &["c", "cpp"])?).args(["-o", "build/core.wasm"]);
+    cc.arg("c++").args(FLAGS).args(flags(project)).args(sources(project, &["cpp"])?).args(objects);
+    cc.args(["-o", "build/core.wasm"]);
     step::run(&mut cc, false, reporter)?;
     Ok(project.directory.join("build/core.wasm"))
 }
 
+/// The project's own flags, which clang reads from the file.
+fn flags(project: &Project) -> Option<&'static str> {
+    project.directory.join("compile_flags.txt").is_file().then_some("@compile_flags.txt")
+}
+
+/// Zig has builds of its own, in which a project can name packages.
 pub fn compile_zig(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
-    let mut zig = zig(project)?;
-    zig.args(["build-exe", "-target", "wasm32-freestanding", "-mcpu=generic+simd128+bulk_memory"]);
-    zig.args(["-fno-entry", "-rdynamic", "-O", "ReleaseFast", "-fstrip", "--stack", "65536"]);
-    zig.args(["--dep", "wasmill", "--dep", "handler", "-Mroot=sdk/entry.zig"]);
-    zig.args(["--dep", "wasmill", "-Mhandler=handler.zig", "-Mwasmill=sdk/wasmill.zig"]);
-    zig.arg("-femit-bin=build/core.wasm");
-    step::run(&mut zig, false, reporter)?;
-    Ok(project.directory.join("build/core.wasm"))
+    step::run(zig(project)?.arg("build"), false, reporter)?;
+    Ok(project.directory.join("zig-out/bin/handler.wasm"))
 }
 
 /// `zig` itself, or the one that pip installs.
@@ -65,18 +64,26 @@ fn zig(project: &Project) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The sources of a project: those in its folder, in `src` and of the SDK, in a fixed order. Tests stay out.
-fn sources(directory: &Path, endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+/// The sources of a project: those in its folder, in `src` and of the SDK, in a fixed order. Tests stay out, and what the
+/// SDK has for them.
+fn sources(project: &Project, endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let sdk = project.sdk();
+    // In this repository the SDK for C++ finds that for C beside its own.
+    let of_c = Path::new("../../c/sdk");
+    let mut folders = vec![Path::new(""), Path::new("src"), sdk];
+    if project.language == Language::Cpp && !sdk.starts_with("sdk") {
+        folders.push(of_c);
+    }
     let mut found = Vec::new();
-    for folder in ["", "src", "sdk"] {
-        let Ok(entries) = std::fs::read_dir(directory.join(folder)) else { continue };
+    for folder in folders {
+        let Ok(entries) = std::fs::read_dir(project.directory.join(folder)) else { continue };
         for entry in entries {
             let name = PathBuf::from(entry?.file_name());
             let ending = name.extension().and_then(|ending| ending.to_str());
             let stem = name.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let is_test = stem.starts_with("test_") || stem.ends_with("_test");
+            let is_test = stem.starts_with("test_") || stem.ends_with("_test") || stem.ends_with("_testing");
             if ending.is_some_and(|ending| endings.contains(&ending)) && !is_test {
-                found.push(Path::new(folder).join(name));
+                found.push(folder.join(name));
             }
         }
     }
@@ -91,12 +98,15 @@ mod tests {
     #[test]
     fn sources_are_found_and_tests_stay_out() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["handler.c", "handler_test.c", "src/mask.c", "sdk/wasmill.c", "sdk/wasmill.h", "deep/er/x.c"] {
+        for name in
+            ["handler.c", "handler_test.c", "src/mask.c", "sdk/wasmill.c", "sdk/wasmill_testing.c", "deep/er/x.c"]
+        {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
-        let found = sources(folder.path(), &["c"]).unwrap();
+        let project = Project { directory: folder.path().to_owned(), language: Language::C };
+        let found = sources(&project, &["c"]).unwrap();
         assert_eq!(found, ["handler.c", "sdk/wasmill.c", "src/mask.c"].map(PathBuf::from));
     }
 }

@@ -3,47 +3,30 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use wasmill_wasm::Ask;
-
 use super::{Missing, on_path, tool};
 use crate::project::{Language, Project, Reporter, step};
 
-pub fn compile(project: &Project, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
-    install(project, "componentize-qjs", reporter)?;
-    bundle(project, "handler.js", reporter)?;
-    componentize(project, ask, reporter)
+pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    install(project, "esbuild", reporter)?;
+    componentize(project, reporter)
 }
 
-pub fn compile_typescript(project: &Project, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
-    install(project, "componentize-qjs", reporter)?;
-    let mut check = script(project, "tsc");
-    check.arg("--noEmit");
-    step::run(&mut check, false, reporter)?;
-    bundle(project, "handler.ts", reporter)?;
-    componentize(project, ask, reporter)
+pub fn compile_typescript(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    install(project, "tsc", reporter)?;
+    step::run(script(project, "tsc").arg("--noEmit"), false, reporter)?;
+    componentize(project, reporter)
+}
+
+/// The SDK knows how: it bundles the handler and what it imports, and puts QuickJS around that.
+fn componentize(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    step::run(tool("node", project).arg(project.sdk().join("build.js")), false, reporter)?;
+    Ok(project.output())
 }
 
 pub fn compile_assemblyscript(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     install(project, "asc", reporter)?;
     step::run(script(project, "asc").args(["--target", "release"]), false, reporter)?;
     Ok(project.directory.join("build/core.wasm"))
-}
-
-/// The handler, the SDK and what they import, in one file.
-fn bundle(project: &Project, handler: &str, reporter: &dyn Reporter) -> anyhow::Result<()> {
-    let mut esbuild = script(project, "esbuild");
-    esbuild.args(["sdk/entry.js", "--bundle", "--format=esm", "--target=es2022", "--log-level=warning"]);
-    esbuild.args(["--external:wasmill:*", "--outfile=build/bundle.js"]);
-    esbuild.arg(format!("--alias:wasmill-user-handler=./{handler}"));
-    step::run(&mut esbuild, false, reporter).map(drop)
-}
-
-fn componentize(project: &Project, _ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
-    let mut componentize = script(project, "componentize-qjs");
-    componentize.args(["--wit", "sdk/wit", "-n", "batches", "--js", "build/bundle.js", "--sync", "--stub-wasi"]);
-    componentize.args(["-o", "build/javascript.wasm"]);
-    step::run(&mut componentize, false, reporter)?;
-    Ok(project.directory.join("build/javascript.wasm"))
 }
 
 /// Installs what package.json names, unless it was done. Like cargo and go: the project says what it needs.

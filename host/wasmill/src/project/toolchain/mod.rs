@@ -10,18 +10,16 @@ mod rust;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wasmill_wasm::Ask;
-
 use super::{Language, Project, Reporter};
 
 /// Compiles the handler of a project.
-pub fn compile(project: &Project, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     match project.language {
         Language::Rust => rust::compile(project, reporter),
         Language::Go => go::compile(project, reporter),
-        Language::Python => python::compile(project, ask, reporter),
-        Language::Javascript => javascript::compile(project, ask, reporter),
-        Language::Typescript => javascript::compile_typescript(project, ask, reporter),
+        Language::Python => python::compile(project, reporter),
+        Language::Javascript => javascript::compile(project, reporter),
+        Language::Typescript => javascript::compile_typescript(project, reporter),
         Language::C => c::compile(project, reporter),
         Language::Cpp => c::compile_cpp(project, reporter),
         Language::Zig => c::compile_zig(project, reporter),

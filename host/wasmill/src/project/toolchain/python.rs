@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use wasmill_wasm::Ask;
-
 use super::{Missing, on_path, tool};
 use crate::project::{Project, Reporter, step};
 
-pub fn compile(project: &Project, _ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin/componentize-py"));
     let Some(program) = own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py")) else {
         let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
@@ -15,8 +13,9 @@ pub fn compile(project: &Project, _ask: Ask, reporter: &dyn Reporter) -> anyhow:
     };
     let program = program.canonicalize().unwrap_or(program);
     let mut componentize = tool(program, project);
-    componentize.args(["-d", "sdk/wit", "-w", "batches", "componentize", "--stub-wasi"]);
-    componentize.args(["-p", ".", "-p", "sdk", "wasmill_app", "-o", "build/python.wasm"]);
+    let sdk = project.sdk();
+    componentize.arg("-d").arg(sdk.join("wit")).args(["-w", "batches", "componentize", "--stub-wasi"]);
+    componentize.args(["-p", ".", "-p"]).arg(sdk).args(["wasmill_app", "-o", "build/python.wasm"]);
     step::run(&mut componentize, false, reporter)?;
     Ok(project.directory.join("build/python.wasm"))
 }
