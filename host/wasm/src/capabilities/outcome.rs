@@ -28,8 +28,8 @@ const REASON_BYTES: usize = 8 * 1024;
 const HEADER_BYTES: u64 = 8;
 
 /// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(INTERFACE)?;
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&super::of_version(INTERFACE, version))?;
     interface.func_wrap("emit", |mut cx: StoreContextMut<'_, State>, args: EmitArguments| {
         let (data, table, stride, count) = args;
         // Taken out while guest memory is read in place, which borrows the whole store.
