@@ -8,7 +8,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Words of a row.
+/// Words of a row, as far as they mean something.
 pub const STRIDE: usize = 12;
 /// Words of a header row.
 pub const HEADER_STRIDE: usize = 4;
@@ -49,6 +49,8 @@ pub struct Batch {
     open_table: Vec<u32>,
     headers: Vec<u32>,
     rows: usize,
+    /// Words from one row to the next.
+    stride: usize,
     sealed: bool,
     limit_bytes: usize,
 }
@@ -62,7 +64,18 @@ impl Default for Batch {
 impl Batch {
     /// An empty, open batch.
     pub fn new() -> Self {
+        Self::with_stride(STRIDE)
+    }
+
+    /// One whose rows have `stride` words; those beyond `STRIDE` are 0. For tests of what a handler does with a later
+    /// host's batch, whose rows have columns that it does not know.
+    ///
+    /// # Panics
+    /// If `stride` is below `STRIDE`.
+    pub fn with_stride(stride: usize) -> Self {
+        assert!(stride >= STRIDE, "a row has at least {STRIDE} words");
         Self {
+            stride,
             data: Arc::default(),
             table: Arc::default(),
             open_data: Vec::new(),
@@ -101,7 +114,7 @@ impl Batch {
         attempt: u32,
     ) -> Result<(), BatchFull> {
         self.open();
-        self.check_room(len(key) + len(value), STRIDE)?;
+        self.check_room(len(key) + len(value), self.stride)?;
         let first_header = (self.headers.len() / HEADER_STRIDE) as u32;
         let [key_start, key_len] = self.put(key);
         let [value_start, value_len] = self.put(value);
@@ -121,6 +134,9 @@ impl Batch {
             attempt,
             0,
         ]);
+        if self.stride > STRIDE {
+            self.open_table.resize(self.open_table.len() + self.stride - STRIDE, 0);
+        }
         self.rows += 1;
         Ok(())
     }
@@ -139,7 +155,7 @@ impl Batch {
         let [name_start, name_len] = self.put(Some(name));
         let [value_start, value_len] = self.put(value);
         self.headers.extend_from_slice(&[name_start, name_len, value_start, value_len]);
-        self.open_table[(self.rows - 1) * STRIDE + HEADERS] += 1;
+        self.open_table[(self.rows - 1) * self.stride + HEADERS] += 1;
         Ok(())
     }
 
@@ -149,7 +165,7 @@ impl Batch {
         self.open();
         self.open_data.truncate(self.data_start(last));
         self.headers.truncate(self.header_start(last) * HEADER_STRIDE);
-        self.open_table.truncate(last * STRIDE);
+        self.open_table.truncate(last * self.stride);
         self.rows = last;
     }
 
@@ -189,13 +205,18 @@ impl Batch {
         &self.data
     }
 
-    /// Rows of `STRIDE` words, then header rows of `HEADER_STRIDE` words.
+    /// Rows of `stride()` words, then header rows of `HEADER_STRIDE` words.
     ///
     /// # Panics
     /// If the batch is not sealed.
     pub fn table(&self) -> &Arc<Vec<u32>> {
         assert!(self.sealed, "seal the batch before it is handed over");
         &self.table
+    }
+
+    /// Words from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
     }
 
     /// Number of header rows of all messages.
@@ -208,7 +229,7 @@ impl Batch {
     /// # Panics
     /// If there is no such message.
     pub fn message(&self, index: usize) -> MessageRef<'_> {
-        let row = &self.rows_now()[index * STRIDE..(index + 1) * STRIDE];
+        let row = &self.rows_now()[index * self.stride..(index + 1) * self.stride];
         let (first, end) = (self.header_start(index), self.header_start(index + 1));
         MessageRef {
             offset: long(row[OFFSET], row[OFFSET + 1]),
@@ -233,13 +254,13 @@ impl Batch {
     pub fn set_attempt(&mut self, index: usize, attempt: u32) {
         assert!(index < self.rows, "no message {index} in a batch of {}", self.rows);
         let table = if self.sealed { Arc::make_mut(&mut self.table) } else { &mut self.open_table };
-        table[index * STRIDE + ATTEMPT] = attempt;
+        table[index * self.stride + ATTEMPT] = attempt;
     }
 
     /// Replaces the content by the messages `range` of `from`, attempts included; the result is sealed.
     ///
     /// # Panics
-    /// If `range` is not within `from`.
+    /// If `range` is not within `from`, or the rows of `from` have another length.
     pub fn copy_from(&mut self, from: &Batch, range: Range<usize>) {
         self.clear();
         self.append_rows(from, range);
@@ -252,16 +273,17 @@ impl Batch {
     /// `BatchFull`; the batch is as it was.
     ///
     /// # Panics
-    /// If `from` has no such message.
+    /// If `from` has no such message, or its rows have another length.
     pub fn append_from(&mut self, from: &Batch, index: usize) -> Result<(), BatchFull> {
         self.open();
         let header_rows = from.header_start(index + 1) - from.header_start(index);
-        self.check_room(from.message(index).bytes(), STRIDE + header_rows * HEADER_STRIDE)?;
+        self.check_room(from.message(index).bytes(), self.stride + header_rows * HEADER_STRIDE)?;
         self.append_rows(from, index..index + 1);
         Ok(())
     }
 
     fn append_rows(&mut self, from: &Batch, range: Range<usize>) {
+        assert_eq!(self.stride, from.stride, "rows of one batch have one length");
         let data = from.data_start(range.start)..from.data_start(range.end);
         let headers = from.header_start(range.start)..from.header_start(range.end);
         // What is added to each start of `from` to make it a start of ours, modulo 2^32.
@@ -270,8 +292,8 @@ impl Batch {
 
         self.open_data.extend_from_slice(&from.bytes_now()[data]);
         let first = self.open_table.len();
-        self.open_table.extend_from_slice(&from.rows_now()[range.start * STRIDE..range.end * STRIDE]);
-        for row in self.open_table[first..].chunks_exact_mut(STRIDE) {
+        self.open_table.extend_from_slice(&from.rows_now()[range.start * self.stride..range.end * self.stride]);
+        for row in self.open_table[first..].chunks_exact_mut(self.stride) {
             row[KEY] = row[KEY].wrapping_add(shift);
             row[VALUE] = row[VALUE].wrapping_add(shift);
             row[FIRST_HEADER] = row[FIRST_HEADER].wrapping_add(header_shift);
@@ -292,7 +314,7 @@ impl Batch {
         }
         self.open_data = Arc::get_mut(&mut self.data).map(mem::take).unwrap_or_else(|| self.data.to_vec());
         self.open_table = Arc::get_mut(&mut self.table).map(mem::take).unwrap_or_else(|| self.table.to_vec());
-        self.open_table.truncate(self.rows * STRIDE);
+        self.open_table.truncate(self.rows * self.stride);
         self.sealed = false;
     }
 
@@ -321,16 +343,16 @@ impl Batch {
 
     fn rows_now(&self) -> &[u32] {
         let table: &[u32] = if self.sealed { &self.table } else { &self.open_table };
-        &table[..self.rows * STRIDE]
+        &table[..self.rows * self.stride]
     }
 
     /// Where the bytes of the message at `index` begin; of the message after the last one: where all bytes end.
     fn data_start(&self, index: usize) -> usize {
-        self.rows_now().get(index * STRIDE + KEY).map_or(self.bytes_now().len(), |&start| start as usize)
+        self.rows_now().get(index * self.stride + KEY).map_or(self.bytes_now().len(), |&start| start as usize)
     }
 
     fn header_start(&self, index: usize) -> usize {
-        self.rows_now().get(index * STRIDE + FIRST_HEADER).map_or(self.header_rows(), |&first| first as usize)
+        self.rows_now().get(index * self.stride + FIRST_HEADER).map_or(self.header_rows(), |&first| first as usize)
     }
 }
 

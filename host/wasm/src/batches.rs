@@ -1,6 +1,6 @@
 //! World `batches`, the fast one: one guest call for each batch.
 
-use wasmill_core::{Batch, STRIDE};
+use wasmill_core::Batch;
 use wasmtime::component::{Instance, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 
@@ -30,7 +30,8 @@ impl Handle {
     ) -> wasmtime::Result<u32> {
         let handle: TypedFunc<Parameters<'_>, Returned> = self.0;
         let count = batch.len() as u32;
-        let (reached,) = handle.call(store, (source, partition, batch.data(), batch.table(), STRIDE as u32, count))?;
+        let stride = batch.stride() as u32;
+        let (reached,) = handle.call(store, (source, partition, batch.data(), batch.table(), stride, count))?;
         Ok(reached)
     }
 }

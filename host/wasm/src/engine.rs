@@ -26,11 +26,19 @@ pub struct EngineOptions {
     pub tick: Duration,
     /// The largest plugin that is accepted.
     pub plugin_bytes: u64,
+    /// The version under which the contract's interfaces are linked: another patch than [`contract`](crate::contract)'s
+    /// only in tests of what a later host does with the plugins of today.
+    pub contract: String,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { cache_directory: None, tick: Duration::from_millis(2), plugin_bytes: 256 << 20 }
+        Self {
+            cache_directory: None,
+            tick: Duration::from_millis(2),
+            plugin_bytes: 256 << 20,
+            contract: crate::contract().to_owned(),
+        }
     }
 }
 
@@ -60,8 +68,8 @@ impl Engine {
         let runtime = |error: wasmtime::Error| EngineError::Runtime(format!("{error:#}"));
         let engine = wasmtime::Engine::new(&config).map_err(runtime)?;
         let linkers = Linkers {
-            batches: capabilities::batches(&engine).map_err(runtime)?,
-            messages: capabilities::messages(&engine).map_err(runtime)?,
+            batches: capabilities::batches(&engine, &options.contract).map_err(runtime)?,
+            messages: capabilities::messages(&engine, &options.contract).map_err(runtime)?,
         };
         start_ticker(engine.weak(), options.tick).map_err(EngineError::Ticker)?;
         Ok(Self(Arc::new(Inner { engine, linkers, plugin_bytes: options.plugin_bytes })))

@@ -239,3 +239,24 @@ impl Display for NotText {
 }
 
 impl std::error::Error for NotText {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_later_host_are_longer_and_say_the_same() {
+        let mut table = Vec::new();
+        for row in [[0, 1, 1, 2, 0, 1, 7, 0, 5, 0, 1, 0], [3, 1, 0, ABSENT, 1, 0, 8, 0, u32::MAX, u32::MAX, 2, 0]] {
+            table.extend(row);
+            // Columns that this SDK does not know.
+            table.extend([9; 4]);
+        }
+        table.extend([4, 1, 5, 1]);
+        let batch = Batch::new(0, 3, b"avvbhx", &table, ROW + 4, 2);
+        let [first, second] = &batch.messages().collect::<Vec<_>>()[..] else { panic!("two messages") };
+        assert_eq!((first.key(), first.value(), first.offset()), (Some(&b"a"[..]), Some(&b"vv"[..]), 7));
+        assert_eq!(first.header("h"), Some(&b"x"[..]));
+        assert_eq!((second.key(), second.value(), second.attempt()), (Some(&b"b"[..]), None, 2));
+    }
+}

@@ -287,3 +287,43 @@ fn header_words_cannot_be_taken_for_an_attempt() {
     batch.seal();
     batch.set_attempt(1, 9);
 }
+
+#[test]
+fn longer_rows_hold_the_same_messages() {
+    let fill = |mut batch: Batch| {
+        batch.push(Some(b"k"), Some(b"v"), 7, None, 1).unwrap();
+        batch.push(None, None, 8, Some(5), 2).unwrap();
+        batch.push_header(b"name", Some(b"value")).unwrap();
+        batch.push(Some(b"popped"), None, 9, None, 1).unwrap();
+        batch.pop();
+        batch.set_attempt(0, 3);
+        batch
+    };
+    let mut wide = fill(Batch::with_stride(STRIDE + 4));
+    let mut again = Batch::with_stride(STRIDE + 4);
+    again.copy_from(&wide, 1..2);
+    again.append_from(&wide, 0).unwrap();
+    let told = |batch: &Batch| {
+        batch
+            .messages()
+            .map(|one| {
+                format!(
+                    "{:?} {:?} {} {:?} {} {:?}",
+                    one.key(),
+                    one.value(),
+                    one.offset,
+                    one.timestamp,
+                    one.attempt,
+                    one.headers().collect::<Vec<_>>()
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut expected = told(&fill(Batch::new()));
+    assert_eq!(told(&wide), expected);
+    expected.reverse();
+    assert_eq!(told(&again), expected);
+    wide.seal();
+    assert_eq!(wide.table().len(), 2 * (STRIDE + 4) + HEADER_STRIDE);
+    assert_eq!(wide.table()[2 * (STRIDE + 4)..][1], 4, "the header's name, behind all rows");
+}

@@ -47,8 +47,8 @@ impl From<Level> for LogLevel {
 }
 
 /// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(INTERFACE)?.func_wrap(
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    linker.instance(&super::of_version(INTERFACE, version))?.func_wrap(
         "write",
         |mut cx: StoreContextMut<'_, State>, (level, text): (Level, WasmStr)| {
             let level = LogLevel::from(level);

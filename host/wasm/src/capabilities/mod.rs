@@ -18,24 +18,30 @@ mod words;
 const TYPES: &str = "wasmill:handler/types@0.1.0";
 const PLAIN: &str = "wasmill:handler/plain@0.1.0";
 
-/// What a plugin of world `batches` may import.
-pub(crate) fn batches(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = common(engine)?;
-    topics::add_to_linker(&mut linker)?;
-    outcome::add_to_linker(&mut linker)?;
+/// What a plugin of world `batches` may import, the contract's own in this version of it.
+pub(crate) fn batches(engine: &Engine, version: &str) -> wasmtime::Result<Linker<State>> {
+    let mut linker = common(engine, version)?;
+    topics::add_to_linker(&mut linker, version)?;
+    outcome::add_to_linker(&mut linker, version)?;
     Ok(linker)
 }
 
 /// What a plugin of world `messages` may import.
-pub(crate) fn messages(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    common(engine)
+pub(crate) fn messages(engine: &Engine, version: &str) -> wasmtime::Result<Linker<State>> {
+    common(engine, version)
 }
 
-fn common(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+fn common(engine: &Engine, version: &str) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    log::add_to_linker(&mut linker)?;
+    log::add_to_linker(&mut linker, version)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
+}
+
+/// An interface of the contract's, in this version.
+fn of_version(interface: &str, version: &str) -> String {
+    let name = interface.split_once('@').map_or(interface, |(name, _)| name);
+    format!("{name}@{version}")
 }
 
 /// The names of the interfaces that a world may import.
@@ -91,7 +97,30 @@ fn family(name: &str) -> Option<(&str, &str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::component::Component;
+
     use super::*;
+
+    #[test]
+    fn two_versions_of_an_interface_stand_side_by_side() {
+        let engine = Engine::default();
+        let mut linker = Linker::new(&engine);
+        log::add_to_linker(&mut linker, "0.1.9").unwrap();
+        log::add_to_linker(&mut linker, "0.2.0").unwrap();
+        let links = |version: &str| {
+            let text = format!(
+                r#"(component (import "wasmill:handler/log@{version}" (instance
+                    (type $levels (enum "trace" "debug" "info" "warn" "error"))
+                    (export "level" (type $level (eq $levels)))
+                    (export "write" (func (param "level" $level) (param "text" string))))))"#
+            );
+            linker.instantiate_pre(&Component::new(&engine, wat::parse_str(text).unwrap()).unwrap()).is_ok()
+        };
+        for yes in ["0.1.0", "0.1.9", "0.2.0", "0.2.1"] {
+            assert!(links(yes), "{yes}");
+        }
+        assert!(!links("0.3.0"));
+    }
 
     #[test]
     fn a_later_patch_of_an_allowed_interface_is_allowed() {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_core::{ABSENT, Batch, Emitted, EmittedRow, Failure, FailureKind, HEADER_STRIDE, STRIDE, Span};
+use wasmill_core::{ABSENT, Batch, Emitted, EmittedRow, Failure, FailureKind, HEADER_STRIDE, Span};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList, WasmStr};
 
@@ -16,7 +16,8 @@ use crate::text;
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "wasmill:handler/outcome@0.1.0";
 
-/// Words of an output row that are known here; a row may be longer.
+/// Words of an output row that are known here; a row may be longer. A plugin made for 0.1.0 writes these, so that a later
+/// 0.1.x must not ask for more.
 const ROW: usize = 12;
 const TIMESTAMP_GIVEN: u32 = 1;
 const PARTITION_GIVEN: u32 = 2;
@@ -27,8 +28,8 @@ const REASON_BYTES: usize = 8 * 1024;
 const HEADER_BYTES: u64 = 8;
 
 /// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(INTERFACE)?;
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&super::of_version(INTERFACE, version))?;
     interface.func_wrap("emit", |mut cx: StoreContextMut<'_, State>, args: EmitArguments| {
         let (data, table, stride, count) = args;
         // Taken out while guest memory is read in place, which borrows the whole store.
@@ -60,6 +61,8 @@ pub(crate) struct Outcome {
     input_bytes: u32,
     /// The batch's table, for its header rows; only held while a call runs.
     table: Option<Arc<Vec<u32>>>,
+    /// Words of that table before its header rows.
+    row_words: usize,
     header_rows: u32,
     published_bytes: u64,
     output_messages: usize,
@@ -86,6 +89,7 @@ impl Outcome {
         self.messages = batch.len() as u32;
         self.input_bytes = batch.data().len() as u32;
         self.header_rows = batch.header_rows() as u32;
+        self.row_words = batch.len() * batch.stride();
         self.table = (self.header_rows > 0).then(|| Arc::clone(batch.table()));
         self.failed.resize(batch.len().div_ceil(64), 0);
     }
@@ -246,7 +250,7 @@ impl Outcome {
     }
 
     fn resolve(&mut self, rows: std::ops::Range<u32>, call: &EmitCall<'_>, table: &[u32]) -> Result<(), Stop> {
-        let input = table.get(self.messages as usize * STRIDE..).unwrap_or_default().as_chunks::<HEADER_STRIDE>().0;
+        let input = table.get(self.row_words..).unwrap_or_default().as_chunks::<HEADER_STRIDE>().0;
         for index in rows {
             let spans = if let Some(row) = input.get(index as usize) {
                 // The host's own row: nothing to check.

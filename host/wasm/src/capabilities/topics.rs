@@ -35,8 +35,8 @@ impl Topics {
 }
 
 /// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(INTERFACE)?;
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&super::of_version(INTERFACE, version))?;
     interface.func_wrap("number", |cx: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
         let name = name.to_str(&cx)?;
         Ok((cx.data().topics.number(&name),))

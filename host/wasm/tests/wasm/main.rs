@@ -1,6 +1,7 @@
 //! What guests can do to the host: handmade ones, each of which lies, spins, grows or floods in its own way.
 
 mod contract;
+mod frozen;
 mod guest;
 mod hostile;
 mod inspect;

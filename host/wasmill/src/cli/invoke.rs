@@ -18,8 +18,9 @@ use crate::pipeline::instances;
 
 const HELP: &str = "Each message is one call, all of one instance, so that what a handler remembers is there. After a \
 call that trapped, or went past a limit, or where memory only grows, the next message meets a new instance; a message \
-that traps on an instance that was used before is handed over once more to a new one, as in a pipeline. A retry is shown, not waited for: \
---attempt shows what the handler does then. Limits and retry policy are the defaults of wasmill.toml. \
+that traps on an instance that was used before is handed over once more to a new one, as in a pipeline. A retry is \
+shown, not waited for: --attempt shows what the handler does then. Limits and retry policy are the defaults of \
+wasmill.toml. \
 Exit codes: 0 every message was acknowledged; 1 one was not; 2 wrong command line; 3 the handler does not start.";
 
 /// Hand messages to a handler, without a cluster, and show what it does with them
