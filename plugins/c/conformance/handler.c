@@ -18,28 +18,29 @@ static const char *init(const wasmill_context *context) {
     return wasmill_config(context, "fail");
 }
 
-typedef wasmill_verdict command(const wasmill_message *message, wasmill_outputs *out, const char *argument);
+typedef wasmill_verdict command(const wasmill_message *message, wasmill_outputs *out);
 
-static wasmill_verdict send_text(const wasmill_message *message, wasmill_outputs *out, const char *text) {
-    (void)message;
+static const char *argument(const wasmill_message *message) {
+    return wasmill_copy_string(wasmill_header_named(message, "arg"));
+}
+
+static wasmill_verdict send_text(wasmill_outputs *out, const char *text) {
     wasmill_bytes no_key = {NULL, 0};
     wasmill_send(out, no_key, wasmill_string(text));
     return wasmill_ack();
 }
 
-static wasmill_verdict forward(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict forward(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_forward(out, message);
     return wasmill_ack();
 }
 
-static wasmill_verdict drop(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)message, (void)out, (void)argument;
+static wasmill_verdict drop(const wasmill_message *message, wasmill_outputs *out) {
+    (void)message, (void)out;
     return wasmill_ack();
 }
 
-static wasmill_verdict copy(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict copy(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_draft *draft = wasmill_to(out, WASMILL_DEFAULT_TOPIC);
     wasmill_draft_key(draft, wasmill_key(message));
     wasmill_draft_value(draft, wasmill_value(message));
@@ -55,8 +56,7 @@ static wasmill_verdict copy(const wasmill_message *message, wasmill_outputs *out
     return wasmill_ack();
 }
 
-static wasmill_verdict upper(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict upper(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_bytes value = wasmill_value(message);
     if (value.data == NULL) {
         wasmill_send(out, wasmill_key(message), value);
@@ -70,15 +70,15 @@ static wasmill_verdict upper(const wasmill_message *message, wasmill_outputs *ou
     return wasmill_ack();
 }
 
-static wasmill_verdict many(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    unsigned long count = strtoul(argument, NULL, 10);
-    for (unsigned long i = 0; i < count; i++) send_text(message, out, wasmill_format("%lu", i));
+static wasmill_verdict many(const wasmill_message *message, wasmill_outputs *out) {
+    unsigned long count = strtoul(argument(message), NULL, 10);
+    for (unsigned long i = 0; i < count; i++) send_text(out, wasmill_format("%lu", i));
     return wasmill_ack();
 }
 
-static wasmill_verdict to(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+static wasmill_verdict to(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_topic_number topic;
-    const char *error = wasmill_topic_named(argument, &topic);
+    const char *error = wasmill_topic_named(argument(message), &topic);
     if (error != NULL) return wasmill_reject("%s", error);
     wasmill_draft *draft = wasmill_to(out, topic);
     wasmill_draft_key_of(draft, message);
@@ -87,15 +87,14 @@ static wasmill_verdict to(const wasmill_message *message, wasmill_outputs *out, 
     return wasmill_ack();
 }
 
-static wasmill_verdict tombstone(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict tombstone(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_bytes no_value = {NULL, 0};
     wasmill_send(out, wasmill_key(message), no_value);
     return wasmill_ack();
 }
 
-static wasmill_verdict empty(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)message, (void)argument;
+static wasmill_verdict empty(const wasmill_message *message, wasmill_outputs *out) {
+    (void)message;
     wasmill_bytes absent = {NULL, 0}, present = wasmill_string("");
     wasmill_draft *draft = wasmill_to(out, WASMILL_DEFAULT_TOPIC);
     wasmill_draft_key(draft, present);
@@ -110,8 +109,7 @@ static const char *length_of(wasmill_bytes bytes) {
     return bytes.data == NULL ? "absent" : wasmill_format("%zu", bytes.length);
 }
 
-static wasmill_verdict describe(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict describe(const wasmill_message *message, wasmill_outputs *out) {
     int64_t ms = wasmill_timestamp(message);
     const char *timestamp = ms == WASMILL_NO_TIMESTAMP ? "none" : wasmill_format("%lld", (long long)ms);
     const char *text =
@@ -124,80 +122,83 @@ static wasmill_verdict describe(const wasmill_message *message, wasmill_outputs 
         text = wasmill_format("%s%s%s:%s", text, i > 0 ? "," : "", wasmill_copy_string(header.name),
                               length_of(header.value));
     }
-    return send_text(message, out, text);
+    return send_text(out, text);
 }
 
-static wasmill_verdict retry(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+static wasmill_verdict retry(const wasmill_message *message, wasmill_outputs *out) {
     unsigned attempt = wasmill_attempt(message);
-    if (attempt >= strtoul(argument, NULL, 10)) return forward(message, out, argument);
+    if (attempt >= strtoul(argument(message), NULL, 10)) return forward(message, out);
     wasmill_bytes after = wasmill_header_named(message, "after");
     if (after.data == NULL) return wasmill_retry("attempt %u", attempt);
     return wasmill_retry_after((uint32_t)strtoul(wasmill_copy_string(after), NULL, 10), "attempt %u", attempt);
 }
 
-static wasmill_verdict reject(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)out, (void)argument;
+static wasmill_verdict reject(const wasmill_message *message, wasmill_outputs *out) {
+    (void)out;
     return wasmill_reject_bytes(wasmill_value(message));
 }
 
-static wasmill_verdict log_value(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
+static wasmill_verdict log_value(const wasmill_message *message, wasmill_outputs *out) {
     (void)out;
     static const char *const levels[] = {"trace", "debug", "info", "warn", "error"};
+    const char *name = argument(message);
     for (int level = WASMILL_TRACE; level <= WASMILL_ERROR; level++) {
-        if (strcmp(argument, levels[level]) != 0) continue;
+        if (strcmp(name, levels[level]) != 0) continue;
         wasmill_log_bytes((wasmill_level)level, wasmill_value(message));
         return wasmill_ack();
     }
-    return wasmill_reject("no level %s", argument);
+    return wasmill_reject("no level %s", name);
 }
 
-static wasmill_verdict config(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    const char *value = wasmill_config(settings, argument);
-    return value == NULL ? wasmill_reject("no setting %s", argument) : send_text(message, out, value);
+static wasmill_verdict config(const wasmill_message *message, wasmill_outputs *out) {
+    const char *key = argument(message), *value = wasmill_config(settings, key);
+    return value == NULL ? wasmill_reject("no setting %s", key) : send_text(out, value);
 }
 
-static wasmill_verdict context(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
-    return send_text(message, out, wasmill_format("pipeline=%s group=%s digest=%s", settings->pipeline, settings->group,
+static wasmill_verdict context(const wasmill_message *message, wasmill_outputs *out) {
+    (void)message;
+    return send_text(out, wasmill_format("pipeline=%s group=%s digest=%s", settings->pipeline, settings->group,
                                                   settings->digest));
 }
 
-static wasmill_verdict count(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict count(const wasmill_message *message, wasmill_outputs *out) {
+    (void)message;
     /* This one is counted already. */
-    return send_text(message, out, wasmill_format("%llu", (unsigned long long)(seen - 1)));
+    return send_text(out, wasmill_format("%llu", (unsigned long long)(seen - 1)));
 }
 
-static wasmill_verdict json(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)argument;
+static wasmill_verdict json(const wasmill_message *message, wasmill_outputs *out) {
     wasmill_bytes name = json_text(wasmill_value(message), "name"), no_key = {NULL, 0};
     if (name.data == NULL) return wasmill_reject("no name");
     wasmill_send(out, no_key, name);
     return wasmill_ack();
 }
 
-static wasmill_verdict crash(const wasmill_message *message, wasmill_outputs *out, const char *argument) {
-    (void)out, (void)argument;
+static wasmill_verdict crash(const wasmill_message *message, wasmill_outputs *out) {
+    (void)out;
     wasmill_panic("%s", wasmill_copy_string(wasmill_value(message)));
 }
 
+#define COMMAND(name, function) {{name, sizeof name - 1}, function}
+
 static wasmill_verdict handle(const wasmill_message *message, wasmill_outputs *out) {
     static const struct {
-        const char *name;
+        wasmill_bytes name;
         command *run;
     } commands[] = {
-        {"forward", forward}, {"drop", drop},           {"copy", copy},   {"upper", upper},
-        {"many", many},       {"to", to},               {"empty", empty}, {"tombstone", tombstone},
-        {"retry", retry},     {"describe", describe},   {"reject", reject}, {"log", log_value},
-        {"config", config},   {"context", context},     {"count", count}, {"json", json},
-        {"crash", crash},
+        COMMAND("forward", forward), COMMAND("drop", drop),         COMMAND("copy", copy),
+        COMMAND("upper", upper),     COMMAND("many", many),         COMMAND("to", to),
+        COMMAND("empty", empty),     COMMAND("describe", describe), COMMAND("tombstone", tombstone),
+        COMMAND("retry", retry),     COMMAND("reject", reject),     COMMAND("log", log_value),
+        COMMAND("config", config),   COMMAND("context", context),   COMMAND("count", count),
+        COMMAND("json", json),       COMMAND("crash", crash),
     };
     seen++;
     wasmill_bytes name = wasmill_header_named(message, "do");
-    if (name.data == NULL) name = wasmill_string("forward");
-    const char *argument = wasmill_copy_string(wasmill_header_named(message, "arg"));
+    if (name.data == NULL) return forward(message, out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (wasmill_equals(name, commands[i].name)) return commands[i].run(message, out, argument);
+        if (name.length != commands[i].name.length) continue;
+        if (memcmp(name.data, commands[i].name.data, name.length) == 0) return commands[i].run(message, out);
     }
     return wasmill_reject("unknown command %s", wasmill_copy_string(name));
 }

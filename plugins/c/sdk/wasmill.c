@@ -23,9 +23,10 @@ wasmill_verdict wasmill_text(const wasmill_message *message, wasmill_bytes *text
 }
 
 wasmill_bytes wasmill_header_named(const wasmill_message *message, const char *name) {
+    size_t length = strlen(name);
     for (size_t i = wasmill_header_count(message); i-- > 0;) {
         wasmill_header header = wasmill_header_at(message, i);
-        if (wasmill_equals(header.name, name)) return header.value;
+        if (header.name.length == length && memcmp(header.name.data, name, length) == 0) return header.value;
     }
     wasmill_bytes absent = {NULL, 0};
     return absent;

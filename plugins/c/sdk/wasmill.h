@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,10 +51,15 @@ typedef struct wasmill_bytes {
 } wasmill_bytes;
 
 /* The bytes of a C string without its NUL; NULL is absent. */
-wasmill_bytes wasmill_string(const char *text);
+static inline wasmill_bytes wasmill_string(const char *text) {
+    wasmill_bytes bytes = {text, text == NULL ? 0 : strlen(text)};
+    return bytes;
+}
 
 /* Whether bytes are present and equal to those of a C string. */
-bool wasmill_equals(wasmill_bytes bytes, const char *text);
+static inline bool wasmill_equals(wasmill_bytes bytes, const char *text) {
+    return bytes.data != NULL && bytes.length == strlen(text) && memcmp(bytes.data, text, bytes.length) == 0;
+}
 
 /* A copy that ends in a NUL, from `wasmill_alloc`. Absent bytes become an empty string. */
 char *wasmill_copy_string(wasmill_bytes bytes);

@@ -47,14 +47,6 @@ void wasmill_outputs_begin(wasmill_outputs *out, const struct wasmill_batch *bat
     out->draft.open = false;
 }
 
-void wasmill_outputs_at(wasmill_outputs *out, uint32_t message) {
-    out->message = message;
-    out->first_byte = out->data.length;
-    out->first_row = out->rows.length;
-    out->first_header = out->headers.length;
-    out->draft.open = false;
-}
-
 void wasmill_outputs_drop(wasmill_outputs *out) {
     out->data.length = out->first_byte;
     out->rows.length = out->first_row;

@@ -65,15 +65,6 @@ void *wasmill_alloc(size_t size) {
     return wasmill_arena_allocate(wasmill_current, size);
 }
 
-wasmill_bytes wasmill_string(const char *text) {
-    wasmill_bytes bytes = {text, text == NULL ? 0 : strlen(text)};
-    return bytes;
-}
-
-bool wasmill_equals(wasmill_bytes bytes, const char *text) {
-    return bytes.data != NULL && bytes.length == strlen(text) && memcmp(bytes.data, text, bytes.length) == 0;
-}
-
 char *wasmill_arena_string(wasmill_arena *arena, wasmill_bytes bytes) {
     char *text = wasmill_arena_allocate(arena, bytes.length + 1);
     if (bytes.length > 0) memcpy(text, bytes.data, bytes.length);
