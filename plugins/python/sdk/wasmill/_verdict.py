@@ -30,8 +30,8 @@ class Retry(Exception):
 
     No later message of its partition is handled in between, and nothing that was sent for it is published.
 
-    `after` is how long to wait at least, as a `timedelta` or in seconds. The pipeline's `retry.backoff` is waited in any
-    case, `retry.max_delay` is the most.
+    `after` is how long to wait at least, as a `timedelta` or in seconds. The pipeline's `retry.backoff` is waited in
+    any case, `retry.max_delay` is the most.
     """
 
     def __init__(self, reason: str = "", *, after: timedelta | float = 0) -> None:
