@@ -90,7 +90,7 @@ def handle_batch(handle: Handle, out: Outputs, batch: Batch) -> int:
         except MemoryError:
             # Not this message's fault alone: the call traps, and the host hands the batch to a new instance.
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             out.drop_message()
             _host.current().fail(index, None, describe(error))
     out.flush()

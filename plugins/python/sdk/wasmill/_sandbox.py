@@ -32,6 +32,7 @@ _IMPORTED_LATE = (
     "encodings.cp1252",
     "encodings.idna",
     "encodings.latin_1",
+    "encodings.punycode",
     "encodings.utf_16",
     "encodings.utf_16_be",
     "encodings.utf_16_le",
@@ -41,7 +42,7 @@ _IMPORTED_LATE = (
 
 
 def prepare() -> None:
-    """Reads what is needed of files. Called while the component is built, when everything of the project is imported."""
+    """Reads what is needed of files. Called while the component is built, when the project is imported."""
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
     for module in list(sys.modules.values()):

@@ -49,7 +49,7 @@ def _milliseconds(delay: timedelta | float) -> int:
     return min(-(delay // timedelta(milliseconds=-1)), _LONGEST_DELAY)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """The reason that an exception gives: the text of the SDK's own ones, else the end of the traceback."""
     if isinstance(error, (Reject, Retry)):
         return encodable(str(error))
