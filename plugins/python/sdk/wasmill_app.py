@@ -1,7 +1,8 @@
-"""The component: what the host calls, and what `componentize-py` is told to build. It wraps the handler that `handler.py`
-registers.
+"""The component: what the host calls, and what `componentize-py` is told to build. It wraps the handler that
+`handler.py` registers.
 
-This module is imported once, when the component is built; what is in memory afterwards is what every instance begins with.
+This module is imported once, when the component is built; what is in memory afterwards is what every instance begins
+with.
 """
 
 from __future__ import annotations

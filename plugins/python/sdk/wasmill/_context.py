@@ -56,7 +56,7 @@ class Context:
             raise ConfigError(f"config `{key}`: `{value}` is not usable: {error}") from error
 
     def only(self, known: Iterable[str]) -> None:
-        """Refuses settings that the handler does not know, so that a misspelt one is noticed before the first message."""
+        """Refuses settings that the handler does not know, so that a misspelt one keeps it from starting."""
         names = list(known)
         for key in self.settings:
             if key in names:

@@ -10,13 +10,14 @@ from wasmill import _host
 from wasmill._context import Context
 from wasmill._message import Batch, Message
 from wasmill._outputs import Outputs
-from wasmill._verdict import Reject, Retry, describe
+from wasmill._verdict import Retry, describe
 
-Handle: TypeAlias = Callable[[Message, Outputs], None]
+# `object`, and not None, because what comes back is checked.
+Handle: TypeAlias = Callable[[Message, Outputs], object]
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
-registered: Final[list[Callable[..., Any]]] = []
+registered: Final[list[Any]] = []
 """What `@handler` stood before, in order."""
 
 
@@ -24,8 +25,8 @@ def handler(target: Target) -> Target:
     """Makes a function or a class the handler of this project; once in a project.
 
     A function takes a message and its outputs: `def handle(message, out)`. A class has that as a method, for a handler
-    with state or settings: it is made once for each instance, before the first message, with the `Context`. An exception
-    of its `__init__` keeps the pipeline from starting.
+    with state or settings: it is made once for each instance, before the first message, with the `Context`. An
+    exception of its `__init__` keeps the pipeline from starting.
 
     Raises TypeError if it is neither.
     """
@@ -34,12 +35,13 @@ def handler(target: Target) -> Target:
     return target
 
 
-def check(target: Callable[..., Any]) -> None:
+def check(target: Any) -> None:
     """Raises TypeError unless it is a handler: now, and not for each message later."""
     name = getattr(target, "__qualname__", repr(target))
     handle = target
     arguments: list[None] = [None, None]
-    if inspect.isclass(target):
+    stateful: bool = inspect.isclass(target)
+    if stateful:
         if not callable(getattr(target, "handle", None)):
             raise TypeError(f"{name} is no handler: it has no method `handle(self, message, out)`")
         _bind(target, [None], f"{name} is no handler: it takes a context, `def __init__(self, context)`")
@@ -53,29 +55,30 @@ def check(target: Callable[..., Any]) -> None:
     _bind(handle, arguments, f"{name} is no handler: it takes a message and its outputs, `(message, out)`")
 
 
-def _bind(target: Callable[..., Any], arguments: list[None], otherwise: str) -> None:
+def _bind(target: Any, arguments: list[None], otherwise: str) -> None:
     try:
         inspect.signature(target).bind(*arguments)
     except TypeError as error:
         raise TypeError(f"{otherwise}; {error}") from None
 
 
-def start(target: Callable[..., Any], context: Context) -> Handle:
+def start(target: Any, context: Context) -> Handle:
     """Makes a handler ready for messages."""
-    return target(context).handle if inspect.isclass(target) else target
+    stateful: bool = inspect.isclass(target)
+    handle: Handle = target(context).handle if stateful else target
+    return handle
 
 
 def handle_batch(handle: Handle, out: Outputs, batch: Batch) -> int:
     """Takes a handler through a batch; returns how many messages it reached."""
     out.begin_batch(batch)
     stride = batch.stride
-    begin_message = out.begin_message
     reached = batch.count
     for index in range(batch.count):
-        message = Message(batch, index * stride)
-        begin_message(message, index)
+        out.index = index
+        out.message = message = Message(batch, index * stride)
         try:
-            result: object = handle(message, out)
+            result = handle(message, out)
             if result is not None:
                 raise TypeError(f"a handler returns None, not {result!r}; raise Retry or Reject")
         except Retry as retry:
@@ -87,7 +90,7 @@ def handle_batch(handle: Handle, out: Outputs, batch: Batch) -> int:
         except MemoryError:
             # Not this message's fault alone: the call traps, and the host hands the batch to a new instance.
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             out.drop_message()
             _host.current().fail(index, None, describe(error))
     out.flush()

@@ -1,4 +1,5 @@
-"""The other side: the host's imports in WebAssembly, the test harness elsewhere. Nothing else here asks where it runs."""
+"""The other side: the host's imports in WebAssembly, the test harness elsewhere. Nothing else here asks where it
+runs."""
 
 from __future__ import annotations
 

@@ -38,16 +38,19 @@ class Batch:
 
     def bytes_at(self, at: int) -> bytes | None:
         """The bytes behind a start and a length in the table."""
-        start, length = self.table[at : at + 2]
-        return None if length == ABSENT else self.data[start : start + length]
+        length = self.table[at + 1]
+        if length == ABSENT:
+            return None
+        start = self.table[at]
+        return self.data[start : start + length]
 
 
 class Header(NamedTuple):
     """One header of a message. It unpacks as `name, value`."""
 
     name: str
-    """The name. Kafka lets producers write any bytes: those that are not UTF-8 become lone surrogates, as in `os.fsdecode`,
-    and are sent on as they were."""
+    """The name. Kafka lets producers write any bytes: those that are not UTF-8 become lone surrogates, as in
+    `os.fsdecode`, and are sent on as they were."""
     value: bytes | None
     """The value, if there is one."""
 
@@ -117,7 +120,16 @@ class Message:
         """The key."""
         key = self._key
         if key is _UNREAD:
-            key = self._key = self._batch.bytes_at(self._at)
+            # `Batch.bytes_at`, without a call: this and `value` are what a handler spends its time with.
+            batch = self._batch
+            at = self._at
+            length = batch.table[at + 1]
+            if length == ABSENT:
+                key = None
+            else:
+                start = batch.table[at]
+                key = batch.data[start : start + length]
+            self._key = key
         return key
 
     @property
@@ -125,7 +137,15 @@ class Message:
         """The value; None in a tombstone."""
         value = self._value
         if value is _UNREAD:
-            value = self._value = self._batch.bytes_at(self._at + 2)
+            batch = self._batch
+            at = self._at
+            length = batch.table[at + 3]
+            if length == ABSENT:
+                value = None
+            else:
+                start = batch.table[at + 2]
+                value = batch.data[start : start + length]
+            self._value = value
         return value
 
     def text(self) -> str:
@@ -144,8 +164,9 @@ class Message:
     @property
     def headers(self) -> Headers:
         """The headers, in order. `headers=message.headers` sends them on without looking at them."""
-        first, count = self._batch.table[self._at + 4 : self._at + 6]
-        return Headers(self._batch, first, count)
+        table = self._batch.table
+        at = self._at
+        return Headers(self._batch, table[at + 4], table[at + 5])
 
     def header(self, name: str) -> bytes | None:
         """The value of the last header of that name, as Kafka's own clients look it up; None if there is no such header
@@ -185,5 +206,7 @@ class Message:
         )
 
     def _long(self, column: int) -> int:
-        low, high = self._batch.table[self._at + column : self._at + column + 2]
-        return low | (high << 32) if high < 0x8000_0000 else (low | (high << 32)) - (1 << 64)
+        at = self._at + column
+        table = self._batch.table
+        unsigned = table[at] | table[at + 1] << 32
+        return unsigned if unsigned < 1 << 63 else unsigned - (1 << 64)

@@ -1,7 +1,7 @@
 """What a handler emits, written straight into the layout of the contract (`outcome.emit` in wit/handler.wit).
 
-Bytes are immutable, so the objects that the message itself gave out are sent as references into the batch: passing a key
-or a value on copies nothing, neither here nor in the host.
+Bytes are immutable, so the objects that the message itself gave out are sent as references into the batch: passing a
+key or a value on copies nothing, neither here nor in the host.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ _TIMESTAMP_GIVEN: Final = 1
 _PARTITION_GIVEN: Final = 2
 _WORD: Final = 0xFFFF_FFFF
 
-# Past either of these the outputs so far go to the host: a handler that emits without end then meets the pipeline's output
-# limit, which says so, and not that of its memory.
+# Past either of these the outputs so far go to the host: a handler that emits without end then meets the pipeline's
+# output limit, which says so, and not that of its memory.
 _FLUSH_BYTES: Final = 1 << 20
 _FLUSH_WORDS: Final = ROW * (16 << 10)
+
+# The columns from the headers on, and those behind them, where nothing is given.
+_NOTHING_ELSE: Final = (0, 0, 0, 0, 0, 0)
+_NOT_GIVEN: Final = (0, 0, 0, 0)
 
 Payload: TypeAlias = bytes | bytearray | memoryview | str | None
 """A key or a value to send. Text is sent as UTF-8; None is absent."""
@@ -52,28 +56,32 @@ class Topic:
         return f"Topic({self.name!r})" if self.number else "Topic.DEFAULT"
 
 
+HeadersToSend: TypeAlias = Headers | Mapping[str, Payload] | Iterable[tuple[str, Payload]]
+"""Those of a message (`message.headers`), a dict, or pairs of name and value."""
+
 Topic.DEFAULT = Topic.__new__(Topic)
 Topic.DEFAULT.name = ""
 Topic.DEFAULT.number = 0
 
 
 class Outputs:
-    """What the handler emits for the message at hand. It is published, in order, if and when the message is acknowledged."""
+    """What the handler emits for the message at hand. It is published, in order, if and when the message is
+    acknowledged."""
 
-    __slots__ = ("_base", "_batch", "_headers", "_index", "_mark", "_message", "_next", "_parts", "_rows")
+    __slots__ = ("_batch", "_headers", "_limit", "_next", "_parts", "_rows", "index", "message")
 
     _batch: Batch
-    _message: Message
+    # The message at hand and its row. Set by the loop that takes the handler through the batch.
+    message: Message
+    index: int
 
     def __init__(self) -> None:
         self._rows: list[int] = []
         self._headers: list[int] = []
-        # Bytes of this call, and the start of the next of them: all lie behind the `_base` bytes of the batch.
+        # Bytes of this call; the start of the next of them, which lie behind those of the batch; and where they are
+        # many.
         self._parts: list[bytes] = []
-        self._base = self._next = 0
-        # The row of the message at hand, and where its outputs begin in the three lists and in the bytes.
-        self._index = 0
-        self._mark = (0, 0, 0, 0)
+        self._next = self._limit = 0
 
     def send(
         self,
@@ -81,49 +89,41 @@ class Outputs:
         value: Payload,
         *,
         topic: Topic = Topic.DEFAULT,
-        headers: Headers | Mapping[str, Payload] | Iterable[tuple[str, Payload]] | None = None,
+        headers: HeadersToSend | None = None,
         timestamp: int | None = None,
         partition: int | None = None,
     ) -> None:
         """Sends key and value, to the pipeline's default output unless `topic` says otherwise.
 
         `headers` are those of a message (`message.headers`), a dict, or pairs of name and value. `timestamp` is in
-        milliseconds since 1970; without it the output has that of its message. Without `partition` the key decides, as in
-        Kafka's own clients; one that the topic does not have makes the host give the message up.
+        milliseconds since 1970; without it the output has that of its message. Without `partition` the key decides, as
+        in Kafka's own clients; one that the topic does not have makes the host give the message up.
         """
-        key_start, key_length = self._put(key)
-        value_start, value_length = self._put(value)
-        first_header, header_count = (0, 0) if headers is None else self._put_headers(headers)
-        flags = 0
-        if timestamp is None:
-            timestamp = 0
+        # Key and value spelt out: shared in a method, this would take a quarter longer.
+        message = self.message
+        if key is None:
+            key_start, key_length = 0, ABSENT
+        elif key is message._key:
+            table = self._batch.table
+            key_start = table[message._at]
+            key_length = table[message._at + 1]
         else:
-            flags |= _TIMESTAMP_GIVEN
-            timestamp = index(timestamp)
-            if not 0 <= timestamp < 1 << 63:
-                raise ValueError(f"timestamp {timestamp} is not milliseconds since 1970")
-        if partition is None:
-            partition = 0
+            key_start, key_length = self._put(key)
+        if value is None:
+            value_start, value_length = 0, ABSENT
+        elif value is message._value:
+            table = self._batch.table
+            value_start = table[message._at + 2]
+            value_length = table[message._at + 3]
         else:
-            flags |= _PARTITION_GIVEN
-            partition = index(partition)
-            if not 0 <= partition < 1 << 31:
-                raise ValueError(f"{partition} is no partition")
-        self._rows += (
-            self._index,
-            topic.number,
-            key_start,
-            key_length,
-            value_start,
-            value_length,
-            first_header,
-            header_count,
-            timestamp & _WORD,
-            timestamp >> 32,
-            partition,
-            flags,
-        )
-        if self._next - self._base > _FLUSH_BYTES or len(self._rows) > _FLUSH_WORDS:
+            value_start, value_length = self._put(value)
+        rest = _NOTHING_ELSE
+        if headers is not None or timestamp is not None or partition is not None:
+            rest = self._rest(headers, timestamp, partition)
+        rows = self._rows
+        rows += (self.index, topic.number, key_start, key_length, value_start, value_length)
+        rows += rest
+        if self._next > self._limit or len(rows) > _FLUSH_WORDS:
             self.flush()
 
     def forward(self, message: Message, *, topic: Topic = Topic.DEFAULT) -> None:
@@ -131,31 +131,29 @@ class Outputs:
         batch = message._batch
         if batch is not self._batch:
             # One that the handler kept from an earlier call.
-            self.send(
-                message.key, message.value, topic=topic, headers=message.headers, timestamp=message.timestamp
-            )
+            self.send(message.key, message.value, topic=topic, headers=message.headers, timestamp=message.timestamp)
             return
         at = message._at
-        self._rows += (self._index, topic.number, *batch.table[at : at + 6], 0, 0, 0, 0)
-        if len(self._rows) > _FLUSH_WORDS:
+        rows = self._rows
+        rows += (self.index, topic.number)
+        rows += batch.table[at : at + 6]
+        rows += _NOT_GIVEN
+        if len(rows) > _FLUSH_WORDS:
             self.flush()
 
     def begin_batch(self, batch: Batch) -> None:
         """Prepares for a batch. Not for handlers, like what follows."""
         self._batch = batch
-        self._base = len(batch.data)
         self._clear()
 
-    def begin_message(self, message: Message, index: int) -> None:
-        """Prepares for the message in that row."""
-        self._message = message
-        self._index = index
-        self._mark = (len(self._rows), len(self._headers), len(self._parts), self._next)
-
     def drop_message(self) -> None:
-        """Takes back what was sent for the message at hand, as far as the host does not have it."""
-        rows, headers, parts, self._next = self._mark
-        del self._rows[rows:], self._headers[headers:], self._parts[parts:]
+        """Takes back what was sent for the message at hand, as far as the host does not have it.
+
+        Its bytes stay, and nothing refers to them: that is rare, and knowing where they began would cost every message.
+        """
+        rows = self._rows
+        while rows and rows[-ROW] == self.index:
+            del rows[-ROW:]
 
     def flush(self) -> None:
         """Hands the outputs so far to the host."""
@@ -168,35 +166,41 @@ class Outputs:
         self._rows.clear()
         self._headers.clear()
         self._parts.clear()
-        self._next = self._base
-        self._mark = (0, 0, 0, self._base)
+        self._next = len(self._batch.data)
+        self._limit = self._next + _FLUSH_BYTES
 
     def _put(self, payload: Payload) -> tuple[int, int]:
         """Start and length of bytes to send."""
-        if payload is None:
-            return 0, ABSENT
-        message = self._message
-        if payload is message._key:
-            at = message._at
-            return self._batch.table[at], self._batch.table[at + 1]
-        if payload is message._value:
-            at = message._at
-            return self._batch.table[at + 2], self._batch.table[at + 3]
-        if isinstance(payload, str):
-            payload = payload.encode()
-        elif isinstance(payload, (bytearray, memoryview)):
-            # The handler may change them later.
-            payload = bytes(payload)
-        elif not isinstance(payload, bytes):
-            raise TypeError(f"keys and values are bytes, text or None, not {type(payload).__name__}")
-        start, length = self._next, len(payload)
-        self._parts.append(payload)
+        if type(payload) is not bytes:
+            if payload is None:
+                return 0, ABSENT
+            payload = _as_bytes(payload)
+        start = self._next
+        length = len(payload)
         self._next = start + length
+        self._parts.append(payload)
         return start, length
 
-    def _put_headers(
-        self, headers: Headers | Mapping[str, Payload] | Iterable[tuple[str, Payload]]
-    ) -> tuple[int, int]:
+    def _rest(
+        self, headers: HeadersToSend | None, timestamp: int | None, partition: int | None
+    ) -> tuple[int, int, int, int, int, int]:
+        """The columns of a row from the headers on."""
+        first_header, header_count = (0, 0) if headers is None else self._put_headers(headers)
+        flags = low = high = number = 0
+        if timestamp is not None:
+            milliseconds = index(timestamp)
+            if not 0 <= milliseconds < 1 << 63:
+                raise ValueError(f"timestamp {timestamp} is not milliseconds since 1970")
+            flags |= _TIMESTAMP_GIVEN
+            low, high = milliseconds & _WORD, milliseconds >> 32
+        if partition is not None:
+            number = index(partition)
+            if not 0 <= number < 1 << 31:
+                raise ValueError(f"{partition} is no partition")
+            flags |= _PARTITION_GIVEN
+        return first_header, header_count, low, high, number, flags
+
+    def _put_headers(self, headers: HeadersToSend) -> tuple[int, int]:
         """First row and number of headers to send."""
         if isinstance(headers, Headers) and headers._batch is self._batch:
             return headers._first, headers._length
@@ -207,3 +211,12 @@ class Outputs:
             self._headers += self._put(name.encode(errors="surrogateescape"))
             self._headers += self._put(value)
         return self._batch.header_count + before, len(self._headers) // HEADER_ROW - before
+
+
+def _as_bytes(payload: object) -> bytes:
+    if isinstance(payload, str):
+        return payload.encode()
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        # A copy: the handler may change them later.
+        return bytes(payload)
+    raise TypeError(f"keys and values are bytes, text or None, not {type(payload).__name__}")

@@ -1,8 +1,8 @@
 """What Python finds inside the sandbox, where there are no files, no clock and no randomness.
 
-A component built with `--stub-wasi` traps when CPython asks the system for any of these, and a trap tells nobody why. So
-the usual ways there are closed in Python: they raise what they raise where a system lacks the thing, and the message is
-rejected with a traceback. What is printed goes to the log.
+A component built with `--stub-wasi` traps when CPython asks the system for any of these, and a trap tells nobody why.
+So the usual ways there are closed in Python: they raise what they raise where a system lacks the thing, and the message
+is rejected with a traceback. What is printed goes to the log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import io
 import linecache
 import logging
 import os
+import random
 import sys
 import time
 import traceback
@@ -31,6 +32,7 @@ _IMPORTED_LATE = (
     "encodings.cp1252",
     "encodings.idna",
     "encodings.latin_1",
+    "encodings.punycode",
     "encodings.utf_16",
     "encodings.utf_16_be",
     "encodings.utf_16_le",
@@ -40,7 +42,7 @@ _IMPORTED_LATE = (
 
 
 def prepare() -> None:
-    """Reads what is needed of files. Called when everything of the project is imported, while the component is built."""
+    """Reads what is needed of files. Called while the component is built, when the project is imported."""
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
     for module in list(sys.modules.values()):
@@ -52,24 +54,24 @@ def prepare() -> None:
 
 
 def close() -> None:
-    """Closes the sandbox. Called once by each instance: `componentize-py` still imports modules after this project's."""
+    """Closes the sandbox. Called by each instance: `componentize-py` imports more, after the project's modules."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     sys.meta_path.append(_NothingMore())
     no_files = _refusing(OSError, "a handler has no files")
     for name in ("open", "stat", "lstat", "listdir", "scandir", "mkdir", "remove", "rename", "rmdir"):
         setattr(os, name, no_files)
     builtins.open = io.open = io.open_code = _io.open_code = no_files
-    # Carets below a part of a line: finding that part compiles it, and a part that is no whole expression has CPython look
-    # for a file. The traceback goes without when this raises.
-    traceback._extract_caret_anchors_from_line_segment = _refusing(  # type: ignore[attr-defined]
-        NotImplementedError, "no carets"
-    )
+    # Without columns a traceback has no carets. To place them it parses the line, and at a line that is only part of a
+    # statement CPython goes and looks for the file.
+    traceback._get_code_position = lambda _code, _at: (None,) * 4  # type: ignore[attr-defined]
     no_clock = _refusing(OSError, "a handler has no clock; `message.timestamp` is there")
     for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
         setattr(time, name, no_clock)
         setattr(time, f"{name}_ns", no_clock)
     time.sleep = no_clock
-    os.urandom = _refusing(NotImplementedError, "a handler has no randomness; `random` begins with the same seed everywhere")
+    no_randomness = _refusing(NotImplementedError, "a handler has no randomness; `random` always has the same seed")
+    os.urandom = no_randomness
+    random._urandom = no_randomness  # type: ignore[attr-defined]
     sys.stdout = _Lines(log.info)
     sys.stderr = _Lines(log.error)
     _log_through_the_host()
@@ -135,7 +137,7 @@ class _ToTheHost(logging.Handler):
 def _log_through_the_host() -> None:
     # A record wants to know when it was made, which the host's log knows better.
     logging.time = SimpleNamespace(time_ns=lambda: 0)  # type: ignore[attr-defined]
-    logging.logThreads = logging.logProcesses = logging.logAsyncioTasks = False
+    logging.logThreads = logging.logProcesses = False
     if not logging.root.handlers:
         logging.root.addHandler(_ToTheHost())
         logging.root.setLevel(logging.DEBUG)

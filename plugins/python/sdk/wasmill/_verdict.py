@@ -30,8 +30,8 @@ class Retry(Exception):
 
     No later message of its partition is handled in between, and nothing that was sent for it is published.
 
-    `after` is how long to wait at least, as a `timedelta` or in seconds. The pipeline's `retry.backoff` is waited in any
-    case, `retry.max_delay` is the most.
+    `after` is how long to wait at least, as a `timedelta` or in seconds. The pipeline's `retry.backoff` is waited in
+    any case, `retry.max_delay` is the most.
     """
 
     def __init__(self, reason: str = "", *, after: timedelta | float = 0) -> None:
@@ -49,7 +49,7 @@ def _milliseconds(delay: timedelta | float) -> int:
     return min(-(delay // timedelta(milliseconds=-1)), _LONGEST_DELAY)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """The reason that an exception gives: the text of the SDK's own ones, else the end of the traceback."""
     if isinstance(error, (Reject, Retry)):
         return encodable(str(error))

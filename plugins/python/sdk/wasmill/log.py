@@ -1,5 +1,5 @@
-"""Log lines. They appear in the host's log with the pipeline, lane and plugin they came from; the host cuts, escapes and
-counts them, and drops what is past the pipeline's limit.
+"""Log lines. They appear in the host's log with the pipeline, lane and plugin they came from; the host cuts, escapes
+and counts them, and drops what is past the pipeline's limit.
 
     from wasmill import log
 

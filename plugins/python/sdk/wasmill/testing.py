@@ -7,7 +7,8 @@ context and `Sample`s, and keeps what came of them in a `Run`.
     assert run.values() == ["HELLO!"]
     assert run.outcomes == [ack(), reject("the value is absent")]
 
-What it does not show is what only the sandbox does: limits, deadlines, and what a component lacks of the standard library.
+What it does not show is what only the sandbox does: limits, deadlines, and what a component lacks of the standard
+library.
 """
 
 from __future__ import annotations
@@ -25,7 +26,19 @@ from wasmill._message import ABSENT, HEADER_ROW, ROW, Batch
 from wasmill._outputs import Outputs
 from wasmill._verdict import NotGranted, Retry
 
-__all__ = ["Harness", "Instance", "Level", "Outcome", "Output", "Run", "Sample", "ack", "not_reached", "reject", "retry"]
+__all__ = [
+    "Harness",
+    "Instance",
+    "Level",
+    "Outcome",
+    "Output",
+    "Run",
+    "Sample",
+    "ack",
+    "not_reached",
+    "reject",
+    "retry",
+]
 
 _WORD: Final = 0xFFFF_FFFF
 
@@ -138,8 +151,8 @@ class Harness:
         topic: str = "input",
         partition: int = 0,
     ) -> None:
-        """`target` is a function or a class, as for `@handler`. `config` is the pipeline's table of that name, `grant` are
-        the output topics it grants, `topic` and `partition` are where the messages come from."""
+        """`target` is a function or a class, as for `@handler`. `config` is the pipeline's table of that name, `grant`
+        are the output topics it grants, `topic` and `partition` are where the messages come from."""
         check(target)
         self._target = target
         self._context = Context(pipeline, group, "0" * 64, dict(sorted((config or {}).items())))
@@ -201,7 +214,14 @@ class Instance:
             timestamp = -1 if sample.timestamp is None else sample.timestamp
             pairs = list(sample.headers.items() if isinstance(sample.headers, Mapping) else sample.headers)
             rows += (*put(sample.key), *put(sample.value), len(headers) // HEADER_ROW, len(pairs))
-            rows += (offset & _WORD, offset >> 32 & _WORD, timestamp & _WORD, timestamp >> 32 & _WORD, sample.attempt, 0)
+            rows += (
+                offset & _WORD,
+                offset >> 32 & _WORD,
+                timestamp & _WORD,
+                timestamp >> 32 & _WORD,
+                sample.attempt,
+                0,
+            )
             for name, value in pairs:
                 headers += (*put(name), *put(value))
         return Batch(0, self._partition, bytes(data), rows + headers, ROW, len(samples))
@@ -237,7 +257,9 @@ class _Recorder:
         try:
             return self.granted.index(name) + 1
         except ValueError:
-            raise NotGranted(f"topic `{name}` is not granted; hint: `Harness(grant=...)` names those that are") from None
+            raise NotGranted(
+                f"topic `{name}` is not granted; hint: `Harness(grant=...)` names those that are"
+            ) from None
 
     def source_name(self, source: int) -> str:
         return self._source
