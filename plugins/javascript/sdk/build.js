@@ -3,7 +3,7 @@
  *
  * 1. esbuild bundles the handler, the SDK and what either imports into build/bundle.js.
  * 2. componentize-qjs runs that in QuickJS up to where the handler waits for messages, and keeps the engine as it stands.
- * 3. `wrap.wasm` is put around it, which gives it the contract's exports.
+ * 3. `wrap.component` is put around it, which gives it the contract's exports.
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -48,7 +48,7 @@ try {
     sync: true,
     stubWasi: true,
   });
-  writeFileSync(component, wrap(readFileSync(join(sdk, 'wrap.wasm')), guest.component));
+  writeFileSync(component, wrap(readFileSync(join(sdk, 'wrap.component')), guest.component));
 } catch (error) {
   fail(error.message);
 }

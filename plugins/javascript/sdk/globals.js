@@ -58,7 +58,7 @@ globalThis.TextDecoder ??= /** @type {any} */ (
       const bytes = ArrayBuffer.isView(input)
         ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
         : new Uint8Array(input);
-      const text = this.fatal ? strict(bytes) : lenient(bytes);
+      const text = this.fatal ? strict(bytes) : decodeLossy(bytes);
       return !this.ignoreBOM && text.startsWith('\ufeff') ? text.slice(1) : text;
     }
   }
@@ -70,14 +70,5 @@ function strict(bytes) {
     return decode(bytes);
   } catch (error) {
     throw error instanceof NotUtf8 ? new TypeError(`TextDecoder: ${error.message}`) : error;
-  }
-}
-
-/** @param {Uint8Array} bytes */
-function lenient(bytes) {
-  try {
-    return decode(bytes);
-  } catch {
-    return decodeLossy(bytes);
   }
 }

@@ -42,7 +42,7 @@ export class Instance {
    * @param {number} source
    * @param {number} partition
    * @param {Uint8Array} data
-   * @param {ArrayLike<number>} table
+   * @param {Uint32Array} table
    * @param {number} stride
    * @param {number} count
    */
@@ -52,24 +52,23 @@ export class Instance {
     const handler = this.#handler;
     const out = this.#out;
     Outputs.begin(out, batch);
-    let reached = 0;
-    while (reached < count) {
-      Message.move(message, reached);
-      Outputs.move(out, reached);
+    while (batch.index < count) {
+      let retry = false;
       try {
         const result = handler.handle(message, out);
         if (result !== undefined) refusePromise(result);
-        reached++;
       } catch (error) {
         Outputs.drop(out);
-        settle(reached, error);
-        reached++;
-        // Whatever came after would overtake this message; the host would discard it.
-        if (error instanceof Retry) break;
+        settle(batch.index, error);
+        retry = error instanceof Retry;
       }
+      batch.index++;
+      batch.row += stride;
+      // Whatever came after would overtake this message; the host would discard it.
+      if (retry) break;
     }
     Outputs.flush(out);
-    return reached;
+    return batch.index;
   }
 }
 

@@ -1,7 +1,7 @@
 /** Messages as a handler sees them: views of the batch that the host handed over, made when they are asked for. */
 
 import { sourceName } from './host.js';
-import { decode, decodeLossy, NotUtf8 } from './utf8.js';
+import { decode, decodeLossy, encode, NotUtf8 } from './utf8.js';
 import { Reject } from './verdict.js';
 
 /** Words of a message's row in the table (`wit/handler.wit`, world `batches`). A later host may append columns. */
@@ -11,13 +11,18 @@ export const HEADER_ROW = 4;
 /** The length that says "absent". */
 export const ABSENT = 0xffff_ffff;
 
-/** One call's messages, in the contract's layout. */
+/** One call's messages, in the contract's layout, and which of them is at hand. */
 export class Batch {
+  /** The message at hand. */
+  index = 0;
+  /** Where its row begins. */
+  row = 0;
+
   /**
    * @param {number} source
    * @param {number} partition
    * @param {Uint8Array} data
-   * @param {ArrayLike<number>} table
+   * @param {Uint32Array} table
    * @param {number} stride
    * @param {number} count
    */
@@ -25,13 +30,11 @@ export class Batch {
     if (stride < ROW) throw new Error(`the host's rows have ${stride} words, this SDK needs ${ROW}`);
     this.source = source;
     this.partition = partition;
-    this.buffer = data.buffer;
-    this.start = data.byteOffset;
-    this.length = data.length;
+    this.data = data;
     this.table = table;
     this.stride = stride;
     this.count = count;
-    /** Where the header rows begin. */
+    /** Where the header rows begin, and how many there are. */
     this.headersAt = stride * count;
     this.headerCount = (table.length - this.headersAt) / HEADER_ROW;
   }
@@ -44,8 +47,9 @@ export class Batch {
    * @returns {Uint8Array | null}
    */
   bytes(at) {
-    const length = this.table[at + 1];
-    return length === ABSENT ? null : new Uint8Array(this.buffer, this.start + this.table[at], length);
+    const { data, table } = this;
+    const length = table[at + 1];
+    return length === ABSENT ? null : new Uint8Array(data.buffer, data.byteOffset + table[at], length);
   }
 
   /**
@@ -63,54 +67,29 @@ export class Batch {
   }
 }
 
-/** One Kafka message. There is one object for all of them: it is good until `handle` returns. */
+/** One Kafka message. There is one object for all of a batch: it is good until `handle` returns. */
 export class Message {
-  /** @type {Batch} */
   #batch;
-  /** Where the message's row begins. */
-  #row = 0;
 
   /** @param {Batch} batch */
   constructor(batch) {
     this.#batch = batch;
   }
 
-  /**
-   * Goes to a message. For the SDK alone.
-   *
-   * @param {Message} message
-   * @param {number} index
-   */
-  static move(message, index) {
-    message.#row = index * message.#batch.stride;
-  }
-
-  /**
-   * The message's row, for an output that refers to it. For the SDK alone.
-   *
-   * @param {Message} message
-   */
-  static row(message) {
-    return message.#row;
-  }
-
   get key() {
-    return this.#batch.bytes(this.#row);
+    const batch = this.#batch;
+    return batch.bytes(batch.row);
   }
 
   get value() {
-    return this.#batch.bytes(this.#row + 2);
+    const batch = this.#batch;
+    return batch.bytes(batch.row + 2);
   }
 
   text() {
     const value = this.value;
     if (value === null) throw new Reject('the value is absent');
-    try {
-      return decode(value);
-    } catch (error) {
-      if (error instanceof NotUtf8) throw new Reject(`the value is ${error.message}`);
-      throw error;
-    }
+    return textOf(value, 'the value');
   }
 
   json() {
@@ -124,47 +103,46 @@ export class Message {
   }
 
   get headers() {
-    const { table } = this.#batch;
-    return new Headers(this.#batch, table[this.#row + 4], table[this.#row + 5]);
+    return new Headers(this.#batch);
   }
 
   /** @param {string} name */
   header(name) {
-    return this.#batch.table[this.#row + 5] === 0 ? null : this.headers.get(name);
+    const batch = this.#batch;
+    return find(batch, batch.table[batch.row + 4], batch.table[batch.row + 5], name);
   }
 
   /** @param {string} name */
   headerText(name) {
     const value = this.header(name);
-    if (value === null) return null;
-    try {
-      return decode(value);
-    } catch (error) {
-      if (error instanceof NotUtf8) throw new Reject(`the header \`${name}\` is ${error.message}`);
-      throw error;
-    }
+    return value === null ? null : textOf(value, `the header \`${name}\``);
   }
 
   get offset() {
-    return this.#batch.long(this.#row + 6);
+    const batch = this.#batch;
+    return batch.long(batch.row + 6);
   }
 
   get offsetBig() {
-    return this.#batch.bigLong(this.#row + 6);
+    const batch = this.#batch;
+    return batch.bigLong(batch.row + 6);
   }
 
   get timestamp() {
-    const ms = this.#batch.long(this.#row + 8);
+    const batch = this.#batch;
+    const ms = batch.long(batch.row + 8);
     return ms === -1 ? null : ms;
   }
 
   get timestampBig() {
-    const ms = this.#batch.bigLong(this.#row + 8);
+    const batch = this.#batch;
+    const ms = batch.bigLong(batch.row + 8);
     return ms === -1n ? null : ms;
   }
 
   get attempt() {
-    return this.#batch.table[this.#row + 10];
+    const { table, row } = this.#batch;
+    return table[row + 10];
   }
 
   get topic() {
@@ -176,49 +154,94 @@ export class Message {
   }
 }
 
-/** The headers of a message, in order. A name may occur more than once. */
-export class Headers {
-  #batch;
-  #first;
-
-  /**
-   * @param {Batch} batch
-   * @param {number} first
-   * @param {number} length
-   */
-  constructor(batch, first, length) {
-    this.#batch = batch;
-    this.#first = first;
-    this.length = length;
+/**
+ * @param {Uint8Array} bytes
+ * @param {string} what
+ */
+function textOf(bytes, what) {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (error instanceof NotUtf8) throw new Reject(`${what} is ${error.message}`);
+    throw error;
   }
+}
 
-  /**
-   * The first row's number if the headers are of that batch, else -1. For the SDK alone.
-   *
-   * @param {Headers} headers
-   * @param {Batch} batch
-   */
-  static first(headers, batch) {
-    return headers.#batch === batch ? headers.#first : -1;
+/** The headers of the message at hand, in order. A name may occur more than once. */
+export class Headers {
+  /** @param {Batch} batch */
+  constructor(batch) {
+    this.batch = batch;
+    /** The number of the first header's row. */
+    this.first = batch.table[batch.row + 4];
+    this.length = batch.table[batch.row + 5];
   }
 
   /** @param {number} index */
   at(index) {
-    return new Header(this.#batch, this.#batch.headersAt + (this.#first + index) * HEADER_ROW);
+    return new Header(this.batch, this.batch.headersAt + (this.first + index) * HEADER_ROW);
   }
 
   /** @param {string} name */
   get(name) {
-    for (let index = this.length - 1; index >= 0; index--) {
-      const header = this.at(index);
-      if (header.name === name) return header.value;
-    }
-    return null;
+    return find(this.batch, this.first, this.length, name);
   }
 
   *[Symbol.iterator]() {
     for (let index = 0; index < this.length; index++) yield this.at(index);
   }
+}
+
+/**
+ * The value of the last header of that name.
+ *
+ * @param {Batch} batch
+ * @param {number} first The number of the first header's row.
+ * @param {number} count
+ * @param {string} name
+ */
+function find(batch, first, count, name) {
+  if (count === 0) return null;
+  const { data, table } = batch;
+  const wanted = nameBytes(name);
+  const firstAt = batch.headersAt + first * HEADER_ROW;
+  for (let at = firstAt + (count - 1) * HEADER_ROW; at >= firstAt; at -= HEADER_ROW) {
+    if (table[at + 1] === wanted.length && isAt(data, table[at], wanted)) return batch.bytes(at + 2);
+  }
+  return null;
+}
+
+/**
+ * Names of headers that were looked for. A handler looks for a few; one that makes names up does not fill the memory.
+ *
+ * @type {Map<string, Uint8Array>}
+ */
+const names = new Map();
+const MOST_NAMES = 1000;
+
+/** @param {string} name */
+function nameBytes(name) {
+  let bytes = names.get(name);
+  if (bytes === undefined) {
+    if (names.size === MOST_NAMES) names.clear();
+    bytes = encode(name);
+    names.set(name, bytes);
+  }
+  return bytes;
+}
+
+/**
+ * Whether bytes are found at a place.
+ *
+ * @param {Uint8Array} data
+ * @param {number} at
+ * @param {Uint8Array} wanted
+ */
+function isAt(data, at, wanted) {
+  for (let index = 0; index < wanted.length; index++) {
+    if (data[at + index] !== wanted[index]) return false;
+  }
+  return true;
 }
 
 /** One header of a message. */

@@ -6,7 +6,7 @@
  */
 
 import { emit, topicNumber } from './host.js';
-import { Header, HEADER_ROW, Headers, Message } from './message.js';
+import { Header, HEADER_ROW, Headers } from './message.js';
 import { encode } from './utf8.js';
 import { Reject } from './verdict.js';
 
@@ -57,13 +57,10 @@ export class Outputs {
   #rows = 0;
   /** @type {number[]} Words of header rows; they follow the rows when the outputs go to the host. */
   #headers = [];
-  /** The message at hand, and what there was before it. */
-  #message = 0;
-  #usedBefore = 0;
-  #rowsBefore = 0;
-  #headersBefore = 0;
   /** @type {import('./message.js').Batch} */
   #batch;
+  /** Starts from here on count into `#data`. */
+  #inputLength = 0;
 
   /**
    * Prepares for a batch. For the SDK alone, as is what else is static here.
@@ -73,31 +70,18 @@ export class Outputs {
    */
   static begin(out, batch) {
     out.#batch = batch;
+    out.#inputLength = batch.data.length;
     out.#clear();
   }
 
   /**
-   * Prepares for a message.
-   *
-   * @param {Outputs} out
-   * @param {number} index
-   */
-  static move(out, index) {
-    out.#message = index;
-    out.#usedBefore = out.#used;
-    out.#rowsBefore = out.#rows;
-    out.#headersBefore = out.#headers.length;
-  }
-
-  /**
-   * Takes back what was emitted for the message at hand. What was flushed before is with the host, which drops it.
+   * Takes back what was emitted for the message at hand; its bytes stay and are of no use to anyone. What was flushed
+   * before is with the host, which drops it.
    *
    * @param {Outputs} out
    */
   static drop(out) {
-    out.#used = out.#usedBefore;
-    out.#rows = out.#rowsBefore;
-    out.#headers.length = out.#headersBefore;
+    while (out.#rows > 0 && out.#table[(out.#rows - 1) * ROW] === out.#batch.index) out.#rows--;
   }
 
   /**
@@ -115,21 +99,20 @@ export class Outputs {
    * @param {import('./index.js').OutputOptions} [options]
    */
   send(key, value, options) {
-    const start = this.#batch.length + this.#used;
+    const start = this.#inputLength + this.#used;
     const keyLength = this.#put(key, 'key');
-    const valueStart = this.#batch.length + this.#used;
+    const valueStart = this.#inputLength + this.#used;
     const valueLength = this.#put(value, 'value');
-    const row = [this.#message, 0, start, keyLength, valueStart, valueLength, 0, 0, 0, 0, 0, 0];
+    const row = [this.#batch.index, 0, start, keyLength, valueStart, valueLength, 0, 0, 0, 0, 0, 0];
     if (options !== undefined) this.#choose(row, options);
     this.#row(row);
   }
 
-  /** @param {Message} message */
-  forward(message) {
-    const { table } = this.#batch;
-    const at = Message.row(message);
+  /** @param {import('./message.js').Message} _message The one at hand, as there is no other. */
+  forward(_message) {
+    const { index, table, row: at } = this.#batch;
     this.#row([
-      this.#message, 0,
+      index, 0,
       table[at], table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5],
       0, 0, 0, 0,
     ]);
@@ -165,7 +148,7 @@ export class Outputs {
   /** @param {number[]} row */
   #row(row) {
     const at = this.#rows * ROW;
-    if (at === this.#table.length) this.#growTable(2 * at);
+    if (at + ROW > this.#table.length) this.#growTable(2 * this.#table.length);
     this.#table.set(row, at);
     this.#rows++;
     if (this.#used >= FLUSH_BYTES || this.#rows >= FLUSH_ROWS) this.#flush();
@@ -201,19 +184,16 @@ export class Outputs {
    * @param {Headers | Iterable<any>} headers
    */
   #addHeaders(row, headers) {
-    if (headers instanceof Headers) {
-      const first = Headers.first(headers, this.#batch);
-      if (first >= 0) {
-        row[6] = first;
-        row[7] = headers.length;
-        return;
-      }
+    if (headers instanceof Headers && headers.batch === this.#batch) {
+      row[6] = headers.first;
+      row[7] = headers.length;
+      return;
     }
     row[6] = this.#batch.headerCount + this.#headers.length / HEADER_ROW;
     for (const header of headers) {
       const [name, value] = header instanceof Header ? [header.nameBytes, header.value] : header;
       if (name === null) throw new TypeError('a header has a name');
-      const start = this.#batch.length + this.#used;
+      const start = this.#inputLength + this.#used;
       const length = this.#put(name, "header's name");
       this.#headers.push(start, length, start + length, this.#put(value, "header's value"));
       row[7]++;
@@ -233,9 +213,6 @@ export class Outputs {
     this.#used = 0;
     this.#rows = 0;
     this.#headers.length = 0;
-    this.#usedBefore = 0;
-    this.#rowsBefore = 0;
-    this.#headersBefore = 0;
   }
 }
 

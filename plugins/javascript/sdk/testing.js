@@ -184,7 +184,7 @@ class Input {
   }
 
   get table() {
-    return [...this.#rows, ...this.headers];
+    return Uint32Array.from([...this.#rows, ...this.headers]);
   }
 
   /** @param {Sample} sample */

@@ -46,6 +46,11 @@ export function decode(bytes) {
  * @returns {string}
  */
 export function decodeLossy(bytes) {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    if (!(error instanceof NotUtf8)) throw error;
+  }
   let text = '';
   for (;;) {
     const valid = validUpTo(bytes);

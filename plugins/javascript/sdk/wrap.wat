@@ -1,5 +1,5 @@
 ;; World `batches` of wasmill:handler, around a component of world `guest` (wit/guest.wit), which `build.js` puts in the
-;; place of the empty one below. `wrap.wasm` is this file as `wasm-tools parse` writes it.
+;; place of the empty one below. `wrap.component` is this file as `wasm-tools parse` writes it.
 (component
   (import "wasmill:handler/types@0.1.0" (instance $types
     (type $setting' (record (field "key" string) (field "value" string)))
