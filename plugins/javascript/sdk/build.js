@@ -25,7 +25,7 @@ try {
   await esbuild.build({
     entryPoints: [join(sdk, 'entry.js')],
     alias: { 'wasmill-user-handler': handler },
-    external: ['wasmill:handler/*'],
+    external: ['wasmill:handler/*', 'wasmill:javascript/*'],
     bundle: true,
     format: 'esm',
     // Neither a browser nor Node: packages are asked for their ES modules.

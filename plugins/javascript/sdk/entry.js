@@ -7,10 +7,12 @@ import './globals.js';
 import { write } from 'wasmill:handler/log@0.1.0';
 import { emit, fail } from 'wasmill:handler/outcome@0.1.0';
 import { number, sourceName } from 'wasmill:handler/topics@0.1.0';
+import { decode, encode } from 'wasmill:javascript/text';
 import definition from 'wasmill-user-handler';
 import { Context } from './context.js';
 import { Instance, refusal } from './handler.js';
 import { connect } from './host.js';
+import { use } from './utf8.js';
 
 connect({ emit, fail, write, number, sourceName });
 
@@ -26,6 +28,8 @@ let instance;
  * @param {[key: string, value: string][]} settings
  */
 export function start(pipeline, group, digest, settings) {
+  // Not before: at the build, when this module is loaded, imports cannot be called.
+  use({ decode, encode });
   try {
     instance = new Instance(definition, new Context(pipeline, group, digest, settings));
   } catch (error) {

@@ -1,25 +1,9 @@
-/** The SDK's UTF-8, which the sandbox has no other for, says what Node's says. */
+/** The SDK's UTF-8 says what Node's says, also where it is JavaScript alone. */
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-/** The functions of QuickJS that Node 20 lacks, so that both ways through utf8.js are tested. */
-function lend() {
-  Uint8Array.prototype.toBase64 = function toBase64() {
-    return Buffer.from(this).toString('base64');
-  };
-  Uint8Array.fromBase64 = (text) => new Uint8Array(Buffer.from(text, 'base64'));
-}
-
-const { toBase64 } = Uint8Array.prototype;
-const { fromBase64 } = Uint8Array;
-delete Uint8Array.prototype.toBase64;
-delete Uint8Array.fromBase64;
-const portable = await import('../sdk/utf8.js');
-lend();
-const fast = await import('../sdk/utf8.js?fast');
-Object.assign(Uint8Array.prototype, toBase64 && { toBase64 });
-Object.assign(Uint8Array, fromBase64 && { fromBase64 });
+import * as utf8 from '../sdk/utf8.js';
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const lossy = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -45,7 +29,12 @@ function* samples() {
   yield new TextEncoder().encode(`${'a'.repeat(40_000)}é${'b'.repeat(40_000)}日本語😀\ufeff`);
 }
 
-for (const [name, utf8] of Object.entries({ portable, fast })) {
+// It begins with what Node brings along; the tests run in the order in which they are written.
+for (const name of ['engine', 'portable']) {
+  test(`${name} is used`, () => {
+    if (name === 'portable') utf8.use(utf8.portable);
+  });
+
   test(`bytes are decoded as TextDecoder does (${name})`, () => {
     for (const bytes of samples()) {
       let expected;
