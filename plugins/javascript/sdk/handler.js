@@ -118,14 +118,18 @@ function settle(index, error) {
     fail(index, null, error.message);
   } else if (isOutOfMemory(error)) {
     // Not this message's doing alone: an uncaught error ends the instance, and a new one is handed the batch again.
-    write('error', describe(error));
+    write('error', error === null ? 'out of memory' : describe(error));
     throw error;
   } else {
     fail(index, null, describe(error));
   }
 }
 
-/** @param {unknown} error */
+/**
+ * QuickJS throws null if there is not even memory for the error.
+ *
+ * @param {unknown} error
+ */
 function isOutOfMemory(error) {
-  return error instanceof Error && error.name === 'InternalError' && error.message === 'out of memory';
+  return error === null || (error instanceof Error && error.name === 'InternalError' && error.message === 'out of memory');
 }

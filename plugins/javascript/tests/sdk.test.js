@@ -177,7 +177,7 @@ test('an uncaught error rejects with its text and stack, bounded', () => {
   assert.match(reason, /^TypeError: x is not y\n +at /);
   assert.equal(fail(new Error('x'.repeat(10_000))).reason.length, 4096);
   assert.equal(fail('just text').reason, 'just text');
-  assert.equal(fail(null).reason, 'null');
+  assert.equal(fail(undefined).reason, 'undefined');
   assert.equal(fail(new Reject('y'.repeat(100_000))).reason.length, 100_000);
   assert.equal(fail(new Reject('half \ud800')).reason, 'half \ufffd');
 });
