@@ -2,7 +2,7 @@
  * Makes build/handler.wasm of the project in the current folder: `npm run build`.
  *
  * 1. esbuild bundles the handler, the SDK and what either imports into build/bundle.js.
- * 2. componentize-qjs runs that in QuickJS up to where the handler waits for messages, and keeps the engine as it stands.
+ * 2. componentize-qjs runs that in QuickJS until the handler waits for messages, and keeps the engine as it stands.
  * 3. `wrap.component` is put around it, which gives it the contract's exports.
  */
 

@@ -1,6 +1,6 @@
 /**
- * World `guest` of wit/guest.wit, as componentize-qjs wants it: the world's exports are this module's. The build bundles
- * it with the user's handler, which it puts in the place of `wasmill-user-handler`.
+ * World `guest` of wit/guest.wit, as componentize-qjs wants it: the world's exports are this module's. The build
+ * bundles it with the user's handler, which it puts in the place of `wasmill-user-handler`.
  */
 
 import './globals.js';

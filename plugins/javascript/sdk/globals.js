@@ -1,7 +1,7 @@
 /**
- * What JavaScript programs expect of any runtime and QuickJS does not have: `console`, which writes to the host's log, and
- * TextDecoder and TextEncoder for UTF-8. And what it has and the sandbox has not, a clock: to ask for the time would end in
- * a trap without a word.
+ * What JavaScript programs expect of any runtime and QuickJS does not have: `console`, which writes to the host's log,
+ * and TextDecoder and TextEncoder for UTF-8. And what it has and the sandbox has not, a clock: to ask for the time
+ * would end in a trap without a word.
  */
 
 import { log } from './log.js';

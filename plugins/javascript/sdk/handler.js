@@ -131,5 +131,6 @@ function settle(index, error) {
  * @param {unknown} error
  */
 function isOutOfMemory(error) {
-  return error === null || (error instanceof Error && error.name === 'InternalError' && error.message === 'out of memory');
+  if (error === null) return true;
+  return error instanceof Error && error.name === 'InternalError' && error.message === 'out of memory';
 }

@@ -12,8 +12,13 @@
  * @property {(source: number) => string} sourceName
  */
 
+/** @returns {never} */
+function nobody() {
+  throw new Error('there is no host while modules are loaded: log, and ask for topics, in init or handle');
+}
+
 /** @type {Imports} */
-let imports;
+let imports = { emit: nobody, fail: nobody, write: nobody, number: nobody, sourceName: nobody };
 
 /** Names and numbers asked for so far; the host is asked once for each. */
 const numbers = new Map();

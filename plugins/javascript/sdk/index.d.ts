@@ -4,8 +4,9 @@
 export type Bytes = string | Uint8Array | null;
 
 /**
- * Handles one message. Returning acknowledges it; throwing {@link Retry} or {@link Reject} says otherwise, and any other
- * error rejects it with its text and stack. Nothing is published of what was sent for a message that is not acknowledged.
+ * Handles one message. Returning acknowledges it; throwing {@link Retry} or {@link Reject} says otherwise, and any
+ * other error rejects it with its text and stack. Nothing is published of what was sent for a message that is not
+ * acknowledged.
  */
 export type Handle = (message: Message, out: Outputs) => void;
 
@@ -16,7 +17,7 @@ export interface Handler {
   handle(message: Message, out: Outputs): void;
 }
 
-/** A function over a message, an object, or a class without constructor arguments. A class gets an object an instance. */
+/** A function over a message, an object, or a class, of which every instance of the handler gets an object. */
 export type HandlerDefinition = Handle | Handler | (new () => Handler);
 
 /** Says what the handler is: `export default handler(…)`. Hands it back as it is. */
@@ -24,8 +25,8 @@ export function handler(definition: Handle): Handle;
 export function handler<H extends HandlerDefinition>(definition: H): H;
 
 /**
- * One Kafka message. There is one object for all messages of a batch: it is good until `handle` returns. Keys, values and
- * headers are views that stay good, and are made anew each time they are asked for: keep one in a variable.
+ * One Kafka message. There is one object for all messages of a batch: it is good until `handle` returns. Keys, values
+ * and headers are views that stay good, and are made anew each time they are asked for: keep one in a variable.
  */
 export interface Message {
   /** The key; null if there is none. */
@@ -113,8 +114,9 @@ export const Topic: {
 };
 
 /**
- * The message is handed over again, as `attempt` + 1, after the pipeline's `retry.backoff` or after so many milliseconds,
- * whichever is longer. No later message of its partition is handled before. After `retry.attempts` it is given up.
+ * The message is handed over again, as `attempt` + 1, after the pipeline's `retry.backoff` or after so many
+ * milliseconds, whichever is longer. No later message of its partition is handled before. After `retry.attempts` it is
+ * given up.
  */
 export class Retry extends Error {
   constructor(reason: string, options?: ErrorOptions & { after?: number });

@@ -5,7 +5,8 @@
     (type $setting' (record (field "key" string) (field "value" string)))
     (export "setting" (type $setting (eq $setting')))
     (type $config (list $setting))
-    (type $context' (record (field "pipeline" string) (field "group" string) (field "digest" string) (field "config" $config)))
+    (type $context' (record
+      (field "pipeline" string) (field "group" string) (field "digest" string) (field "config" $config)))
     (export "context" (type $context (eq $context')))
   ))
   (import "wasmill:handler/log@0.1.0" (instance $log
@@ -18,7 +19,8 @@
     (export "source-name" (func (param "source" u32) (result string)))
   ))
   (import "wasmill:handler/outcome@0.1.0" (instance $outcome
-    (export "emit" (func (param "data" (list u8)) (param "table" (list u32)) (param "stride" u32) (param "count" u32)))
+    (export "emit" (func
+      (param "data" (list u8)) (param "table" (list u32)) (param "stride" u32) (param "count" u32)))
     (export "fail" (func (param "message" u32) (param "retry-after" (option u32)) (param "reason" string)))
   ))
 
@@ -135,11 +137,12 @@
     (type $setting' (record (field "key" string) (field "value" string)))
     (import "setting" (type $setting (eq $setting')))
     (type $config (list $setting))
-    (type $context' (record (field "pipeline" string) (field "group" string) (field "digest" string) (field "config" $config)))
+    (type $context' (record
+      (field "pipeline" string) (field "group" string) (field "digest" string) (field "config" $config)))
     (import "context" (type $context (eq $context')))
     (import "start" (func $start
-      (param "pipeline" string) (param "group" string) (param "digest" string) (param "config" (list (tuple string string)))
-      (result (result (error string)))))
+      (param "pipeline" string) (param "group" string) (param "digest" string)
+      (param "config" (list (tuple string string))) (result (result (error string)))))
     (import "handle" (func $handle
       (param "source" u32) (param "partition" s32) (param "data" (list u8)) (param "table" (list u8))
       (param "stride" u32) (param "count" u32) (result u32)))
@@ -159,12 +162,13 @@
       (import "arena" "reset" (func $reset))
       (func (export "init") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
         (call $start
-          (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (local.get 6) (local.get 7)
+          (local.get 0) (local.get 1) (local.get 2) (local.get 3)
+          (local.get 4) (local.get 5) (local.get 6) (local.get 7)
           (i32.const 0))
         (i32.const 0))
       (func (export "handle")
-        (param $source i32) (param $partition i32) (param $data i32) (param $length i32) (param $table i32) (param $words i32)
-        (param $stride i32) (param $count i32) (result i32)
+        (param $source i32) (param $partition i32) (param $data i32) (param $length i32)
+        (param $table i32) (param $words i32) (param $stride i32) (param $count i32) (result i32)
         (call $handle
           (local.get $source) (local.get $partition) (local.get $data) (local.get $length)
           (local.get $table) (i32.shl (local.get $words) (i32.const 2))
