@@ -24,7 +24,7 @@ class Reference {
       case 'copy':
         return copy(message, out);
       case 'upper':
-        return out.send(message.key, upper(message.value));
+        return out.send(message.key, upper(message));
       case 'many':
         for (let index = 0; index < Number(argument(message)); index++) out.send(null, String(index));
         return;
@@ -78,8 +78,22 @@ function copy(message, out) {
   });
 }
 
-function upper(bytes) {
-  return bytes?.map((byte) => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte)) ?? null;
+function upper(message) {
+  const { value } = message;
+  if (value === null) return null;
+  // A loop over bytes is slow in QuickJS, and toUpperCase does more than ASCII letters: it is for ASCII alone.
+  const text = asciiText(message, value.length);
+  return text?.toUpperCase() ?? value.map((byte) => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte));
+}
+
+/** The value as text if all of its bytes are ASCII: it then has as many characters. */
+function asciiText(message, length) {
+  try {
+    const text = message.text();
+    return text.length === length ? text : null;
+  } catch {
+    return null;
+  }
 }
 
 function describe(message) {

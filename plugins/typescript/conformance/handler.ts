@@ -27,7 +27,7 @@ class Reference {
     ['forward', (message, out) => out.forward(message)],
     ['drop', () => {}],
     ['copy', copy],
-    ['upper', (message, out) => out.send(message.key, upper(message.value))],
+    ['upper', (message, out) => out.send(message.key, upper(message))],
     ['many', many],
     ['to', (message, out) => out.send(message.key, message.value, { topic: Topic.named(argument(message)) })],
     ['tombstone', (message, out) => out.send(message.key, null)],
@@ -69,8 +69,22 @@ function many(message: Message, out: Outputs) {
   for (let index = 0; index < count; index++) out.send(null, String(index));
 }
 
-function upper(bytes: Uint8Array | null): Uint8Array | null {
-  return bytes?.map((byte) => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte)) ?? null;
+function upper(message: Message): string | Uint8Array | null {
+  const { value } = message;
+  if (value === null) return null;
+  // A loop over bytes is slow in QuickJS, and toUpperCase does more than ASCII letters: it is for ASCII alone.
+  const text = asciiText(message, value.length);
+  return text?.toUpperCase() ?? value.map((byte) => (byte >= 0x61 && byte <= 0x7a ? byte - 0x20 : byte));
+}
+
+/** The value as text if all of its bytes are ASCII: it then has as many characters. */
+function asciiText(message: Message, length: number): string | null {
+  try {
+    const text = message.text();
+    return text.length === length ? text : null;
+  } catch {
+    return null;
+  }
 }
 
 function describe(message: Message): string {
