@@ -118,6 +118,15 @@ class OutputsTest(unittest.TestCase):
             with self.subTest(key=key, value=value, options=options), self.assertRaises(error):
                 self.out.send(key, value, **options)
 
+    def test_an_error_that_the_handler_catches_leaves_whole_rows(self):
+        for headers in ({"a": 1}, [("a", "1"), ("b", 1)], [("a",)]):
+            with self.assertRaises((TypeError, ValueError)):
+                self.out.send("key", "value", headers=headers)
+        self.out.send(None, None, headers={"n": None})
+        _, [row], headers = self.emitted()
+        at = (row[6] - self.batch.header_count) * 4
+        self.assertEqual((len(headers) % 4, headers[at + 1], headers[at + 3], row[7]), (0, 1, ABSENT, 1))
+
     def test_a_dropped_message_leaves_the_others_as_they_are(self):
         self.out.send(None, "first", headers={"a": "b"})
         self.out.message, self.out.index = Message(self.batch, ROW), 1

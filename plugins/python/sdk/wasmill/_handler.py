@@ -93,5 +93,5 @@ def handle_batch(handle: Handle, out: Outputs, batch: Batch) -> int:
         except (Exception, SystemExit) as error:
             out.drop_message()
             _host.current().fail(index, None, describe(error))
-    out.flush()
+    out.end_batch()
     return reached

@@ -1,5 +1,4 @@
-"""The other side: the host's imports in WebAssembly, the test harness elsewhere. Nothing else here asks where it
-runs."""
+"""The other side: the host's imports in a component, the harness in a test. Nothing else here asks where it runs."""
 
 from __future__ import annotations
 

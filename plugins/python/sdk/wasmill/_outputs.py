@@ -25,6 +25,9 @@ _WORD: Final = 0xFFFF_FFFF
 _FLUSH_BYTES: Final = 1 << 20
 _FLUSH_WORDS: Final = ROW * (16 << 10)
 
+_NO_BATCH: Final = Batch(0, 0, b"", [], ROW, 0)
+_NO_MESSAGE: Final = Message(_NO_BATCH, 0)
+
 # The columns from the headers on, and those behind them, where nothing is given.
 _NOTHING_ELSE: Final = (0, 0, 0, 0, 0, 0)
 _NOT_GIVEN: Final = (0, 0, 0, 0)
@@ -70,16 +73,14 @@ class Outputs:
 
     __slots__ = ("_batch", "_headers", "_limit", "_next", "_parts", "_rows", "index", "message")
 
-    _batch: Batch
-    # The message at hand and its row. Set by the loop that takes the handler through the batch.
-    message: Message
-    index: int
-
     def __init__(self) -> None:
+        self._batch = _NO_BATCH
+        # The message at hand and its row: set by the loop that takes the handler through the batch.
+        self.message = _NO_MESSAGE
+        self.index = 0
         self._rows: list[int] = []
         self._headers: list[int] = []
-        # Bytes of this call; the start of the next of them, which lie behind those of the batch; and where they are
-        # many.
+        # Bytes of this call; where the next of them start, counted on from those of the batch; and where that is far.
         self._parts: list[bytes] = []
         self._next = self._limit = 0
 
@@ -146,11 +147,15 @@ class Outputs:
         self._batch = batch
         self._clear()
 
-    def drop_message(self) -> None:
-        """Takes back what was sent for the message at hand, as far as the host does not have it.
+    def end_batch(self) -> None:
+        """Hands over what is left, and lets go of the batch before the next one arrives."""
+        self.flush()
+        self._batch = _NO_BATCH
+        self.message = _NO_MESSAGE
 
-        Its bytes stay, and nothing refers to them: that is rare, and knowing where they began would cost every message.
-        """
+    def drop_message(self) -> None:
+        """Takes back what was sent for the message at hand, as far as the host does not have it."""
+        # Its bytes stay, and nothing refers to them: to know where they began would cost every message.
         rows = self._rows
         while rows and rows[-ROW] == self.index:
             del rows[-ROW:]
@@ -208,8 +213,7 @@ class Outputs:
         before = len(self._headers) // HEADER_ROW
         for name, value in pairs:
             # As `Header.name` decodes it.
-            self._headers += self._put(name.encode(errors="surrogateescape"))
-            self._headers += self._put(value)
+            self._headers += (*self._put(name.encode(errors="surrogateescape")), *self._put(value))
         return self._batch.header_count + before, len(self._headers) // HEADER_ROW - before
 
 

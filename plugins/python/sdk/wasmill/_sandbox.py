@@ -136,8 +136,15 @@ class _ToTheHost(logging.Handler):
 
 def _log_through_the_host() -> None:
     # A record wants to know when it was made, which the host's log knows better.
-    logging.time = SimpleNamespace(time_ns=lambda: 0)  # type: ignore[attr-defined]
+    logging.time = SimpleNamespace(**{**vars(time), "time_ns": lambda: 0})  # type: ignore[attr-defined]
     logging.logThreads = logging.logProcesses = False
-    if not logging.root.handlers:
-        logging.root.addHandler(_ToTheHost())
-        logging.root.setLevel(logging.DEBUG)
+    root = logging.root
+    if not root.handlers:
+        root.addHandler(_ToTheHost())
+        root.setLevel(logging.DEBUG)
+    # What `basicConfig` made writes to a stream that is no longer there.
+    for old in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+        new = _ToTheHost(old.level)
+        new.setFormatter(old.formatter)
+        root.removeHandler(old)
+        root.addHandler(new)
