@@ -5,19 +5,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// What tools leave behind, and the SDKs' own tests.
-const LEFT_OUT: [&str; 10] = [
-    "build",
-    "conformance",
-    "node_modules",
-    "target",
-    "tests",
-    "zig-out",
-    ".venv",
-    ".zig-cache",
-    ".pytest_cache",
-    "__pycache__",
-];
+/// What tools leave behind.
+const LEFT_OUT: [&str; 9] =
+    ["build", "node_modules", "target", "zig-out", ".gitignore", ".venv", ".zig-cache", ".pytest_cache", "__pycache__"];
+/// Of an SDK's folder: what is for those who work on it.
+const NOT_FOR_USERS: [&str; 2] = ["conformance", "tests"];
 
 fn main() -> io::Result<()> {
     let plugins = fs::canonicalize("../../plugins")?;
@@ -38,7 +30,8 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<(String, PathBuf)>) -> io::R
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if LEFT_OUT.contains(&name) {
+        let of_sdk = folder.parent() == Some(root);
+        if LEFT_OUT.contains(&name) || of_sdk && NOT_FOR_USERS.contains(&name) || path.is_symlink() {
             continue;
         }
         if path.is_dir() {

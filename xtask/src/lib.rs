@@ -2,6 +2,7 @@
 //!
 //! - **setup**: what a new machine lacks: wasm targets, a real Apache Kafka, compiled handlers. Idempotent.
 //! - **test**: set-up, the binary, every test of the workspace.
+//! - **languages**: the tools of the languages that handlers are written in, and their tests.
 //! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
 //! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
 //! - **bench**: wasmill beside a native loop on librdkafka.
@@ -13,6 +14,8 @@
 pub mod bench;
 pub mod guests;
 pub mod kafka;
+pub mod languages;
+pub mod languages;
 pub mod ledger;
 pub mod process;
 pub mod setup;

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ledger, setup, test, tidy};
+use xtask::{bench, languages, ledger, setup, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "the project's chores")]
@@ -20,6 +20,11 @@ enum Chore {
     Setup,
     /// Set up, build and run every test, or those whose names contain FILTER
     Test { filter: Vec<String> },
+    /// Install the tools of the languages that handlers are written in, and run their tests, from `wasmill new` on
+    Languages {
+        /// Which; all, if none is named
+        languages: Vec<String>,
+    },
     /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
     Tidy,
     /// Measure wasmill beside a native loop on librdkafka, on a machine that does nothing else
@@ -75,6 +80,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Setup => setup::run().map(drop),
         Chore::Test { filter } => test::run(&filter),
+        Chore::Languages { languages } if languages.is_empty() => languages::run(&languages::ALL.map(str::to_owned)),
+        Chore::Languages { languages } => languages::run(&languages),
         Chore::Tidy => tidy::run(),
         Chore::Bench { what, rounds, messages, json } => {
             let mut arguments = vec![what, format!("--rounds={rounds}")];

@@ -6,14 +6,16 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{cargo, step, target};
-use crate::setup;
+use crate::{languages, setup};
 
-/// Sets up, builds the binary and runs the tests whose names contain one of `filter` (all, if it is empty).
+/// Sets up, builds the binary and runs the tests whose names contain one of `filter` (all, if it is empty). Languages whose
+/// tools are not here are skipped, but for those in `WASMILL_LANGUAGES`, whose tools are installed.
 ///
 /// # Errors
 /// A step or a test fails.
 pub fn run(filter: &[String]) -> Result<()> {
     setup::run()?;
+    languages::install(&languages::required())?;
     step("build wasmill", cargo().args(["build", "--package", "wasmill"]))?;
     let mut test = cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]);

@@ -82,7 +82,7 @@ fn files(language: Language) -> Vec<(PathBuf, &'static [u8])> {
 /// The folders below `plugins` whose SDK a project of this language has.
 fn sdks(language: Language) -> Vec<&'static str> {
     match language {
-        Language::Typescript => vec!["javascript", "typescript"],
+        Language::Typescript => vec!["javascript"],
         Language::Cpp => vec!["c", "cpp"],
         other => vec![other.name()],
     }

@@ -8,12 +8,14 @@ use crate::project::{Project, Reporter, step};
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin/componentize-py"));
     let Some(program) = own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py")) else {
-        let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
+        let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1, in the project's folder";
         return Err(Missing { language: project.language, tool: "componentize-py", install }.into());
     };
     let program = program.canonicalize().unwrap_or(program);
     let mut componentize = tool(program, project);
     let sdk = project.sdk();
+    // A mistake in the handler is shown with Python's traceback; the tool's own says nothing more.
+    componentize.env("RUST_BACKTRACE", "0").arg("-q");
     componentize.arg("-d").arg(sdk.join("wit")).args(["-w", "batches", "componentize", "--stub-wasi"]);
     componentize.args(["-p", ".", "-p"]).arg(sdk).args(["wasmill_app", "-o", "build/python.wasm"]);
     step::run(&mut componentize, false, reporter)?;
