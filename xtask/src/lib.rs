@@ -15,7 +15,6 @@ pub mod bench;
 pub mod guests;
 pub mod kafka;
 pub mod languages;
-pub mod languages;
 pub mod ledger;
 pub mod process;
 pub mod setup;
