@@ -43,8 +43,8 @@ pub enum LoadError {
     NotWasm(String),
     /// A core module that says nothing of the world it was made for.
     #[error(
-        "this is a core module without a component type; hint: build it with a wasmill SDK, or with wit-bindgen for \
-         one of the worlds of wasmill:handler"
+        "this is a core module without a component type; hint: `wasmill build FILE.wasm` makes a component of it, if it \
+         exports what one of the worlds of wasmill:handler does"
     )]
     NoComponentType,
     /// A core module that cannot be wrapped as a component.

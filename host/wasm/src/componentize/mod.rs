@@ -209,3 +209,34 @@ fn adapter_text(ask: Ask) -> String {
     }
     text + ")\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every function of preview 1, by its witx.
+    const ALL: &str = "args_get args_sizes_get environ_get environ_sizes_get clock_res_get clock_time_get fd_advise \
+        fd_allocate fd_close fd_datasync fd_fdstat_get fd_fdstat_set_flags fd_fdstat_set_rights fd_filestat_get \
+        fd_filestat_set_size fd_filestat_set_times fd_pread fd_prestat_get fd_prestat_dir_name fd_pwrite fd_read \
+        fd_readdir fd_renumber fd_seek fd_sync fd_tell fd_write path_create_directory path_filestat_get \
+        path_filestat_set_times path_link path_open path_readlink path_remove_directory path_rename path_symlink \
+        path_unlink_file poll_oneoff proc_exit proc_raise sched_yield random_get sock_accept sock_recv sock_send \
+        sock_shutdown";
+
+    #[test]
+    fn every_function_of_preview_1_is_answered_whatever_is_asked_for() {
+        for (clock, random) in [(false, false), (false, true), (true, false), (true, true)] {
+            let module = adapter(Ask { clock, random }).unwrap();
+            let mut exported = Vec::new();
+            for payload in Parser::new(0).parse_all(&module) {
+                if let Payload::ExportSection(section) = payload.unwrap() {
+                    exported.extend(section.into_iter().map(|export| export.unwrap().name.to_owned()));
+                }
+            }
+            exported.sort();
+            let mut all: Vec<&str> = ALL.split_whitespace().collect();
+            all.sort_unstable();
+            assert_eq!(exported, all);
+        }
+    }
+}

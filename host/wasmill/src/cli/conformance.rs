@@ -180,7 +180,7 @@ mod tests {
         assert!(suite.cases.len() > 20);
         for case in &suite.cases {
             for message in case.messages(alone::INPUT).unwrap() {
-                let expect = message.expect.unwrap_or_else(|| file::Expect::default());
+                let expect = message.expect.unwrap_or_default();
                 expect.output().unwrap();
             }
         }

@@ -1,0 +1,74 @@
+//! Core modules as compilers leave them, made components.
+
+use wasmill_wasm::{Ask, Capability, Form, Grants, LoadError, componentize, inspect};
+
+use crate::guest::*;
+
+/// The module of preview1.wat, which traps unless the time of day is as `wall` says.
+fn preview1(wall: &str) -> Vec<u8> {
+    wat::parse_str(include_str!("preview1.wat").replace("WALL", wall)).unwrap()
+}
+
+#[test]
+fn what_nobody_grants_the_adapter_answers_by_itself() {
+    let module = preview1("(i64.eq (local.get $wall) (i64.const 1000))");
+    let component = componentize(&module, Ask::default()).unwrap();
+    let found = inspect(&component);
+    assert_eq!((found.form, found.needs()), (Form::Component, Grants::NONE));
+    let plugin = ENGINE.load(&component).unwrap();
+    let (spec, lines) = spec(limits());
+    let mut instance = plugin.instantiate(&spec).unwrap();
+    let batch = batch(&[b"a".to_vec(), b"b".to_vec()]);
+    assert_eq!(instance.handle(0, 0, &batch).unwrap(), 2);
+    assert_eq!(lines.texts(), ["hello", "\u{fffd}rest"]);
+}
+
+#[test]
+fn with_grants_it_asks_the_host() {
+    // 2017 is past, whatever the machine's clock says.
+    let module = preview1("(i64.gt_u (local.get $wall) (i64.const 1500000000000000000))");
+    let component = componentize(&module, Ask { clock: true, random: true }).unwrap();
+    let all = Grants::NONE.with(Capability::Clock).with(Capability::Random);
+    assert_eq!(inspect(&component).needs(), all);
+    let (mut spec, _) = spec(limits());
+    spec.grants = all;
+    ENGINE.load(&component).unwrap().instantiate(&spec).unwrap();
+    let only = |ask: Ask| inspect(&componentize(&module, ask).unwrap()).needs();
+    assert_eq!(only(Ask { clock: true, random: false }), Grants::NONE.with(Capability::Clock));
+    assert_eq!(only(Ask { clock: false, random: true }), Grants::NONE.with(Capability::Random));
+}
+
+#[test]
+fn a_component_stays_as_it_is_and_a_module_without_a_handle_is_named() {
+    let component = componentize(&preview1("(i32.const 1)"), Ask::default()).unwrap();
+    assert_eq!(componentize(&component, Ask::default()).unwrap(), component);
+    let module = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
+    let said = componentize(&module, Ask::default()).unwrap_err();
+    assert!(matches!(said, LoadError::NoExport { name: "handle", .. }), "{said}");
+    assert!(said.to_string().contains("it exports `main`"), "{said}");
+    let said = componentize(b"no wasm", Ask::default()).unwrap_err().to_string();
+    assert!(said.contains("not WebAssembly"), "{said}");
+}
+
+#[test]
+fn an_import_that_nobody_answers_is_named() {
+    let text = include_str!("preview1.wat").replace("WALL", "(i32.const 1)");
+    let text = text.replacen("(memory", r#"(import "env" "call_home" (func)) (memory"#, 1);
+    let said = componentize(&wat::parse_str(text).unwrap(), Ask::default()).unwrap_err().to_string();
+    assert!(said.contains("env"), "{said}");
+}
+
+#[test]
+fn names_stay_and_what_a_debugger_reads_goes() {
+    let with = |section: &str| {
+        let text = include_str!("preview1.wat").replace("WALL", "(i32.const 1)");
+        let end = text.rfind(')').unwrap();
+        let module = wat::parse_str(format!("{} (@custom \"{section}\" \"a debugger's\"))", &text[..end])).unwrap();
+        componentize(&module, Ask::default()).unwrap()
+    };
+    let holds = |component: &[u8], text: &[u8]| component.windows(text.len()).any(|window| window == text);
+    assert!(holds(&with(".debug_info"), b"cabi_realloc"));
+    assert!(holds(&with(".debug_info"), b"sure"), "names of functions");
+    assert!(!holds(&with(".debug_info"), b"a debugger's"));
+    assert!(holds(&with("other"), b"a debugger's"));
+}
