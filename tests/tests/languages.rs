@@ -103,6 +103,11 @@ fn from_new_to_dev(name: &str) -> Result<()> {
     succeeds("new", wasmill(scratch.path(), &["new", name, "mask-orders"])?)?;
     let project = scratch.path().join("mask-orders");
     succeeds("build", wasmill(&project, &["build"])?)?;
+    let inspected = wasmill(&project, &["inspect", "build/handler.wasm", "--json"])?;
+    let told: Value = serde_json::from_slice(&inspected.stdout).with_context(|| said(&inspected))?;
+    let makers = told["producers"].as_array().context("producers")?;
+    ensure!(makers.iter().any(|one| one["field"] == "language"), "what it is written in is noted: {told:#}");
+    ensure!(told["accepted"] == true && told["grant"].as_array().is_some_and(Vec::is_empty), "{told:#}");
     shell(&project, language.unit_tests)?;
     let tested = wasmill(&project, &["test", "--json"])?;
     let report: Value = serde_json::from_slice(&tested.stdout).with_context(|| said(&tested))?;

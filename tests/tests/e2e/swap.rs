@@ -37,6 +37,23 @@ impl Dev {
         let folder = Scratch::new("dev")?;
         std::fs::write(folder.path().join("wasmill.toml"), CONFIG)?;
         std::fs::copy(guest(handler)?, folder.path().join("handler.wasm"))?;
+        Self::run(folder)
+    }
+
+    /// A new project in Rust.
+    fn start_project() -> Result<Self> {
+        let folder = Scratch::new("project")?;
+        let mut new = Command::new(binary()?);
+        new.args(["new", "rust"]).arg(folder.path().join("mask"));
+        ensure!(new.output()?.status.success(), "wasmill new");
+        for entry in std::fs::read_dir(folder.path().join("mask"))? {
+            let entry = entry?;
+            std::fs::rename(entry.path(), folder.path().join(entry.file_name()))?;
+        }
+        Self::run(folder)
+    }
+
+    fn run(folder: Scratch) -> Result<Self> {
         let mut command = Command::new(binary()?);
         command.arg("dev").arg(folder.path()).stdin(Stdio::null());
         command.stdout(File::create(folder.path().join("out"))?).stderr(File::create(folder.path().join("log"))?);
@@ -169,5 +186,23 @@ fn a_handler_that_asks_for_more_than_is_granted_is_not_swapped_in() -> Result<()
     ensure!(dev.swaps() == 0, "{}", dev.printed());
     send(&mut dev.child, Signal::Term)?;
     ensure!(wait(&mut dev.child, SOON)?.success(), "it did not end in good order: {}", tail(&dev.path("log")));
+    Ok(())
+}
+
+#[test]
+fn a_source_of_a_project_that_is_saved_is_built_and_swapped_in() -> Result<()> {
+    let dev = Dev::start_project()?;
+    dev.wait_printed("HELLO!")?;
+    let source = dev.path("src/lib.rs");
+    let text = std::fs::read_to_string(&source)?;
+    std::fs::write(&source, text.replace("to_uppercase", "to_lowercase"))?;
+    dev.wait_printed("takes over from")?;
+    std::fs::write(&source, text.replace("to_uppercase", "to_no_case"))?;
+    dev.wait_printed("the handler of before goes on")?;
+    ensure!(dev.printed().contains("no method named `to_no_case`"), "the compiler's words: {}", dev.printed());
+    // What a build writes sets off no other: the next one is that of the next save, and comes to the same handler.
+    std::fs::write(&source, text.replace("to_uppercase", "to_lowercase"))?;
+    dev.wait_printed("the handler is the same as before")?;
+    assert_eq!(dev.swaps(), 1, "{}", dev.printed());
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! imports of `wasi_snapshot_preview1` (the interface that C libraries, Go and others were made for) is answered by an
 //! adapter of ours, which asks the host for as little as possible.
 
+use wasm_encoder::{ComponentSection as _, ProducersField, ProducersSection};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use crate::error::LoadError;
+use crate::inspect;
 use crate::plugin::{self, World};
 use crate::text;
 
@@ -84,6 +86,21 @@ pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
         encode(&without_debug_info(&module)?, ask)
     })
     .map_err(LoadError::Encode)?
+}
+
+/// The component with a note of what it was written in and made by, unless it has a language noted already. `inspect` shows
+/// such notes; nothing else reads them.
+pub fn note_language(component: Vec<u8>, language: &str, made_by: (&str, &str)) -> Vec<u8> {
+    if inspect::inspect(&component).producers.items.iter().any(|one| one.field == "language") {
+        return component;
+    }
+    let mut section = ProducersSection::new();
+    section.field("language", ProducersField::new().value(language, ""));
+    section.field("processed-by", ProducersField::new().value(made_by.0, made_by.1));
+    // A component may end with any number of custom sections.
+    let mut noted = component;
+    section.append_to_component(&mut noted);
+    noted
 }
 
 fn encode(module: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {

@@ -1,6 +1,6 @@
 //! Core modules as compilers leave them, made components.
 
-use wasmill_wasm::{Ask, Capability, Form, Grants, LoadError, componentize, inspect};
+use wasmill_wasm::{Ask, Capability, Form, Grants, LoadError, componentize, inspect, note_language};
 
 use crate::guest::*;
 
@@ -71,4 +71,17 @@ fn names_stay_and_what_a_debugger_reads_goes() {
     assert!(holds(&with(".debug_info"), b"sure"), "names of functions");
     assert!(!holds(&with(".debug_info"), b"a debugger's"));
     assert!(holds(&with("other"), b"a debugger's"));
+}
+
+#[test]
+fn a_language_is_noted_once() {
+    let component = componentize(&preview1("(i32.const 1)"), Ask::default()).unwrap();
+    let noted = note_language(component, "Zig", ("wasmill", "1.2.3"));
+    let languages = |component: &[u8]| -> Vec<String> {
+        let makers = inspect(component).producers.items.into_iter();
+        makers.filter(|one| one.field == "language").map(|one| one.name).collect()
+    };
+    assert_eq!(languages(&noted), ["Zig"]);
+    assert!(ENGINE.load(&noted).is_ok());
+    assert_eq!(note_language(noted.clone(), "C", ("wasmill", "1.2.3")), noted);
 }

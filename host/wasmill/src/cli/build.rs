@@ -40,7 +40,7 @@ impl Build {
         let (language, built) = if self.path.is_file() {
             let bytes = alone::read(&self.path)?;
             let out = self.out.clone().unwrap_or_else(|| self.path.with_extension("component.wasm"));
-            (None, project::write(&bytes, Ask::default(), &out))
+            (None, project::write(&bytes, Ask::default(), None, &out))
         } else {
             let project = open(&self.path)?;
             let built = project.build(ask(&project), quiet.as_ref());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use wasmill_config as config;
-use wasmill_wasm::{Ask, Inspection, componentize, inspect};
+use wasmill_wasm::{Ask, Inspection, componentize, inspect, note_language};
 
 pub use language::Language;
 pub use step::{Quiet, Reporter, Terminal};
@@ -59,7 +59,7 @@ impl Project {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let made = toolchain::compile(self, reporter)?;
         let bytes = std::fs::read(&made).with_context(|| format!("the build left no {}", made.display()))?;
-        write(&bytes, ask, &self.output())
+        write(&bytes, ask, Some(self.language), &self.output())
     }
 
     /// Whether a change of this file is one of the handler's sources.
@@ -94,8 +94,11 @@ pub struct Built {
 }
 
 /// Makes a component of what a compiler left, and puts it where it belongs in one step.
-pub fn write(bytes: &[u8], ask: Ask, output: &Path) -> anyhow::Result<Built> {
-    let component = componentize(bytes, ask)?;
+pub fn write(bytes: &[u8], ask: Ask, language: Option<Language>, output: &Path) -> anyhow::Result<Built> {
+    let mut component = componentize(bytes, ask)?;
+    if let Some(language) = language {
+        component = note_language(component, &language.to_string(), ("wasmill", env!("CARGO_PKG_VERSION")));
+    }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let Some(name) = output.file_name() else { bail!("{} names no file", output.display()) };
