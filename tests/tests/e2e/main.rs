@@ -18,6 +18,7 @@ mod operator;
 mod orders;
 mod out_of_range;
 mod parts;
+mod plain;
 mod recycling;
 mod spine;
 mod swap;
