@@ -41,6 +41,9 @@ pub enum LoadError {
     /// Neither a component nor a core module.
     #[error("this is not WebAssembly: {0}")]
     NotWasm(String),
+    /// WebAssembly in text that does not parse. Several lines, with the place.
+    #[error("this is no WebAssembly text: {0}")]
+    Text(String),
     /// A core module that says nothing of the world it was made for.
     #[error(
         "this is a core module without a component type; hint: `wasmill build FILE.wasm` makes a component of it, if it \

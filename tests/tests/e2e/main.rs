@@ -19,6 +19,7 @@ mod orders;
 mod out_of_range;
 mod parts;
 mod projects;
+mod plain;
 mod recycling;
 mod spine;
 mod swap;

@@ -4,7 +4,12 @@
 //! imports of `wasi_snapshot_preview1` (the interface that C libraries, Go and others were made for) is answered by an
 //! adapter of ours, which asks the host for as little as possible.
 
+<<<<<<< HEAD
 use wasm_encoder::{ComponentSection as _, ProducersField, ProducersSection};
+=======
+use std::borrow::Cow;
+
+>>>>>>> plain
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -71,12 +76,13 @@ pub struct Ask {
     pub random: bool,
 }
 
-/// Makes a component of what a compiler left. A component is given back as it is.
+/// Makes a component of what a compiler left, or of WebAssembly in text. A component is given back as it is.
 ///
 /// # Errors
 /// The bytes are no WebAssembly, export no `handle`, or cannot be made a component of a world of the contract.
 pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
     plugin::guarded(|| {
+        let bytes = &*binary(bytes)?;
         let module = match plugin::kind(bytes) {
             Ok(plugin::Kind::Component) => return Ok(bytes.to_vec()),
             Ok(plugin::Kind::Module) => bytes.to_vec(),
@@ -88,6 +94,7 @@ pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
     .map_err(LoadError::Encode)?
 }
 
+<<<<<<< HEAD
 /// The component with a note of what it was written in and made by, unless it has a language noted already. `inspect` shows
 /// such notes; nothing else reads them.
 pub fn note_language(component: Vec<u8>, language: &str, made_by: (&str, &str)) -> Vec<u8> {
@@ -101,6 +108,20 @@ pub fn note_language(component: Vec<u8>, language: &str, made_by: (&str, &str)) 
     let mut noted = component;
     section.append_to_component(&mut noted);
     noted
+=======
+/// WebAssembly as it is run: what is in text is translated. Other bytes stay, for others to say what is wrong with them.
+fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
+    let start = bytes.trim_ascii_start();
+    // An expression or a comment; nothing else can be in front.
+    if ![&b"("[..], b";;"].iter().any(|first| start.starts_with(first)) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    wat::parse_bytes(bytes).map_err(|mut error| {
+        // Where it is stands below the message; without a name for the file that would be in `<anon>`.
+        error.set_path("the text");
+        LoadError::Text(text::clean_lines(&error.to_string(), REASON_BYTES))
+    })
+>>>>>>> plain
 }
 
 fn encode(module: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use wasmill_kafka::plain::PlainMessage;
+use wasmill_wasm::Plugin;
 
 use crate::cli::jsonl;
 
@@ -27,12 +28,34 @@ pub struct File {
     pub cases: Vec<Case>,
 }
 
+/// A world of the contract, as case files name it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum World {
+    /// `batches`.
+    Batches,
+    /// `messages`.
+    Messages,
+}
+
+impl World {
+    /// Whether a handler lives in it.
+    pub fn is_that_of(self, plugin: &Plugin) -> bool {
+        match self {
+            Self::Batches => plugin.world() == wasmill_wasm::World::Batches,
+            Self::Messages => plugin.world() == wasmill_wasm::World::Messages,
+        }
+    }
+}
+
 /// One case: an instance of its own, and messages for it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What it shows.
     pub name: String,
+    /// The one world whose handlers this is for: `batches` or `messages`. Others pass over it.
+    pub world: Option<World>,
     /// Instead of the pipeline's `config`.
     pub config: Option<BTreeMap<String, toml::Value>>,
     /// The text with which `init` refuses, or a part of it.
@@ -254,6 +277,7 @@ mod tests {
             ("[[case]]\nname = \"a\"\n[[case.message]]\nvalu = 1", "unknown key `valu`"),
             ("[[case]]\nname = \"a\"\n[[case.message]]\nexpect.verdct = 1", "verdct"),
             ("[[case]]\nname = \"a\"\n[[case.message]]\nattempt = 0", "attempt 0"),
+            ("[[case]]\nname = \"a\"\nworld = \"mesages\"", "mesages"),
         ] {
             let told = parse(text).and_then(|file| file.cases[0].messages("t").map(drop)).unwrap_err();
             assert!(format!("{told:#}").contains(wanted), "{told:#}");

@@ -38,6 +38,8 @@ pub struct Mismatch {
 /// What came of a case.
 #[derive(Debug)]
 pub enum Told {
+    /// The case is for the other world, and nothing ran.
+    OtherWorld,
     /// `init` refused, as it was to.
     Refused,
     /// The messages were handed over.
@@ -49,6 +51,9 @@ pub enum Told {
 /// # Errors
 /// The handler does not start, though the case does not expect that; or the case itself is wrong.
 pub fn run(case: &Case, plugin: &Plugin, pipeline: &config::Pipeline) -> anyhow::Result<Told> {
+    if case.world.is_some_and(|world| !world.is_that_of(plugin)) {
+        return Ok(Told::OtherWorld);
+    }
     let topic = pipeline.topics.first().map_or(file::INPUT, String::as_str);
     let messages = case.messages(topic)?;
     let mut pipeline = pipeline.clone();

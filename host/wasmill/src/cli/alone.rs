@@ -1,9 +1,10 @@
-//! A handler by itself, without a configuration: what `inspect` and `invoke` share.
+//! A handler by itself, without a configuration: what `inspect`, `invoke` and `conformance` share.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use wasmill_config as config;
+use wasmill_wasm::{Capability, NotGranted};
 
 use crate::app::Failure;
 
@@ -38,6 +39,18 @@ pub fn pipeline(limits: &[(&str, &str)]) -> Result<config::Pipeline, Failure> {
         Failure::usage(anyhow::anyhow!("--{option} {typed}: {message}{hint}"))
     })?;
     Ok(loaded.config.pipelines.into_iter().next().expect("the text above has a pipeline"))
+}
+
+/// What the names given with `--grant` stand for.
+pub fn grants(names: &[String]) -> Vec<config::Grant> {
+    config::Grant::ALL.into_iter().filter(|one| names.iter().any(|name| name == one.as_str())).collect()
+}
+
+/// Here an option grants, and no table.
+pub fn not_granted(refused: NotGranted) -> anyhow::Error {
+    let NotGranted { import, needed } = refused;
+    let names: Vec<&str> = needed.iter().map(Capability::as_str).collect();
+    anyhow::anyhow!("the plugin imports `{import}`, which is not granted; hint: --grant {}", names.join(","))
 }
 
 #[cfg(test)]

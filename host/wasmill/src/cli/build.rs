@@ -13,7 +13,7 @@ use crate::project::{self, Built, Language, Project, Quiet, Reporter, Terminal};
 
 const HELP: &str = "A folder is built with the toolchain of its language, which is told by a file in it: Cargo.toml, go.mod, \
 handler.py, handler.js, handler.ts, handler.c, handler.cpp, handler.zig or asconfig.json. The component is left in \
-build/handler.wasm. A FILE.wasm of any other compiler is made a component: it exports `init` and `handle` of one of the \
+build/handler.wasm. A FILE.wasm of any other compiler, or a FILE.wat, is made a component: it exports `init` and `handle` of one of the \
 worlds of wasmill:handler, and what it imports of wasi_snapshot_preview1 is answered by an adapter. \
 Exit codes: 0 built; 1 the build failed; 2 there is nothing to build; 3 a tool is missing.";
 
@@ -21,10 +21,10 @@ Exit codes: 0 built; 1 the build failed; 2 there is nothing to build; 3 a tool i
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub struct Build {
-    /// A handler's folder, or a core module
-    #[arg(value_name = "DIR|FILE.wasm", default_value = ".")]
+    /// A handler's folder, or a core module, as binary or as text
+    #[arg(value_name = "DIR|FILE", default_value = ".")]
     path: PathBuf,
-    /// Where a component made of FILE.wasm goes; by default beside it, as FILE.component.wasm
+    /// Where a component made of FILE goes; by default beside it, as FILE.component.wasm
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// What came of it as JSON

@@ -17,6 +17,7 @@ use crate::app::{self, Exit, Failure};
 use crate::cases::lane::Lane;
 use crate::cases::{self, Told, file};
 use crate::compile::Loader;
+use crate::pipeline::instances;
 
 const SUITE: &str = include_str!("../../../../plugins/conformance.toml");
 /// The topic that is granted beside the default output.
@@ -38,6 +39,9 @@ pub struct Conformance {
     /// Only cases whose name contains this; without the flood
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// What the handler may ask for beyond computing, as the pipeline's `grant`; several with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::Grant::ALL.map(config::Grant::as_str))]
+    grant: Vec<String>,
     /// Messages of the flood, after which memory must still be within limits.memory; 0 leaves it out
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     flood: usize,
@@ -49,6 +53,8 @@ pub struct Conformance {
 /// What came of a case.
 struct Line {
     name: String,
+    /// It is not for the world that the handler lives in.
+    other_world: bool,
     /// `None`: it conforms.
     trouble: Option<String>,
     time: Duration,
@@ -61,40 +67,52 @@ impl Conformance {
         let mut pipeline = alone::pipeline(&[])?;
         pipeline.output.default = Some("output".to_owned());
         pipeline.output.granted = vec![ELSEWHERE.to_owned()];
+        pipeline.grant = alone::grants(&self.grant);
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
         let loaded = loader.compile(&bytes, &pipeline.limits);
-        let plugin = loaded.map_err(|error| Failure::start(error.context(self.file.display().to_string())))?;
+        let refused = |error: anyhow::Error| Failure::start(error.context(self.file.display().to_string()));
+        let plugin = loaded.map_err(refused)?;
+        plugin.check(instances::grants(&pipeline)).map_err(|missing| refused(alone::not_granted(missing)))?;
         let mut lines = Vec::new();
         let suite = file::parse(SUITE)?;
         let wanted = |name: &str| self.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
         for case in suite.cases.iter().filter(|case| wanted(&case.name)) {
             let began = Instant::now();
-            let trouble = trouble(&cases::run(case, &plugin, &pipeline));
-            self.tell(&mut lines, Line { name: case.name.clone(), trouble, time: began.elapsed() });
+            let told = cases::run(case, &plugin, &pipeline);
+            let (other_world, trouble) = (matches!(told, Ok(Told::OtherWorld)), trouble(&told));
+            self.tell(&mut lines, Line { name: case.name.clone(), other_world, trouble, time: began.elapsed() });
         }
         if self.only.is_none() && self.flood > 0 {
             self.tell(&mut lines, self.flood(&plugin, &pipeline)?);
         }
         let failed = lines.iter().filter(|line| line.trouble.is_some()).count();
+        let passed_over = lines.iter().filter(|line| line.other_world).count();
         if self.json {
             let told: Vec<Value> = lines
                 .iter()
                 .map(|one| {
                     let seconds = one.time.as_secs_f64();
-                    json!({ "case": one.name, "ok": one.trouble.is_none(), "trouble": one.trouble, "seconds": seconds })
+                    json!({
+                        "case": one.name, "ok": one.trouble.is_none(), "other_world": one.other_world,
+                        "trouble": one.trouble, "seconds": seconds,
+                    })
                 })
                 .collect();
             print(&format!("{:#}\n", json!({ "ok": failed == 0, "cases": told })))?;
         } else {
-            print(&format!("\n{} conform, {failed} do not\n", lines.len() - failed))?;
+            let other = if passed_over > 0 { format!(", {passed_over} for the other world") } else { String::new() };
+            print(&format!("\n{} conform, {failed} do not{other}\n", lines.len() - failed - passed_over))?;
         }
         Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
     }
 
     fn tell(&self, lines: &mut Vec<Line>, line: Line) {
         if !self.json {
-            let (word, color) =
-                if line.trouble.is_none() { ("ok", AnsiColor::Green) } else { ("FAIL", AnsiColor::Red) };
+            let (word, color) = match (&line.trouble, line.other_world) {
+                (Some(_), _) => ("FAIL", AnsiColor::Red),
+                (None, true) => ("skip", AnsiColor::Yellow),
+                (None, false) => ("ok", AnsiColor::Green),
+            };
             let paint = Style::new().fg_color(Some(color.into()));
             let mut text = format!("  {paint}{word:5}{paint:#} {}\n", line.name);
             text.extend(line.trouble.as_deref());
@@ -140,7 +158,7 @@ impl Conformance {
             size(peak),
             lane.instances()
         );
-        Ok(Line { name, trouble, time: began.elapsed() })
+        Ok(Line { name, other_world: false, trouble, time: began.elapsed() })
     }
 }
 
@@ -148,7 +166,7 @@ impl Conformance {
 fn trouble(told: &anyhow::Result<Told>) -> Option<String> {
     match told {
         Err(error) => Some(format!("        {}\n", app::told(error).replace('\n', "\n        "))),
-        Ok(Told::Refused) => None,
+        Ok(Told::Refused | Told::OtherWorld) => None,
         Ok(Told::Messages(outcomes)) => outcomes.iter().find_map(|outcome| {
             let mismatch = outcome.mismatch.as_ref()?;
             Some(format!("        message {}\n{}", outcome.message + 1, difference(mismatch)))

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use wasmill_config as config;
 use wasmill_kafka::plain::PlainMessage;
-use wasmill_wasm::{Capability, LogLevel, NotGranted};
+use wasmill_wasm::LogLevel;
 
 use super::{alone, cache_folder, invoked, jsonl, print};
 use crate::app::{self, Exit, Failure};
@@ -109,7 +109,7 @@ impl Invoke {
         told: &mut Told,
     ) -> anyhow::Result<()> {
         let plugin = Loader::open(cache_folder())?.compile(bytes, &pipeline.limits)?;
-        plugin.check(instances::grants(pipeline)).map_err(not_granted)?;
+        plugin.check(instances::grants(pipeline)).map_err(alone::not_granted)?;
         let mut lane = Lane::new(plugin, pipeline);
         let started = lane.start().map(drop);
         told.start(lane.take_log());
@@ -176,18 +176,10 @@ impl Invoke {
         }
         pipeline.output.default = self.output.first().cloned();
         pipeline.output.granted = self.output.iter().skip(1).cloned().collect();
-        pipeline.grant = config::Grant::ALL.to_vec();
-        pipeline.grant.retain(|one| self.grant.iter().any(|name| name == one.as_str()));
+        pipeline.grant = alone::grants(&self.grant);
         pipeline.config = self.config.iter().cloned().collect();
         Ok(pipeline)
     }
-}
-
-/// Here an option grants, and no table.
-fn not_granted(refused: NotGranted) -> anyhow::Error {
-    let NotGranted { import, needed } = refused;
-    let names: Vec<&str> = needed.iter().map(Capability::as_str).collect();
-    anyhow::anyhow!("the plugin imports `{import}`, which is not granted; hint: --grant {}", names.join(","))
 }
 
 /// What is said, as it happens or at the end.

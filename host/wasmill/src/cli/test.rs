@@ -18,6 +18,7 @@ use crate::cases::bless::{Blessing, bless};
 use crate::cases::file::{self, Case};
 use crate::cases::{self, Mismatch, Outcome, Told};
 use crate::compile::Loader;
+use crate::dev;
 use crate::project::{Project, Quiet, Reporter, Terminal};
 
 const HELP: &str = "Cases are in cases/*.toml below the folder: messages, and what is expected of each; see the file that \
@@ -53,6 +54,7 @@ struct Sum {
     passed: usize,
     failed: usize,
     blessed: usize,
+    skipped: usize,
     messages: u32,
     time: Duration,
     told: Vec<Value>,
@@ -62,12 +64,17 @@ impl Test {
     /// Tests. Exit 1: a case failed.
     pub fn run(self) -> Result<Exit, Failure> {
         let files = files(&self.directory)?;
-        if !self.no_build && Project::open(&self.directory).is_ok() {
-            let reporter: Box<dyn Reporter> = if self.json { Box::new(Quiet) } else { Box::new(Terminal::new()) };
-            let project = build::open(&self.directory)?;
-            project.build(build::ask(&project), reporter.as_ref()).map_err(Failure::start)?;
+        let reporter: Box<dyn Reporter> = if self.json { Box::new(Quiet) } else { Box::new(Terminal::new()) };
+        let project = Project::open(&self.directory).ok().filter(|_| !self.no_build);
+        if let Some(project) = &project {
+            project.build(build::ask(project), reporter.as_ref()).map_err(Failure::start)?;
         }
         let loaded = super::load(&self.directory)?;
+        if project.is_none() && !self.no_build {
+            for pipeline in &loaded.config.pipelines {
+                dev::build_command(pipeline, &self.directory, reporter.as_ref()).map_err(Failure::start)?;
+            }
+        }
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
         let mut sum = Sum::default();
         for path in &files {
@@ -111,6 +118,11 @@ impl Test {
         sum: &mut Sum,
     ) -> Option<Vec<Outcome>> {
         let told = cases::run(case, plugin, pipeline);
+        if matches!(told, Ok(Told::OtherWorld)) {
+            sum.skipped += 1;
+            self.show(&format!("  skip  {}  for the other world\n", case.name));
+            return None;
+        }
         let outcomes = match &told {
             Ok(Told::Messages(outcomes)) => outcomes.as_slice(),
             _ => &[],
@@ -170,7 +182,7 @@ impl Test {
     }
 
     fn end(&self, sum: &Sum) -> Result<Exit, Failure> {
-        let ran = sum.passed + sum.failed + sum.blessed;
+        let ran = sum.passed + sum.failed + sum.blessed + sum.skipped;
         if ran == 0 {
             let only = self.only.as_deref().unwrap_or_default();
             return Err(Failure::usage(anyhow::anyhow!("no case has `{only}` in its name or its file's")));

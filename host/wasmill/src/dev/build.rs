@@ -40,18 +40,24 @@ impl Reporter for Told<'_> {
     fn end(&self) {}
 }
 
-/// Runs a pipeline's build command, or builds the project that its handler comes from. What a command writes goes to
-/// standard error.
+/// Runs a pipeline's build command, or builds the project that its handler comes from.
 pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     if let Some(project) = project(pipeline, directory) {
         project.build(ask_of([pipeline]), &Told(screen))?;
         return Ok(());
     }
+    command(pipeline, directory, &Told(screen))
+}
+
+/// Runs a pipeline's build command, if it has one. What it writes goes to standard error.
+pub fn command(pipeline: &config::Pipeline, directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
     let Some([program, arguments @ ..]) = pipeline.dev.build.as_deref() else { return Ok(()) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    add_target(arguments, directory, screen)?;
-    screen.note(&format!("building the handler of {}: {program} {}", pipeline.name, arguments.join(" ")));
-    let status = Command::new(program)
+    add_target(arguments, directory, reporter)?;
+    reporter.line(&format!("building the handler of {}: {program} {}", pipeline.name, arguments.join(" ")));
+    // This program, whether or not a shell finds it.
+    let own = std::env::current_exe().ok().filter(|_| program == "wasmill");
+    let status = Command::new(own.as_deref().unwrap_or(Path::new(program)))
         .args(arguments)
         .current_dir(directory)
         // The configuration names where the handler is; a folder of the caller's would put it elsewhere.
@@ -67,7 +73,7 @@ pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> 
 }
 
 /// Installs the wasm target that a build asks rustc for, if rustup says that it is missing.
-fn add_target(arguments: &[String], directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+fn add_target(arguments: &[String], directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
     let named = arguments.iter().map(|argument| argument.strip_prefix("--target=").unwrap_or(argument));
     let Some(target) = named.into_iter().find(|argument| argument.starts_with("wasm32")) else { return Ok(()) };
     let rustup = |arguments: &[&str]| Command::new("rustup").args(arguments).current_dir(directory).output();
@@ -76,7 +82,7 @@ fn add_target(arguments: &[String], directory: &Path, screen: &Screen) -> anyhow
     if !installed.status.success() || String::from_utf8_lossy(&installed.stdout).lines().any(|line| line == target) {
         return Ok(());
     }
-    screen.note(&format!("rust cannot compile to {target} yet: running `rustup target add {target}`"));
+    reporter.line(&format!("rust cannot compile to {target} yet: running `rustup target add {target}`"));
     let added = rustup(&["target", "add", target]).context("cannot run rustup")?;
     if !added.status.success() {
         bail!("`rustup target add {target}` failed: {}", String::from_utf8_lossy(&added.stderr).trim());

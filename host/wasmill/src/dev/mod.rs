@@ -21,6 +21,7 @@ use crate::app::{App, Exit, Failure, Options, Signals, client_settings, control_
 use crate::cli::{Global, cache_folder, jsonl, load};
 use crate::pipeline::Handle;
 use crate::telemetry;
+pub use build::command as build_command;
 use show::{Onlooker, Screen};
 
 /// How long the members may take to get their partitions.
