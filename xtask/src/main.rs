@@ -22,9 +22,10 @@ enum Chore {
     Test { filter: Vec<String> },
     /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
     Tidy,
-    /// Measure wasmill beside a native loop on librdkafka, on a machine that does nothing else
+    /// Measure wasmill beside a native loop on librdkafka, or languages beside each other, on a machine that does nothing else
     Bench {
-        /// `throughput` (consume and map) or `isolation` (partitions beside one that misbehaves)
+        /// `throughput` (consume and map), `isolation` (partitions beside one that misbehaves) or `languages` (what a message
+        /// costs in a handler of each)
         #[arg(default_value = "throughput")]
         what: String,
         /// Rounds that count
@@ -33,6 +34,9 @@ enum Chore {
         /// Messages of a run; one that maps, or that stands beside misbehaviour, has half as many
         #[arg(long)]
         messages: Option<u64>,
+        /// Of `languages`: only these
+        #[arg(long, value_name = "LANG,...")]
+        only: Option<String>,
         /// Print JSON, with every run
         #[arg(long)]
         json: bool,
@@ -76,8 +80,9 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run().map(drop),
         Chore::Test { filter } => test::run(&filter),
         Chore::Tidy => tidy::run(),
-        Chore::Bench { what, rounds, messages, json } => {
+        Chore::Bench { what, rounds, messages, only, json } => {
             let mut arguments = vec![what, format!("--rounds={rounds}")];
+            arguments.extend(only.map(|only| format!("--only={only}")));
             arguments.extend(messages.map(|messages| format!("--messages={messages}")));
             arguments.extend(json.then(|| "--json".to_owned()));
             bench::bench(&arguments)
