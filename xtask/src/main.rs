@@ -27,9 +27,10 @@ enum Chore {
     },
     /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
     Tidy,
-    /// Measure wasmill beside a native loop on librdkafka, on a machine that does nothing else
+    /// Measure wasmill beside a native loop on librdkafka, or languages beside each other, on a machine that does nothing else
     Bench {
-        /// `throughput` (consume and map) or `isolation` (partitions beside one that misbehaves)
+        /// `throughput` (consume and map), `isolation` (partitions beside one that misbehaves) or `languages` (what a message
+        /// costs in a handler of each)
         #[arg(default_value = "throughput")]
         what: String,
         /// Rounds that count
@@ -38,6 +39,9 @@ enum Chore {
         /// Messages of a run; one that maps, or that stands beside misbehaviour, has half as many
         #[arg(long)]
         messages: Option<u64>,
+        /// Of `languages`: only these
+        #[arg(long, value_name = "LANG,...")]
+        only: Option<String>,
         /// Print JSON, with every run
         #[arg(long)]
         json: bool,
@@ -83,8 +87,9 @@ fn main() -> ExitCode {
         Chore::Languages { languages } if languages.is_empty() => languages::run(&languages::ALL.map(str::to_owned)),
         Chore::Languages { languages } => languages::run(&languages),
         Chore::Tidy => tidy::run(),
-        Chore::Bench { what, rounds, messages, json } => {
+        Chore::Bench { what, rounds, messages, only, json } => {
             let mut arguments = vec![what, format!("--rounds={rounds}")];
+            arguments.extend(only.map(|only| format!("--only={only}")));
             arguments.extend(messages.map(|messages| format!("--messages={messages}")));
             arguments.extend(json.then(|| "--json".to_owned()));
             bench::bench(&arguments)

@@ -1,6 +1,6 @@
 /*
  * The reference handler: every SDK has it, and every one must do the same. What it does with a message is the command
- * in the header `do`.
+ * in the header `do`, or without one in the setting `do`.
  */
 #include "wasmill.h"
 
@@ -9,16 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef wasmill_verdict command(const wasmill_message *message, wasmill_outputs *out);
+
 static const wasmill_context *settings;
 static uint64_t seen;
-
-static const char *init(const wasmill_context *context) {
-    settings = context;
-    seen = 0;
-    return wasmill_config(context, "fail");
-}
-
-typedef wasmill_verdict command(const wasmill_message *message, wasmill_outputs *out);
+/* The command of messages without one of their own. */
+static wasmill_bytes standing_name;
+static command *standing;
 
 static const char *argument(const wasmill_message *message) {
     return wasmill_copy_string(wasmill_header_named(message, "arg"));
@@ -181,7 +178,8 @@ static wasmill_verdict crash(const wasmill_message *message, wasmill_outputs *ou
 
 #define COMMAND(name, function) {{name, sizeof name - 1}, function}
 
-static wasmill_verdict handle(const wasmill_message *message, wasmill_outputs *out) {
+/* NULL: there is none of that name. */
+static command *command_named(wasmill_bytes name) {
     static const struct {
         wasmill_bytes name;
         command *run;
@@ -193,14 +191,33 @@ static wasmill_verdict handle(const wasmill_message *message, wasmill_outputs *o
         COMMAND("config", config),   COMMAND("context", context),   COMMAND("count", count),
         COMMAND("json", json),       COMMAND("crash", crash),
     };
-    seen++;
-    wasmill_bytes name = wasmill_header_named(message, "do");
-    if (name.data == NULL) return forward(message, out);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (name.length != commands[i].name.length) continue;
-        if (memcmp(name.data, commands[i].name.data, name.length) == 0) return commands[i].run(message, out);
+        if (memcmp(name.data, commands[i].name.data, name.length) == 0) return commands[i].run;
     }
-    return wasmill_reject("unknown command %s", wasmill_copy_string(name));
+    return NULL;
+}
+
+static const char *init(const wasmill_context *context) {
+    settings = context;
+    seen = 0;
+    const char *name = wasmill_config(context, "do");
+    standing_name = wasmill_string(name == NULL ? "forward" : name);
+    standing = command_named(standing_name);
+    return wasmill_config(context, "fail");
+}
+
+static wasmill_verdict handle(const wasmill_message *message, wasmill_outputs *out) {
+    seen++;
+    wasmill_bytes name = wasmill_header_named(message, "do");
+    command *run = standing;
+    if (name.data == NULL) {
+        name = standing_name;
+    } else {
+        run = command_named(name);
+    }
+    if (run == NULL) return wasmill_reject("unknown command %s", wasmill_copy_string(name));
+    return run(message, out);
 }
 
 WASMILL_HANDLER(.init = init, .handle = handle);

@@ -23,12 +23,14 @@ wasmill_verdict wasmill_text(const wasmill_message *message, wasmill_bytes *text
 }
 
 wasmill_bytes wasmill_header_named(const wasmill_message *message, const char *name) {
+    wasmill_bytes absent = {NULL, 0};
+    size_t count = wasmill_header_count(message);
+    if (count == 0) return absent; /* most messages, which need not pay for the name's length */
     size_t length = strlen(name);
-    for (size_t i = wasmill_header_count(message); i-- > 0;) {
+    for (size_t i = count; i-- > 0;) {
         wasmill_header header = wasmill_header_at(message, i);
         if (header.name.length == length && memcmp(header.name.data, name, length) == 0) return header.value;
     }
-    wasmill_bytes absent = {NULL, 0};
     return absent;
 }
 

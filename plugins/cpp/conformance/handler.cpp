@@ -1,5 +1,5 @@
 // The reference handler: every SDK has it, and every one must do the same. What it does with a message is the command
-// in the header `do`.
+// in the header `do`, or without one in the setting `do`.
 #include "wasmill.hpp"
 
 #include "json.h"  // the C reference handler's
@@ -49,19 +49,20 @@ public:
 
     Verdict handle(const Message& message, Outputs& out) {
         auto before = seen_++;
-        auto command = message.header("do").value_or("forward");
-        std::string argument(message.header("arg").value_or(""));
+        auto command = message.header("do").value_or(standing_);
+        auto argument = [&] { return std::string(message.header("arg").value_or("")); };
 
         if (command == "forward") return forward(message, out);
         if (command == "drop") return wasmill::ack();
         if (command == "copy") return copy(message, out);
         if (command == "upper") return upper(message, out);
         if (command == "many") {
-            for (unsigned long i = 0; i < number(argument); i++) out.send({}, std::to_string(i));
+            auto count = number(argument());
+            for (unsigned long i = 0; i < count; i++) out.send({}, std::to_string(i));
             return wasmill::ack();
         }
         if (command == "to") {
-            auto topic = wasmill::Topic::named(argument);
+            auto topic = wasmill::Topic::named(argument());
             if (!topic) return topic.error();
             out.to(*topic).key_of(message).value_of(message).send();
             return wasmill::ack();
@@ -76,15 +77,15 @@ public:
         }
         if (command == "describe") return send(out, describe(message));
         if (command == "retry") {
-            if (message.attempt() >= number(argument)) return forward(message, out);
+            if (message.attempt() >= number(argument())) return forward(message, out);
             std::chrono::milliseconds after(number(std::string(message.header("after").value_or("0"))));
             return wasmill::retry("attempt " + std::to_string(message.attempt()), after);
         }
         if (command == "reject") return wasmill::reject(message.value().value_or(""));
-        if (command == "log") return log(message, argument);
+        if (command == "log") return log(message, argument());
         if (command == "config") {
-            auto value = context_.config(argument);
-            return value ? send(out, *value) : wasmill::reject("no setting " + argument);
+            auto value = context_.config(argument());
+            return value ? send(out, *value) : wasmill::reject("no setting " + argument());
         }
         if (command == "context") {
             return send(out, "pipeline="s.append(context_.pipeline()).append(" group=").append(context_.group())
@@ -100,7 +101,8 @@ public:
     }
 
 private:
-    explicit Reference(const wasmill::Context& context) : context_(context) {}
+    explicit Reference(const wasmill::Context& context)
+        : context_(context), standing_(context.config("do").value_or("forward")) {}
 
     static Verdict send(Outputs& out, std::string_view text) {
         out.send({}, text);
@@ -145,6 +147,8 @@ private:
     }
 
     wasmill::Context context_;
+    /** The command of messages without one of their own. */
+    std::string standing_;
     std::uint64_t seen_ = 0;
 };
 

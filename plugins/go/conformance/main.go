@@ -1,5 +1,6 @@
-// The reference handler: it does what the headers of a message say, so that one
-// set of cases can be put to the SDK of every language.
+// The reference handler: it does what the headers of a message say, or without a
+// header `do` the setting of that name, so that one set of cases can be put to the
+// SDK of every language.
 package main
 
 import (
@@ -22,26 +23,35 @@ func main() {}
 type reference struct {
 	ctx   *wasmill.Context
 	count int
+	// The command of messages without one of their own.
+	standing string
 }
 
 func newReference(ctx *wasmill.Context) (wasmill.Handler, error) {
 	if reason, present := ctx.Config("fail"); present {
 		return nil, errors.New(reason)
 	}
-	return &reference{ctx: ctx}, nil
+	standing, present := ctx.Config("do")
+	if !present {
+		standing = "forward"
+	}
+	return &reference{ctx: ctx, standing: standing}, nil
 }
 
 var levels = map[string]log.Level{
 	"trace": log.Trace, "debug": log.Debug, "info": log.Info, "warn": log.Warn, "error": log.Error,
 }
 
-// Handle does what the last header `do` says, with the last header `arg`.
+// Handle does what the last header `do` says, or the setting, with the last header `arg`.
 func (r *reference) Handle(m *wasmill.Message, out *wasmill.Outputs) error {
 	count := r.count
 	r.count++
-	command, arg := string(m.Header("do")), string(m.Header("arg"))
+	command := r.standing
+	if named := m.Header("do"); named != nil {
+		command = string(named)
+	}
 	switch command {
-	case "forward", "":
+	case "forward":
 		out.Forward(m)
 	case "drop":
 	case "copy":
@@ -49,7 +59,7 @@ func (r *reference) Handle(m *wasmill.Message, out *wasmill.Outputs) error {
 	case "upper":
 		out.Send(m.Key(), upper(m.Value()))
 	case "many":
-		n, err := strconv.Atoi(arg)
+		n, err := strconv.Atoi(argument(m))
 		if err != nil {
 			return err
 		}
@@ -59,7 +69,7 @@ func (r *reference) Handle(m *wasmill.Message, out *wasmill.Outputs) error {
 			out.Send(nil, text)
 		}
 	case "to":
-		topic, err := wasmill.TopicNamed(arg)
+		topic, err := wasmill.TopicNamed(argument(m))
 		if err != nil {
 			return err
 		}
@@ -71,19 +81,21 @@ func (r *reference) Handle(m *wasmill.Message, out *wasmill.Outputs) error {
 	case "describe":
 		out.Send(nil, []byte(describe(m)))
 	case "retry":
-		return retry(m, out, arg)
+		return retry(m, out)
 	case "reject":
 		return errors.New(strings.ToValidUTF8(string(m.Value()), "\uFFFD"))
 	case "log":
-		level, known := levels[arg]
+		name := argument(m)
+		level, known := levels[name]
 		if !known {
-			return fmt.Errorf("unknown level %s", arg)
+			return fmt.Errorf("unknown level %s", name)
 		}
 		log.Write(level, string(m.Value()))
 	case "config":
-		value, present := r.ctx.Config(arg)
+		name := argument(m)
+		value, present := r.ctx.Config(name)
 		if !present {
-			return fmt.Errorf("no setting %s", arg)
+			return fmt.Errorf("no setting %s", name)
 		}
 		out.Send(nil, []byte(value))
 	case "context":
@@ -107,6 +119,8 @@ func (r *reference) Handle(m *wasmill.Message, out *wasmill.Outputs) error {
 	}
 	return nil
 }
+
+func argument(m *wasmill.Message) string { return string(m.Header("arg")) }
 
 // spelledOut says explicitly what an output has of its message anyway.
 func spelledOut(m *wasmill.Message) []wasmill.Option {
@@ -152,8 +166,8 @@ func size(bytes []byte) string {
 	return strconv.Itoa(len(bytes))
 }
 
-func retry(m *wasmill.Message, out *wasmill.Outputs, arg string) error {
-	enough, err := strconv.Atoi(arg)
+func retry(m *wasmill.Message, out *wasmill.Outputs) error {
+	enough, err := strconv.Atoi(argument(m))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,5 @@
-/** The reference handler: every SDK has one that does the same. A message's header `do` says what to do with it. */
+/** The reference handler: every SDK has one that does the same. A message's header `do` says what to do with
+ * it, or without one the setting `do`. */
 
 import { handler, log, Reject, Retry, Topic } from './../sdk/index.js';
 
@@ -11,11 +12,13 @@ class Reference {
     const refusal = context.config('fail');
     if (refusal !== undefined) throw new Error(refusal);
     this.context = context;
+    // The command of messages without one of their own.
+    this.standing = context.config('do') ?? 'forward';
   }
 
   handle(message, out) {
     const before = this.handed++;
-    const command = message.headerText('do') ?? 'forward';
+    const command = message.headerText('do') ?? this.standing;
     switch (command) {
       case 'forward':
         return out.forward(message);

@@ -1,4 +1,5 @@
-"""The reference handler: what the header `do` says, so that a test of the host can ask for anything."""
+"""The reference handler: what the header `do` says, or without one the setting `do`, so that a test of the host can ask
+for anything."""
 
 import json
 
@@ -16,12 +17,15 @@ class Reference:
         if refusal is not None:
             raise ConfigError(refusal)
         self.context = context
+        # The command of messages without one of their own.
+        standing = context.config("do")
+        self.standing = "forward" if standing is None else standing
         self.count = 0
 
     def handle(self, message: Message, out: Outputs) -> None:
         handled, self.count = self.count, self.count + 1
-        command = (message.header("do") or b"forward").decode()
-        argument = (message.header("arg") or b"").decode()
+        named = message.header("do")
+        command = self.standing if named is None else named.decode()
         match command:
             case "forward":
                 out.forward(message)
@@ -38,10 +42,10 @@ class Reference:
             case "upper":
                 out.send(message.key, None if message.value is None else message.value.upper())
             case "many":
-                for number in range(int(argument)):
+                for number in range(int(argument(message))):
                     out.send(None, str(number))
             case "to":
-                out.send(message.key, message.value, topic=Topic(argument))
+                out.send(message.key, message.value, topic=Topic(argument(message)))
             case "tombstone":
                 out.send(message.key, None)
             case "empty":
@@ -49,7 +53,7 @@ class Reference:
             case "describe":
                 out.send(None, describe(message))
             case "retry":
-                if message.attempt >= int(argument):
+                if message.attempt >= int(argument(message)):
                     out.forward(message)
                 else:
                     after = message.header("after")
@@ -58,11 +62,12 @@ class Reference:
             case "reject":
                 raise Reject((message.value or b"").decode(errors="replace"))
             case "log":
-                log.write(log.Level[argument.upper()], message.text())
+                log.write(log.Level[argument(message).upper()], message.text())
             case "config":
-                value = self.context.config(argument)
+                name = argument(message)
+                value = self.context.config(name)
                 if value is None:
-                    raise Reject(f"no setting {argument}")
+                    raise Reject(f"no setting {name}")
                 out.send(None, value)
             case "context":
                 context = self.context
@@ -75,6 +80,10 @@ class Reference:
                 raise RuntimeError(message.text())
             case _:
                 raise Reject(f"unknown command {command}")
+
+
+def argument(message: Message) -> str:
+    return (message.header("arg") or b"").decode()
 
 
 def copy(payload: bytes | None) -> bytes | None:

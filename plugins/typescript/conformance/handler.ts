@@ -1,4 +1,5 @@
-/** The reference handler: every SDK has one that does the same. A message's header `do` says what to do with it. */
+/** The reference handler: every SDK has one that does the same. A message's header `do` says what to do with
+ * it, or without one the setting `do`. */
 
 import { handler, log, Reject, Retry, Topic, type Context, type Message, type Outputs } from './../sdk/index.js';
 
@@ -7,15 +8,18 @@ type Act = (message: Message, out: Outputs) => void;
 class Reference {
   #context!: Context;
   #handed = 0;
+  /** The command of messages without one of their own. */
+  #standing = 'forward';
 
   init(context: Context) {
     const refusal = context.config('fail');
     if (refusal !== undefined) throw new Error(refusal);
     this.#context = context;
+    this.#standing = context.config('do') ?? 'forward';
   }
 
   handle(message: Message, out: Outputs) {
-    const command = message.headerText('do') ?? 'forward';
+    const command = message.headerText('do') ?? this.#standing;
     const act = this.#commands.get(command);
     const handed = this.#handed++;
     if (command === 'count') return out.send(null, String(handed));

@@ -1,5 +1,5 @@
-//! The reference handler: it does what each message's header `do` says, so that a test of the host can ask for
-//! everything a handler can do. The same in every language's SDK.
+//! The reference handler: it does what each message's header `do` says, or without one the setting `do`, so that a test
+//! of the host can ask for everything a handler can do. The same in every language's SDK.
 
 const std = @import("std");
 const wasmill = @import("wasmill");
@@ -29,33 +29,36 @@ const Command = enum {
 
 pub const Handler = struct {
     context: wasmill.Context,
+    /// The command of messages without one of their own, and what it stands for.
+    standing_name: []const u8,
+    standing: ?Command,
     /// Messages handed to this instance so far.
     seen: u64 = 0,
 
     pub fn init(context: *wasmill.Context) !Handler {
         if (context.config("fail")) |text| return context.refuse("{s}", .{text});
-        return .{ .context = context.* };
+        const name = context.config("do") orelse "forward";
+        return .{ .context = context.*, .standing_name = name, .standing = commandNamed(name) };
     }
 
     pub fn handle(self: *Handler, message: Message, out: *Outputs) !void {
         defer self.seen += 1;
-        const name = message.header("do") orelse "forward";
-        const argument = message.header("arg") orelse "";
+        const named = message.header("do");
         const value = message.value() orelse "";
-        const command = std.meta.stringToEnum(Command, name) orelse
-            return message.reject("unknown command {s}", .{name});
+        const command = (if (named) |name| commandNamed(name) else self.standing) orelse
+            return message.reject("unknown command {s}", .{named orelse self.standing_name});
         switch (command) {
             .forward => try out.forward(message),
             .drop => {},
             .copy => try copy(message, out),
             .upper => try upper(message, out),
             .many => {
-                const count = std.fmt.parseInt(u32, argument, 10) catch
-                    return message.reject("not a number: {s}", .{argument});
+                const count = std.fmt.parseInt(u32, argumentOf(message), 10) catch
+                    return message.reject("not a number: {s}", .{argumentOf(message)});
                 for (0..count) |index| try out.print(null, "{d}", .{index});
             },
             .to => try out.publish(.{
-                .topic = try out.topicNamed(argument),
+                .topic = try out.topicNamed(argumentOf(message)),
                 .key_of = message,
                 .value_of = message,
             }),
@@ -66,16 +69,16 @@ pub const Handler = struct {
                 .headers = &.{ .{ .name = "", .value = "" }, .{ .name = "n", .value = null } },
             }),
             .describe => try out.print(null, "{f}", .{Description{ .message = message }}),
-            .retry => try retry(message, out, argument),
+            .retry => try retry(message, out),
             .reject => return message.reject("{s}", .{value}),
             .log => {
-                const level = std.meta.stringToEnum(LevelName, argument) orelse
-                    return message.reject("unknown level {s}", .{argument});
+                const level = std.meta.stringToEnum(LevelName, argumentOf(message)) orelse
+                    return message.reject("unknown level {s}", .{argumentOf(message)});
                 wasmill.log.write(level.level(), "{s}", .{value});
             },
             .config => {
-                const setting = self.context.config(argument) orelse
-                    return message.reject("no setting {s}", .{argument});
+                const setting = self.context.config(argumentOf(message)) orelse
+                    return message.reject("no setting {s}", .{argumentOf(message)});
                 try out.send(null, setting);
             },
             .context => try out.print(null, "pipeline={s} group={s} digest={s}", .{
@@ -87,6 +90,14 @@ pub const Handler = struct {
         }
     }
 };
+
+fn commandNamed(name: []const u8) ?Command {
+    return std.meta.stringToEnum(Command, name);
+}
+
+fn argumentOf(message: Message) []const u8 {
+    return message.header("arg") orelse "";
+}
 
 fn copy(message: Message, out: *Outputs) !void {
     var headers: std.ArrayList(wasmill.Header) = .empty;
@@ -119,8 +130,8 @@ fn upperBytes(to: []u8, from: []const u8) void {
     _ = std.ascii.upperString(to[at..], from[at..]);
 }
 
-fn retry(message: Message, out: *Outputs, argument: []const u8) !void {
-    const enough = std.fmt.parseInt(u32, argument, 10) catch 0;
+fn retry(message: Message, out: *Outputs) !void {
+    const enough = std.fmt.parseInt(u32, argumentOf(message), 10) catch 0;
     if (message.attempt() >= enough) return out.forward(message);
     const after = if (message.header("after")) |ms| try std.fmt.parseInt(u32, ms, 10) else 0;
     return message.retryAfter(after, "attempt {d}", .{message.attempt()});

@@ -28,9 +28,11 @@
 //! A wrong count ends the benchmark with an error. A ratio never does: machines differ, and a loaded one decides nothing.
 //!
 //! [`isolation`] measures something else in the same way: what a handler that misbehaves costs the other partitions.
+//! [`languages`] measures what a message costs in each language's handler, without Kafka.
 
 pub mod clock;
 pub mod isolation;
+pub mod languages;
 pub mod program;
 pub mod summary;
 pub mod table;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use wasmill_tests::bench::{Options, isolation, run, table};
+use wasmill_tests::bench::{Options, isolation, languages, run, table};
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum What {
@@ -16,6 +16,8 @@ enum What {
     Throughput,
     /// The pace of partitions beside one that misbehaves
     Isolation,
+    /// A message in a handler of each language, without Kafka
+    Languages,
 }
 
 #[derive(Parser)]
@@ -29,6 +31,9 @@ struct Arguments {
     /// Messages of a run; one that maps, or that stands beside misbehaviour, has half as many
     #[arg(long, default_value_t = Options::default().messages)]
     messages: u64,
+    /// Of `languages`: only these
+    #[arg(long, value_name = "LANG,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// Print JSON, with every run
     #[arg(long)]
     json: bool,
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) -> Result<()> {
-    let &Arguments { what, rounds, messages, json } = arguments;
+    let &Arguments { what, rounds, messages, json, .. } = arguments;
     let progress = std::io::stderr().is_terminal();
     let say = |line: &str| {
         if progress {
@@ -60,6 +65,11 @@ fn bench(arguments: &Arguments) -> Result<()> {
         What::Isolation => {
             let report = isolation::run(&isolation::Options { rounds, messages: messages / 2 }, &say)?;
             if json { serde_json::to_string_pretty(&report)? + "\n" } else { isolation::text(&report) }
+        }
+        What::Languages => {
+            let only = arguments.only.clone();
+            let report = languages::run(&languages::Options { rounds, only }, &say)?;
+            if json { serde_json::to_string_pretty(&report)? + "\n" } else { languages::table::text(&report) }
         }
     };
     std::io::stdout().write_all(text.as_bytes())?;

@@ -1,5 +1,5 @@
-// The reference handler: it does what each message's header `do` says, so that a test of the host can ask for everything
-// a handler can do. The same in every language's SDK.
+// The reference handler: it does what each message's header `do` says, or without one the setting `do`, so that a test of
+// the host can ask for everything a handler can do. The same in every language's SDK.
 
 import {
   Bytes,
@@ -26,9 +26,13 @@ class Reference extends Handler {
   private context!: Context;
   /** Messages handed to this instance so far. */
   private seen: u64 = 0;
+  /** The command of messages without one of their own. */
+  private standing: string = "forward";
 
   init(context: Context): void {
     this.context = context;
+    const standing = context.config("do");
+    if (standing !== null) this.standing = standing;
     const text = context.config("fail");
     if (text !== null) context.refuse(text);
   }
@@ -36,22 +40,20 @@ class Reference extends Handler {
   handle(message: Message, out: Outputs): Verdict {
     const seen = this.seen++;
     const named = message.header("do");
-    const command = named === null ? "forward" : named.toString();
-    const given = message.header("arg");
-    const argument = given === null ? "" : given.toString();
+    const command = named === null ? this.standing : named.toString();
     if (command == "forward") out.forward(message);
     else if (command == "drop") return ack();
     else if (command == "copy") copy(message, out);
     else if (command == "upper") out.send(message.key, upper(message.value));
-    else if (command == "many") many(<i32>parseInt(argument), out);
-    else if (command == "to") return to(message, out, argument);
+    else if (command == "many") many(<i32>parseInt(argument(message)), out);
+    else if (command == "to") return to(message, out, argument(message));
     else if (command == "tombstone") out.send(message.key, null);
     else if (command == "empty") empty(out);
     else if (command == "describe") out.send(null, bytesOf(describe(message)));
-    else if (command == "retry") return again(message, out, <u32>parseInt(argument));
+    else if (command == "retry") return again(message, out, <u32>parseInt(argument(message)));
     else if (command == "reject") return reject(valueText(message));
-    else if (command == "log") return write(argument, valueText(message));
-    else if (command == "config") return this.config(argument, out);
+    else if (command == "log") return write(argument(message), valueText(message));
+    else if (command == "config") return this.config(argument(message), out);
     else if (command == "context") out.send(null, bytesOf(this.describe()));
     else if (command == "count") out.send(null, bytesOf(seen.toString()));
     else if (command == "json") return json(message, out);
@@ -74,6 +76,11 @@ class Reference extends Handler {
 }
 
 register(new Reference());
+
+function argument(message: Message): string {
+  const given = message.header("arg");
+  return given === null ? "" : given.toString();
+}
 
 function copy(message: Message, out: Outputs): void {
   const key = message.key;

@@ -171,7 +171,8 @@ class Message:
     def header(self, name: str) -> bytes | None:
         """The value of the last header of that name, as Kafka's own clients look it up; None if there is no such header
         or it has no value."""
-        return self.headers.last(name)
+        # Most messages have none, and to find that out must not cost an object.
+        return self.headers.last(name) if self._batch.table[self._at + 5] else None
 
     @property
     def offset(self) -> int:

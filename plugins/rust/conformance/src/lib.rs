@@ -1,13 +1,61 @@
-//! The reference handler: it does what the headers of a message say, so that one set of cases can be put to the SDK of
-//! every language. `plugins/CONFORMANCE.md` has the commands.
+//! The reference handler: it does what the headers of a message say, or without a header `do` the setting of that name, so
+//! that one set of cases can be put to the SDK of every language. `plugins/CONFORMANCE.md` has the commands.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use wasmill_handler::prelude::*;
 
+#[derive(Clone, Copy)]
+enum Command {
+    Forward,
+    Drop,
+    Copy,
+    Upper,
+    Many,
+    To,
+    Tombstone,
+    Empty,
+    Describe,
+    Json,
+    Retry,
+    Reject,
+    Crash,
+    Log,
+    Config,
+    Context,
+    Count,
+}
+
+impl Command {
+    fn named(name: &[u8]) -> Result<Self, String> {
+        Ok(match name {
+            b"forward" => Self::Forward,
+            b"drop" => Self::Drop,
+            b"copy" => Self::Copy,
+            b"upper" => Self::Upper,
+            b"many" => Self::Many,
+            b"to" => Self::To,
+            b"tombstone" => Self::Tombstone,
+            b"empty" => Self::Empty,
+            b"describe" => Self::Describe,
+            b"json" => Self::Json,
+            b"retry" => Self::Retry,
+            b"reject" => Self::Reject,
+            b"crash" => Self::Crash,
+            b"log" => Self::Log,
+            b"config" => Self::Config,
+            b"context" => Self::Context,
+            b"count" => Self::Count,
+            other => return Err(format!("unknown command {}", text(Some(other)))),
+        })
+    }
+}
+
 struct Reference {
     context: Context,
+    /// The command of messages without one of their own.
+    standing: Result<Command, String>,
     /// Messages that were handed over before this one.
     count: u64,
 }
@@ -16,51 +64,55 @@ handler!(Reference);
 
 impl Handler for Reference {
     fn init(context: &Context) -> Result<Self, String> {
-        match context.config("fail") {
-            Some(refusal) => Err(refusal.to_owned()),
-            None => Ok(Self { context: context.clone(), count: 0 }),
+        if let Some(refusal) = context.config("fail") {
+            return Err(refusal.to_owned());
         }
+        let standing = Command::named(context.config("do").unwrap_or("forward").as_bytes());
+        Ok(Self { context: context.clone(), standing, count: 0 })
     }
 
     fn handle(&mut self, message: &Message, out: &mut Outputs) -> Verdict {
         let count = self.count;
         self.count += 1;
         let argument = || text(message.header("arg"));
-        match message.header("do").unwrap_or(b"forward") {
-            b"forward" => out.forward(message),
-            b"drop" => {}
-            b"copy" => copy(message, out),
-            b"upper" => match message.value() {
+        let command = match message.header("do") {
+            Some(name) => Command::named(name),
+            None => self.standing.clone(),
+        };
+        match command? {
+            Command::Forward => out.forward(message),
+            Command::Drop => {}
+            Command::Copy => copy(message, out),
+            Command::Upper => match message.value() {
                 Some(value) => out.send_with(message.key(), |buffer| {
                     buffer.extend_from_slice(value);
                     buffer.make_ascii_uppercase();
                 }),
                 None => out.send(message.key(), None),
             },
-            b"many" => (0..argument().parse::<u32>()?).for_each(|number| say(out, &number.to_string())),
-            b"to" => out.to(Topic::named(&argument())?).key(message.key()).value(message.value()).send(),
-            b"tombstone" => out.send(message.key(), None),
-            b"empty" => {
+            Command::Many => (0..argument().parse::<u32>()?).for_each(|number| say(out, &number.to_string())),
+            Command::To => out.to(Topic::named(&argument())?).key(message.key()).value(message.value()).send(),
+            Command::Tombstone => out.send(message.key(), None),
+            Command::Empty => {
                 let draft = out.to(Topic::DEFAULT).key(Some(b"")).value(Some(b""));
                 draft.header("", Some(b"")).header("n", None).send();
             }
-            b"describe" => say(out, &describe(message)),
-            b"json" => say(out, &name_in(message.value()).ok_or("no name")?),
-            b"retry" => return retry(message, out, argument().parse()?),
-            b"reject" => return Err(Failure::reject(text(message.value()))),
-            b"crash" => panic!("{}", text(message.value())),
-            b"log" => log::write(level(&argument())?, &text(message.value())),
-            b"config" => {
+            Command::Describe => say(out, &describe(message)),
+            Command::Json => say(out, &name_in(message.value()).ok_or("no name")?),
+            Command::Retry => return retry(message, out, argument().parse()?),
+            Command::Reject => return Err(Failure::reject(text(message.value()))),
+            Command::Crash => panic!("{}", text(message.value())),
+            Command::Log => log::write(level(&argument())?, &text(message.value())),
+            Command::Config => {
                 let name = argument();
                 say(out, self.context.config(&name).ok_or_else(|| format!("no setting {name}"))?);
             }
-            b"context" => {
+            Command::Context => {
                 let Self { context, .. } = self;
                 let (pipeline, group, digest) = (context.pipeline(), context.group(), context.digest());
                 say(out, &format!("pipeline={pipeline} group={group} digest={digest}"));
             }
-            b"count" => say(out, &count.to_string()),
-            other => return Err(Failure::reject(format!("unknown command {}", text(Some(other))))),
+            Command::Count => say(out, &count.to_string()),
         }
         ack()
     }
