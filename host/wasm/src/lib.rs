@@ -22,7 +22,7 @@ mod state;
 mod text;
 
 pub use capabilities::Grant;
-pub use componentize::{Ask, componentize, note_language};
+pub use componentize::{Ask, asks, componentize, note_language};
 pub use deadline::Canceller;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, StartError};

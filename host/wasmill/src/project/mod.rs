@@ -9,14 +9,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use wasmill_config as config;
-use wasmill_wasm::{Ask, Inspection, componentize, inspect, note_language};
+use wasmill_wasm::{Ask, Inspection, asks, componentize, inspect, note_language};
 
 pub use language::Language;
-pub use step::{Quiet, Reporter, Terminal};
+pub use step::{Kept, Reporter, Terminal};
 pub use toolchain::Missing;
 
 /// What a build leaves, below the project's folder.
 pub const OUTPUT: &str = "build/handler.wasm";
+/// What toolchains leave on the way.
+const LEFTOVERS: [&str; 3] = ["build/core.wasm", "build/python.wasm", "zig-out/bin/handler.wasm"];
+/// Files beside the sources that a build does not read.
+const NOT_BUILT: [&str; 2] = ["wasmill.toml", "samples.jsonl"];
 /// Folders that hold no sources of a handler: what was made of them, and what others wrote.
 const NO_SOURCES: [&str; 6] = ["build", "target", "node_modules", "zig-out", "__pycache__", "cases"];
 
@@ -57,6 +61,10 @@ impl Project {
     pub fn build(&self, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<Built> {
         let folder = self.directory.join("build");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for left in LEFTOVERS {
+            // Of an earlier build: a tool that makes nothing must not seem to have made this.
+            let _ = std::fs::remove_file(self.directory.join(left));
+        }
         let made = toolchain::compile(self, reporter)?;
         let bytes = std::fs::read(&made).with_context(|| format!("the build left no {}", made.display()))?;
         write(&bytes, ask, Some(self.language), &self.output())
@@ -65,6 +73,9 @@ impl Project {
     /// Whether a change of this file is one of the handler's sources.
     pub fn is_source(&self, path: &Path) -> bool {
         let Ok(inside) = path.strip_prefix(&self.directory) else { return false };
+        if NOT_BUILT.iter().any(|name| inside == Path::new(name)) {
+            return false;
+        }
         inside.components().all(|part| {
             let name = part.as_os_str().to_string_lossy();
             !name.starts_with('.') && !NO_SOURCES.contains(&name.as_ref()) && !name.ends_with('~')
@@ -91,6 +102,9 @@ pub struct Built {
     pub path: PathBuf,
     /// What it says of itself.
     pub inspection: Inspection,
+    /// What its code asks for and nobody grants: the adapter answers, with a clock that begins in 1970 and random numbers
+    /// that are the same each time.
+    pub feigned: Ask,
 }
 
 /// Makes a component of what a compiler left, and puts it where it belongs in one step.
@@ -106,7 +120,9 @@ pub fn write(bytes: &[u8], ask: Ask, language: Option<Language>, output: &Path) 
     let new = folder.join(format!(".{}.new", name.to_string_lossy()));
     std::fs::write(&new, &component).with_context(|| format!("cannot write {}", new.display()))?;
     std::fs::rename(&new, output).with_context(|| format!("cannot write {}", output.display()))?;
-    Ok(Built { path: output.to_owned(), inspection: inspect(&component) })
+    let asks = asks(bytes);
+    let feigned = Ask { clock: asks.clock && !ask.clock, random: asks.random && !ask.random };
+    Ok(Built { path: output.to_owned(), inspection: inspect(&component), feigned })
 }
 
 #[cfg(test)]
@@ -119,7 +135,14 @@ mod tests {
         for yes in ["/p/handler.c", "/p/src/deep/lib.c", "/p/sdk/wasmill.h"] {
             assert!(project.is_source(Path::new(yes)), "{yes}");
         }
-        for no in ["/p/build/handler.wasm", "/p/.git/index", "/p/src/.handler.c.swp", "/p/a.c~", "/q/handler.c"] {
+        for no in [
+            "/p/build/handler.wasm",
+            "/p/.git/index",
+            "/p/.handler.c.swp",
+            "/p/a.c~",
+            "/q/handler.c",
+            "/p/wasmill.toml",
+        ] {
             assert!(!project.is_source(Path::new(no)), "{no}");
         }
     }

@@ -20,7 +20,9 @@ const NAME_BYTES: usize = 60;
 /// # Errors
 /// The name is none, or something is there already.
 pub fn create(language: Language, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // `.` is a folder with a name, too.
+    let absolute = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     check(name)?;
     let empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
     if !empty {
