@@ -29,5 +29,5 @@ pub use error::{CallError, EngineError, LoadError, StartError};
 pub use grants::{Capability, Grants, NotGranted};
 pub use inspect::{Form, Import, Inspection, Listed, Producer, contract, inspect};
 pub use instance::Instance;
-pub use plugin::{Plugin, World};
+pub use plugin::{Plugin, World, digest};
 pub use spec::{InstanceSpec, Limits, LogLevel, LogSink, OutputNames};

@@ -68,11 +68,12 @@ impl Capture {
         let folder = self.directory.join("cases");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         std::fs::write(&path, text(&name, &messages)).with_context(|| format!("cannot write {}", path.display()))?;
-        let at = self.directory.display();
+        let (at, only) =
+            (self.directory.display(), path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         let (came, asked) = (messages.len(), self.count);
         let came = if came == asked as usize { format!("{came}") } else { format!("{came} of {asked}") };
         print(&format!(
-            "{came} messages in {}; `wasmill test {at} --bless` writes what the handler does with them\n",
+            "{came} messages in {}; `wasmill test {at} --bless --only {only}` writes what the handler does with them\n",
             path.display()
         ))
     }

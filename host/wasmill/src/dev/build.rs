@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
@@ -43,7 +43,9 @@ impl Reporter for Told<'_> {
 /// Runs a pipeline's build command, or builds the project that its handler comes from.
 pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     if let Some(project) = project(pipeline, directory) {
+        let began = Instant::now();
         project.build(ask_of([pipeline]), &Told(screen))?;
+        screen.note(&format!("built in {:.1} s", began.elapsed().as_secs_f64()));
         return Ok(());
     }
     command(pipeline, directory, &Told(screen))
