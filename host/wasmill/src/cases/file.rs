@@ -213,8 +213,13 @@ fn message(mut table: toml::Table, topic: &str) -> anyhow::Result<Message> {
     if let Some(unknown) = expect.iter().flat_map(|expect| expect.verdict.all()).find(|word| !WORDS.contains(word)) {
         anyhow::bail!("expect.verdict: there is no `{unknown}`; hint: one of {}", WORDS.join(", "));
     }
-    let mut message = jsonl::parse(&Value::Object(object(table)).to_string(), topic)
-        .context("hint: beside what a message has, a case has attempt, times, value_times and expect")?;
+    if let Some(unknown) = table.keys().find(|key| !jsonl::KNOWN.contains(&key.as_str())) {
+        let known = jsonl::KNOWN.join(", ");
+        anyhow::bail!(
+            "unknown key `{unknown}`; hint: a case's message has {known}, attempt, times, value_times, expect"
+        );
+    }
+    let mut message = jsonl::parse(&Value::Object(object(table)).to_string(), topic)?;
     if longer > 1 {
         ensure!(message.value.is_some(), "value_times without a value");
         message.value = message.value.map(|value| value.repeat(longer));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use wasmill_kafka::plain::PlainMessage;
 
 /// What a message may say.
-const KNOWN: [&str; 9] =
+pub const KNOWN: [&str; 9] =
     ["topic", "partition", "offset", "timestamp", "key", "key_base64", "value", "value_base64", "headers"];
 
 /// Reads one line. `topic` is that of a message that names none; its partition and offset are then -1. Who produces reads
