@@ -22,12 +22,12 @@ mod state;
 mod text;
 
 pub use capabilities::Grant;
-pub use componentize::{Ask, componentize, note_language};
+pub use componentize::{Ask, asks, componentize, note_language};
 pub use deadline::Canceller;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, StartError};
 pub use grants::{Capability, Grants, NotGranted};
 pub use inspect::{Form, Import, Inspection, Listed, Producer, contract, inspect};
 pub use instance::Instance;
-pub use plugin::{Plugin, World};
+pub use plugin::{Plugin, World, digest};
 pub use spec::{InstanceSpec, Limits, LogLevel, LogSink, OutputNames};

@@ -1,4 +1,7 @@
+import sys
 import unittest
+
+sys.path.insert(0, "../sdk")
 
 from handler import MyHandler
 from wasmill.testing import Harness, ack, reject

@@ -160,7 +160,10 @@ fn a_message_of_a_topic_becomes_a_test() -> Result<()> {
         run(command.args(["--bootstrap", &shared.broker.bootstrap()]))
     };
     let (code, said) = capture(&[])?;
-    ensure!(code == 0 && said.contains("2 messages in") && said.contains("--bless"), "{code} {said}");
+    ensure!(
+        code == 0 && said.contains("2 of 20 messages in") && said.contains("--bless --only from-topic.toml"),
+        "{code} {said}"
+    );
     let file = folder.path().join("cases/from-topic.toml");
     let text = std::fs::read_to_string(&file)?;
     ensure!(text.contains("offset = 1") && text.contains("!b"), "{text}");

@@ -103,7 +103,7 @@ fn inspect_of_a_file_that_no_pipeline_would_take_says_why_and_ends_with_3() -> R
         (file("text.wasm", b"\x1b[2Jhello, world")?, "unreadable", r"not WebAssembly: it begins with `\x1b[2J`"),
         (file("empty.wasm", b"")?, "unreadable", "not WebAssembly: the file is empty"),
         (file("truncated.wasm", &whole[..whole.len() / 2])?, "unreadable", "not WebAssembly: unexpected end"),
-        (file("bare.wasm", &bare)?, "module", "a core module without a component type; hint: build it with"),
+        (file("bare.wasm", &bare)?, "module", "a core module without a component type; hint: `wasmill build"),
         (file("socket.wasm", &socket)?, "component", "imports `wasi:sockets/tcp@0.2.6`, which no handler gets"),
     ] {
         let done = wasmill(&["inspect", &path, "--json"], "")?;

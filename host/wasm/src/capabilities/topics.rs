@@ -24,7 +24,11 @@ impl Topics {
     pub(crate) fn number(&self, name: &str) -> Result<u32, String> {
         self.outputs.number(name).ok_or_else(|| {
             let name = text::clean(name, 300);
-            format!("the pipeline grants no output topic `{name}`; granted: {}", self.outputs.listed())
+            format!(
+                "the pipeline grants no output topic `{name}`; granted: {}; hint: `output = {{ topic = \"...\", \
+                 topics = [\"{name}\"] }}` grants it beside the default output",
+                self.outputs.listed()
+            )
         })
     }
 

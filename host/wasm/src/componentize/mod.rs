@@ -4,12 +4,9 @@
 //! imports of `wasi_snapshot_preview1` (the interface that C libraries, Go and others were made for) is answered by an
 //! adapter of ours, which asks the host for as little as possible.
 
-<<<<<<< HEAD
-use wasm_encoder::{ComponentSection as _, ProducersField, ProducersSection};
-=======
 use std::borrow::Cow;
 
->>>>>>> plain
+use wasm_encoder::{ComponentSection as _, ProducersField, ProducersSection};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -94,11 +91,11 @@ pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
     .map_err(LoadError::Encode)?
 }
 
-<<<<<<< HEAD
-/// The component with a note of what it was written in and made by, unless it has a language noted already. `inspect` shows
+/// The component with a note of what it was written in and made by, unless it says so already. `inspect` shows
 /// such notes; nothing else reads them.
 pub fn note_language(component: Vec<u8>, language: &str, made_by: (&str, &str)) -> Vec<u8> {
-    if inspect::inspect(&component).producers.items.iter().any(|one| one.field == "language") {
+    let noted = inspect::inspect(&component).producers.items;
+    if noted.iter().any(|one| one.field == "language" && one.name == language) {
         return component;
     }
     let mut section = ProducersSection::new();
@@ -108,7 +105,8 @@ pub fn note_language(component: Vec<u8>, language: &str, made_by: (&str, &str)) 
     let mut noted = component;
     section.append_to_component(&mut noted);
     noted
-=======
+}
+
 /// WebAssembly as it is run: what is in text is translated. Other bytes stay, for others to say what is wrong with them.
 fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
     let start = bytes.trim_ascii_start();
@@ -121,12 +119,11 @@ fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
         error.set_path("the text");
         LoadError::Text(text::clean_lines(&error.to_string(), REASON_BYTES))
     })
->>>>>>> plain
 }
 
 fn encode(module: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
     let mut encoder = ComponentEncoder::default().validate(true).module(module).map_err(unfit)?;
-    if imports(module, PREVIEW1) {
+    if imports(module, PREVIEW1, None) {
         encoder = encoder.adapter(PREVIEW1, &adapter(ask)?).map_err(unfit)?;
     }
     encoder.encode().map_err(unfit)
@@ -208,11 +205,18 @@ fn without_debug_info(module: &[u8]) -> Result<Vec<u8>, LoadError> {
     Ok(kept.finish())
 }
 
-fn imports(module: &[u8], from: &str) -> bool {
+/// What a module would ask its adapter for: it imports the clock, or random numbers, of preview 1. A component asks for
+/// nothing that way.
+pub fn asks(module: &[u8]) -> Ask {
+    let imports = |name: &str| imports(module, PREVIEW1, Some(name));
+    Ask { clock: imports("clock_time_get"), random: imports("random_get") }
+}
+
+/// Whether a core module imports something, or this, from there.
+fn imports(module: &[u8], from: &str, name: Option<&str>) -> bool {
+    let is_it = |import: wasmparser::Import<'_>| import.module == from && name.is_none_or(|name| import.name == name);
     Parser::new(0).parse_all(module).any(|payload| match payload {
-        Ok(Payload::ImportSection(section)) => {
-            section.into_imports().any(|import| import.is_ok_and(|import| import.module == from))
-        }
+        Ok(Payload::ImportSection(section)) => section.into_imports().any(|import| import.is_ok_and(is_it)),
         _ => false,
     })
 }

@@ -1,7 +1,6 @@
-<<<<<<< HEAD
-//! Core modules as compilers leave them, made components.
+//! Core modules as compilers leave them, and WebAssembly in text, made components.
 
-use wasmill_wasm::{Ask, Capability, Form, Grants, LoadError, componentize, inspect, note_language};
+use wasmill_wasm::{Ask, Capability, Form, Grants, LoadError, World, componentize, inspect, note_language};
 
 use crate::guest::*;
 
@@ -84,13 +83,10 @@ fn a_language_is_noted_once() {
     };
     assert_eq!(languages(&noted), ["Zig"]);
     assert!(ENGINE.load(&noted).is_ok());
-    assert_eq!(note_language(noted.clone(), "C", ("wasmill", "1.2.3")), noted);
-=======
-//! From WebAssembly in text to a component of a world of the contract.
-
-use wasmill_wasm::{Ask, LoadError, World, componentize};
-
-use crate::guest::*;
+    assert_eq!(note_language(noted.clone(), "Zig", ("wasmill", "1.2.3")), noted);
+    // What a library was written in may be noted already.
+    assert_eq!(languages(&note_language(noted, "C", ("wasmill", "1.2.3"))), ["Zig", "C"]);
+}
 
 #[test]
 fn a_module_in_text_becomes_a_component_of_the_world_that_its_handle_has() {
@@ -118,5 +114,4 @@ fn a_text_that_does_not_parse_is_refused_with_the_place() {
     // Text for people is none.
     let refused = componentize(b"hello", Ask::default()).unwrap_err();
     assert!(refused.to_string().contains("it begins with `hell`"), "{refused}");
->>>>>>> plain
 }

@@ -117,6 +117,10 @@ pub enum Verdicts {
     Any(Vec<String>),
 }
 
+/// What a verdict can be.
+const WORDS: [&str; 9] =
+    ["ack", "retry", "reject", "no-progress", "trap", "deadline", "memory", "output-limit", "protocol"];
+
 impl Default for Verdicts {
     fn default() -> Self {
         Self::One("ack".to_owned())
@@ -124,6 +128,14 @@ impl Default for Verdicts {
 }
 
 impl Verdicts {
+    /// All that are fine.
+    fn all(&self) -> Vec<&str> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Any(any) => any.iter().map(String::as_str).collect(),
+        }
+    }
+
     /// Whether a word is fine.
     pub fn admit(&self, word: &str) -> bool {
         match self {
@@ -134,11 +146,14 @@ impl Verdicts {
 }
 
 impl Expect {
-    /// The outputs that are written, as objects in the form of JSON lines.
+    /// The outputs that are written, as objects in the form of JSON lines. A `value` that is an object or an array is to
+    /// be compared as JSON.
     pub fn output(&self) -> anyhow::Result<Option<Vec<Map<String, Value>>>> {
         let Some(output) = &self.output else { return Ok(None) };
         let one = |table: &toml::Table| -> anyhow::Result<Map<String, Value>> {
             let mut object = object(table.clone());
+            // A table or an array stands for any text that means the same JSON.
+            let document = object.get("value").filter(|value| value.is_object() || value.is_array()).cloned();
             // Read and printed, so that what means the same looks the same.
             let has = |key: &str| object.contains_key(key);
             let kept = [("topic", has("topic")), ("partition", has("partition")), ("timestamp", has("timestamp"))];
@@ -149,6 +164,9 @@ impl Expect {
                 if !written {
                     object.remove(key);
                 }
+            }
+            if let Some(document) = document {
+                object.insert("value".to_owned(), document);
             }
             Ok(object)
         };
@@ -190,7 +208,17 @@ fn message(mut table: toml::Table, topic: &str) -> anyhow::Result<Message> {
     let attempt = u32::try_from(number(&mut table, "attempt", 1)?).context("attempt is too large")?;
     let times = usize::try_from(number(&mut table, "times", 1)?)?;
     let longer = usize::try_from(number(&mut table, "value_times", 1)?)?;
-    let expect = table.remove("expect").map(|expect| expect.try_into().context("expect")).transpose()?;
+    let expect: Option<Expect> =
+        table.remove("expect").map(|expect| expect.try_into().context("expect")).transpose()?;
+    if let Some(unknown) = expect.iter().flat_map(|expect| expect.verdict.all()).find(|word| !WORDS.contains(word)) {
+        anyhow::bail!("expect.verdict: there is no `{unknown}`; hint: one of {}", WORDS.join(", "));
+    }
+    if let Some(unknown) = table.keys().find(|key| !jsonl::KNOWN.contains(&key.as_str())) {
+        let known = jsonl::KNOWN.join(", ");
+        anyhow::bail!(
+            "unknown key `{unknown}`; hint: a case's message has {known}, attempt, times, value_times, expect"
+        );
+    }
     let mut message = jsonl::parse(&Value::Object(object(table)).to_string(), topic)?;
     if longer > 1 {
         ensure!(message.value.is_some(), "value_times without a value");
@@ -267,7 +295,7 @@ mod tests {
         assert_eq!(messages[2].message.value.as_deref(), Some(&b"xxxx"[..]));
         assert!(messages[1].expect.is_none());
         let output = messages[0].expect.as_ref().unwrap().output().unwrap().unwrap();
-        assert_eq!(Value::Object(output[0].clone()).to_string(), r#"{"key":"k","value":"{\"n\":1}"}"#);
+        assert_eq!(Value::Object(output[0].clone()).to_string(), r#"{"key":"k","value":{"n":1}}"#);
     }
 
     #[test]
@@ -277,6 +305,10 @@ mod tests {
             ("[[case]]\nname = \"a\"\n[[case.message]]\nvalu = 1", "unknown key `valu`"),
             ("[[case]]\nname = \"a\"\n[[case.message]]\nexpect.verdct = 1", "verdct"),
             ("[[case]]\nname = \"a\"\n[[case.message]]\nattempt = 0", "attempt 0"),
+            (
+                "[[case]]\nname = \"a\"\n[[case.message]]\nexpect.verdict = \"drop\"",
+                "there is no `drop`; hint: one of ack",
+            ),
             ("[[case]]\nname = \"a\"\nworld = \"mesages\"", "mesages"),
         ] {
             let told = parse(text).and_then(|file| file.cases[0].messages("t").map(drop)).unwrap_err();

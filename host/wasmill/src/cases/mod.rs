@@ -136,8 +136,8 @@ fn compare(expect: &Expect, input: &PlainMessage, answers: &[Answer]) -> anyhow:
         got.extend(log.iter().map(|line| format!("log {}", shown(line))));
     }
     if let Some(wanted) = expect.attempts {
-        expected.push(format!("handed over {wanted} times"));
-        got.push(format!("handed over {} times", answers.len()));
+        expected.push(format!("attempts {wanted}"));
+        got.push(format!("attempts {}", answers.len()));
     }
     let (expected, got) = (expected.join("\n") + "\n", got.join("\n") + "\n");
     Ok((expected != got).then_some(Mismatch { expected, got }))
@@ -181,6 +181,13 @@ fn outputs(
                 object.remove(key);
             }
         }
+        let document = wanted.get(index).and_then(|wanted| wanted.get("value"));
+        if document.is_some_and(|value| !value.is_string())
+            && let Some(emitted) = object.get("value").and_then(Value::as_str)
+            && let Ok(emitted) = serde_json::from_str::<Value>(emitted)
+        {
+            object.insert("value".to_owned(), emitted);
+        }
         got.push(format!("output {}", text(object)));
     }
     expected.extend(wanted.into_iter().map(|one| format!("output {}", text(one))));
@@ -196,7 +203,11 @@ const LINE: usize = 2000;
 
 /// As much of a text as people read, on one line.
 fn shown(text: &str) -> String {
-    let line = text.escape_debug().to_string().replace("\\\"", "\"");
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        // Nothing else: what is shown can be copied into the case.
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
     match line.char_indices().nth(LINE) {
         Some((end, _)) => format!("{} ... ({} bytes)", &line[..end], text.len()),
         None => line,

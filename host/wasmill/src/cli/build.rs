@@ -9,7 +9,7 @@ use wasmill_wasm::{Ask, Grant, Grants, Inspection};
 
 use super::{alone, print};
 use crate::app::{Exit, Failure};
-use crate::project::{self, Built, Language, Project, Quiet, Reporter, Terminal};
+use crate::project::{self, Built, Kept, Language, Project, Reporter, Terminal};
 
 const HELP: &str = "A folder is built with the toolchain of its language, which is told by a file in it: Cargo.toml, go.mod, \
 handler.py, handler.js, handler.ts, handler.c, handler.cpp, handler.zig or asconfig.json. The component is left in \
@@ -36,17 +36,23 @@ impl Build {
     /// Builds. Exit 1: the build failed; 3: a tool is missing.
     pub fn run(self) -> Result<Exit, Failure> {
         let began = Instant::now();
-        let quiet: Box<dyn Reporter> = if self.json { Box::new(Quiet) } else { Box::new(Terminal::new()) };
+        let kept = Kept::default();
+        let terminal = Terminal::new();
+        let reporter: &dyn Reporter = if self.json { &kept } else { &terminal };
         let (language, built) = if self.path.is_file() {
             let bytes = alone::read(&self.path)?;
             let out = self.out.clone().unwrap_or_else(|| self.path.with_extension("component.wasm"));
             (None, project::write(&bytes, Ask::default(), None, &out))
         } else {
             let project = open(&self.path)?;
-            let built = project.build(ask(&project), quiet.as_ref());
+            let built = project.build(ask(&project), reporter);
             (Some(project.language), built)
         };
-        let built = built.map_err(|error| failed(error, &self.path))?;
+        let built = match built.map_err(|error| failed(error, &self.path)) {
+            Ok(built) => built,
+            Err(failure) if self.json => return told(failure, &kept),
+            Err(failure) => return Err(failure),
+        };
         let seconds = began.elapsed().as_secs_f64();
         if self.json {
             print(&format!("{:#}\n", as_json(language, &built, seconds)))
@@ -74,7 +80,15 @@ pub fn ask(project: &Project) -> Ask {
     project::ask_of(loaded.config.pipelines.iter().filter(|pipeline| same(&pipeline.handler) == output))
 }
 
-fn failed(error: anyhow::Error, path: &Path) -> Failure {
+/// A build that failed, for machines: why, and what the tools wrote.
+pub fn told(failure: Failure, kept: &Kept) -> Result<Exit, Failure> {
+    let report = json!({ "ok": false, "error": failure.to_string(), "output": kept.text() });
+    print(&format!("{report:#}\n"))?;
+    Ok(failure.exit)
+}
+
+/// What a build that failed is: a tool that is missing, or one that said no.
+pub fn failed(error: anyhow::Error, path: &Path) -> Failure {
     let missing = error.is::<project::Missing>();
     let error = error.context(format!("build of {}", path.display()));
     if missing { Failure::start(error) } else { error.into() }
@@ -83,12 +97,14 @@ fn failed(error: anyhow::Error, path: &Path) -> Failure {
 fn as_json(language: Option<Language>, built: &Built, seconds: f64) -> serde_json::Value {
     let found = &built.inspection;
     json!({
+        "ok": true,
         "file": built.path.display().to_string(),
         "language": language.map(Language::name),
         "bytes": found.size,
         "digest": found.digest,
         "world": found.world.map(|world| world.as_str()),
         "imports": found.imports.items.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+        "feigned": { "clock": built.feigned.clock, "random": built.feigned.random },
         "seconds": seconds,
     })
 }
@@ -107,7 +123,18 @@ fn as_text(language: Option<Language>, built: &Built, seconds: f64) -> String {
         .add_row(["sha256", &found.digest])
         .add_row(["imports", &imports(found)])
         .add_row(["time", &format!("{seconds:.1} s")]);
-    table.trim_fmt() + "\n"
+    table.trim_fmt() + "\n" + &feigned(built.feigned)
+}
+
+/// Whoever reads a clock must know that it is none.
+fn feigned(ask: Ask) -> String {
+    let (what, grant) = match (ask.clock, ask.random) {
+        (false, false) => return String::new(),
+        (true, false) => ("the clock begins in 1970", "\"clock\""),
+        (false, true) => ("random numbers are the same each time", "\"random\""),
+        (true, true) => ("the clock begins in 1970 and random numbers are the same each time", "\"clock\", \"random\""),
+    };
+    format!("\nif it asks: {what}; `grant = [{grant}]` in its pipeline and another build give it the host's\n")
 }
 
 /// The contract's own interfaces in short; others by name.

@@ -68,10 +68,12 @@ impl Capture {
         let folder = self.directory.join("cases");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         std::fs::write(&path, text(&name, &messages)).with_context(|| format!("cannot write {}", path.display()))?;
-        let at = self.directory.display();
+        let (at, only) =
+            (self.directory.display(), path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let (came, asked) = (messages.len(), self.count);
+        let came = if came == asked as usize { format!("{came}") } else { format!("{came} of {asked}") };
         print(&format!(
-            "{} messages in {}; `wasmill test {at} --bless` writes what the handler does with them\n",
-            messages.len(),
+            "{came} messages in {}; `wasmill test {at} --bless --only {only}` writes what the handler does with them\n",
             path.display()
         ))
     }
@@ -84,13 +86,16 @@ impl Capture {
         let mut messages = Vec::new();
         let mut heard = Instant::now();
         while messages.len() < self.count as usize && heard.elapsed() < SILENCE {
-            match consumer.next(LOOK).map_err(failed)? {
-                Next::Message(message) => {
+            match consumer.next(LOOK) {
+                Ok(Next::Message(message)) => {
                     heard = Instant::now();
                     messages.push(*message);
                 }
-                Next::End => break,
-                Next::Nothing => {}
+                Ok(Next::End) => break,
+                Ok(Next::Nothing) => {}
+                // There is no such offset, or no longer.
+                Err(error) if error.code().is_some_and(|code| code == "_AUTO_OFFSET_RESET") => break,
+                Err(error) => return Err(failed(error)),
             }
         }
         Ok(messages)

@@ -56,8 +56,10 @@ impl Check {
                 text += &line(handler);
             }
             let pipelines = loaded.config.pipelines.len();
-            text +=
-                &format!("{}: {pipelines} pipeline(s), {} warning(s)\n", self.config.display(), loaded.warnings.len());
+            let errors = handlers.iter().filter(|handler| !handler["error"].is_null()).count();
+            let errors = if errors > 0 { format!(", {errors} error(s)") } else { String::new() };
+            let (file, warnings) = (self.config.display(), loaded.warnings.len());
+            text += &format!("{file}: {pipelines} pipeline(s), {warnings} warning(s){errors}\n");
             text
         });
         Ok(if ok { Exit::Done } else { Exit::Start })

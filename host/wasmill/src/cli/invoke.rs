@@ -59,7 +59,7 @@ pub struct Invoke {
     #[arg(long, value_name = "NAME=VALUE", value_parser = jsonl::setting_argument)]
     config: Vec<(String, String)>,
     /// An output topic that is granted; may be given several times. The first is the default output
-    #[arg(long, value_name = "TOPIC", default_value = "output")]
+    #[arg(long, value_name = "TOPIC", default_value = "output", value_parser = jsonl::topic_argument)]
     output: Vec<String>,
     /// What the handler may ask for beyond computing, as the pipeline's `grant`; several with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::Grant::ALL.map(config::Grant::as_str))]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use wasmill_kafka::plain::PlainMessage;
 
 /// What a message may say.
-const KNOWN: [&str; 9] =
+pub const KNOWN: [&str; 9] =
     ["topic", "partition", "offset", "timestamp", "key", "key_base64", "value", "value_base64", "headers"];
 
 /// Reads one line. `topic` is that of a message that names none; its partition and offset are then -1. Who produces reads
@@ -19,7 +19,13 @@ pub fn parse(line: &str, topic: &str) -> anyhow::Result<PlainMessage> {
     let object: Map<String, Value> =
         serde_json::from_str(line).context("not a JSON object; hint: write {\"key\": \"k\", \"value\": \"v\"}")?;
     if let Some(unknown) = object.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-        bail!("unknown key `{unknown}`; hint: a message has {}", KNOWN.join(", "));
+        let known = KNOWN.join(", ");
+        if !object.keys().any(|key| KNOWN.contains(&key.as_str())) {
+            bail!(
+                "unknown key `{unknown}`; hint: a message has {known}; to send this as a value, write {{\"value\": {{...}}}}"
+            );
+        }
+        bail!("unknown key `{unknown}`; hint: a message has {known}");
     }
     let topic = match object.get("topic") {
         None => topic.to_owned(),
@@ -159,6 +165,16 @@ pub fn header_argument(text: &str) -> anyhow::Result<(String, Option<Vec<u8>>)> 
 /// `name=value` as given to `--config`.
 pub fn setting_argument(text: &str) -> anyhow::Result<(String, String)> {
     pair("config", text)
+}
+
+/// A topic as given to an option.
+pub fn topic_argument(text: &str) -> anyhow::Result<String> {
+    let fine = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    ensure!(
+        !text.is_empty() && text.chars().all(fine),
+        "`{text}` is no topic's name; hint: for several, give the option several times"
+    );
+    Ok(text.to_owned())
 }
 
 fn pair(option: &str, text: &str) -> anyhow::Result<(String, String)> {

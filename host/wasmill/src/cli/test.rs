@@ -19,7 +19,7 @@ use crate::cases::file::{self, Case};
 use crate::cases::{self, Mismatch, Outcome, Told};
 use crate::compile::Loader;
 use crate::dev;
-use crate::project::{Project, Quiet, Reporter, Terminal};
+use crate::project::{Kept, Project, Reporter, Terminal};
 
 const HELP: &str = "Cases are in cases/*.toml below the folder: messages, and what is expected of each; see the file that \
 `wasmill new` writes. Each case has an instance of its own, started with the pipeline's settings, outputs and limits of \
@@ -64,15 +64,20 @@ impl Test {
     /// Tests. Exit 1: a case failed.
     pub fn run(self) -> Result<Exit, Failure> {
         let files = files(&self.directory)?;
-        let reporter: Box<dyn Reporter> = if self.json { Box::new(Quiet) } else { Box::new(Terminal::new()) };
+        let kept = Kept::default();
+        let terminal = Terminal::new();
+        let reporter: &dyn Reporter = if self.json { &kept } else { &terminal };
         let project = Project::open(&self.directory).ok().filter(|_| !self.no_build);
-        if let Some(project) = &project {
-            project.build(build::ask(project), reporter.as_ref()).map_err(Failure::start)?;
+        let built = project.as_ref().map_or(Ok(()), |project| project.build(build::ask(project), reporter).map(drop));
+        if let Err(error) = built {
+            // Not 1, which says that a case failed.
+            let failure = Failure::start(error.context(format!("build of {}", self.directory.display())));
+            return if self.json { build::told(failure, &kept) } else { Err(failure) };
         }
         let loaded = super::load(&self.directory)?;
         if project.is_none() && !self.no_build {
             for pipeline in &loaded.config.pipelines {
-                dev::build_command(pipeline, &self.directory, reporter.as_ref()).map_err(Failure::start)?;
+                dev::build_command(pipeline, &self.directory, reporter).map_err(Failure::start)?;
             }
         }
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
@@ -154,7 +159,8 @@ impl Test {
         if let Some(error) = &error {
             let _ = writeln!(text, "        {}", error.replace('\n', "\n        "));
         }
-        if let (Some((outcome, mismatch)), false) = (differs, self.bless) {
+        // Of one that is blessed, too: what is written over is seen once.
+        if let Some((outcome, mismatch)) = differs {
             if case_len(outcomes) > 1 {
                 let _ = writeln!(text, "        message {}", outcome.message + 1);
             }
@@ -271,7 +277,7 @@ fn micros(time: Duration) -> String {
 
 /// What differs, line by line: what was expected with `-`, what came with `+`.
 pub fn difference(mismatch: &Mismatch) -> String {
-    let mut text = String::new();
+    let mut text = "        - expected, + came\n".to_owned();
     for change in TextDiff::from_lines(&mismatch.expected, &mismatch.got).iter_all_changes() {
         let (sign, paint) = match change.tag() {
             ChangeTag::Delete => ('-', style(AnsiColor::Red)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
@@ -43,7 +43,9 @@ impl Reporter for Told<'_> {
 /// Runs a pipeline's build command, or builds the project that its handler comes from.
 pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     if let Some(project) = project(pipeline, directory) {
+        let began = Instant::now();
         project.build(ask_of([pipeline]), &Told(screen))?;
+        screen.note(&format!("built in {:.1} s", began.elapsed().as_secs_f64()));
         return Ok(());
     }
     command(pipeline, directory, &Told(screen))
@@ -96,9 +98,52 @@ pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
 /// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
 /// change. The old handler goes on until a new one has been built, loaded and rehearsed.
 pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen) -> anyhow::Result<Option<Watch>> {
-    let settings = handle.shared.settings.clone();
+    let Some((watch, changes)) = watch_sources(&handle.shared.settings, &directory)? else { return Ok(None) };
+    std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
+        while let Ok(change) = changes.recv() {
+            if change == Change::Configuration {
+                screen.note("wasmill.toml has changed, which counts from the next `wasmill dev` on");
+                continue;
+            }
+            if let Err(error) = swap(&handle, &directory, &loader, &screen) {
+                screen.trouble(&format!("{error:#}; the handler of before goes on"));
+            }
+        }
+    })?;
+    Ok(Some(watch))
+}
+
+/// After a build that failed: waits until a source is saved. `false`: there is nothing to wait for.
+pub fn wait_for_change(
+    pipeline: &config::Pipeline,
+    directory: &Path,
+    error: &anyhow::Error,
+    screen: &Screen,
+) -> anyhow::Result<bool> {
+    let Some((_watch, changes)) = watch_sources(pipeline, directory)? else { return Ok(false) };
+    screen.trouble(&format!("{error:#}; waiting for a source to be saved"));
+    while let Ok(change) = changes.recv() {
+        if change == Change::Source {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What was saved.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Change {
+    Source,
+    Configuration,
+}
+
+/// Watches what a pipeline's handler is made of.
+fn watch_sources(
+    settings: &config::Pipeline,
+    directory: &Path,
+) -> anyhow::Result<Option<(Watch, mpsc::Receiver<Change>)>> {
     let mut wanted = settings.dev.watch.clone();
-    let mut project = project(&settings, &directory);
+    let mut project = project(settings, directory);
     if let Some(project) = &mut project {
         // Compared with what the watcher reports, as all of these are.
         project.directory = project.directory.canonicalize().context("cannot watch the project")?;
@@ -117,18 +162,24 @@ pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen)
         })
         .collect::<Result<_, _>>()?;
     let (changed, changes) = mpsc::sync_channel(1);
-    let (files, watched) = (wanted.clone(), settings.dev.watch.clone());
+    let files = wanted.clone();
+    // The project's folder stands last.
+    let named = files.len() - usize::from(project.is_some());
     let mut debouncer = new_debouncer(QUIET, None, move |result: DebounceEventResult| {
         let Ok(events) = result else { return };
+        let writes = events.iter().filter(|event| !event.kind.is_access());
+        let paths: Vec<&PathBuf> = writes.flat_map(|event| &event.paths).collect();
         let ours = |path: &PathBuf| match &project {
             // A build writes below the project's folder too, and must not set off the next.
-            Some(project) => project.is_source(path) || watched.iter().any(|wanted| path.starts_with(wanted)),
+            Some(project) => project.is_source(path) || files[..named].iter().any(|wanted| path.starts_with(wanted)),
             None => files.iter().any(|wanted| path.starts_with(wanted)),
         };
-        let writes = events.iter().filter(|event| !event.kind.is_access());
-        if writes.flat_map(|event| &event.paths).any(ours) {
+        let configuration = project.as_ref().map(|project| project.directory.join("wasmill.toml"));
+        if paths.iter().any(|path| ours(path)) {
             // Full: a build is due already.
-            let _ = changed.try_send(());
+            let _ = changed.try_send(Change::Source);
+        } else if paths.iter().any(|path| Some(*path) == configuration.as_ref()) {
+            let _ = changed.try_send(Change::Configuration);
         }
     })?;
     for path in &wanted {
@@ -139,14 +190,7 @@ pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen)
         };
         debouncer.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))?;
     }
-    std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
-        while changes.recv().is_ok() {
-            if let Err(error) = swap(&handle, &directory, &loader, &screen) {
-                screen.trouble(&format!("{error:#}; the handler of before goes on"));
-            }
-        }
-    })?;
-    Ok(Some(debouncer))
+    Ok(Some((debouncer, changes)))
 }
 
 fn swap(handle: &Handle, directory: &Path, loader: &Loader, screen: &Screen) -> anyhow::Result<()> {

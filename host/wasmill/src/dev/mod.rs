@@ -20,6 +20,7 @@ use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 use crate::app::{App, Exit, Failure, Options, Signals, client_settings, control_plane};
 use crate::cli::{Global, cache_folder, jsonl, load};
 use crate::pipeline::Handle;
+use crate::project::Missing;
 use crate::telemetry;
 pub use build::command as build_command;
 use show::{Onlooker, Screen};
@@ -73,7 +74,15 @@ impl Dev {
             return Err(Failure::usage(anyhow::anyhow!(hint)));
         }
         for pipeline in &config.pipelines {
-            build::build(pipeline, &config.directory, screen).map_err(Failure::start)?;
+            while let Err(error) = build::build(pipeline, &config.directory, screen) {
+                // What a save cannot mend ends it, and so does what nobody watches.
+                if self.once
+                    || error.is::<Missing>()
+                    || !build::wait_for_change(pipeline, &config.directory, &error, screen)?
+                {
+                    return Err(Failure::start(error));
+                }
+            }
         }
         if self.once {
             // It is over before anybody could look, and a `wasmill run` with the same file may have the port.
@@ -90,6 +99,10 @@ impl Dev {
         let app =
             App::start(Options { config, cache: cache_folder(), observer: Some(observe), embedded: true }, metrics)?;
         screen.note(&format!("embedded broker at {}", broker.bootstrap()));
+        if !self.once {
+            let address = broker.bootstrap();
+            screen.note(&format!("for produce, consume and capture beside it: export WASMILL_BOOTSTRAP={address}"));
+        }
         if let Some(admin) = &app.admin {
             screen.note(&format!("admin port at {}", admin.address));
         }

@@ -2,11 +2,12 @@
 //! channel; a thread of its own prints them. A reader that is too slow costs lines, which are counted, never a lane's
 //! time.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -91,6 +92,8 @@ fn run(waiting: &Receiver<Option<String>>, dropped: &AtomicU64) {
 /// Looks on at one pipeline.
 pub struct Onlooker {
     screen: Screen,
+    /// What was shown last.
+    committed: Mutex<BTreeMap<TopicPartition, NextOffset>>,
     /// By topic number.
     outputs: Vec<String>,
     given_up: String,
@@ -102,6 +105,7 @@ impl Onlooker {
         let default = pipeline.output.default.clone().unwrap_or_default();
         Self {
             screen,
+            committed: Mutex::default(),
             outputs: std::iter::once(default).chain(pipeline.output.granted.iter().cloned()).collect(),
             given_up: match &pipeline.on_exhausted {
                 config::OnExhausted::DeadLetter(topic) => format!("dead letter to {topic}"),
@@ -139,6 +143,11 @@ impl Observer for Onlooker {
     }
 
     fn committed(&self, id: &TopicPartition, next: NextOffset) {
+        // While a message is tried again and again its offset is committed with each attempt's note.
+        let mut last = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.insert(id.clone(), next) == Some(next) {
+            return;
+        }
         self.screen.offer(format!("{DIM}{id}{DIM:#}  committed {}", next.get()));
     }
 }

@@ -76,6 +76,11 @@ impl Language {
         }
     }
 
+    /// Whether all that a build reads is in the project's folder, and its tool begins anew each time.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Python | Self::Javascript | Self::Typescript)
+    }
+
     /// The language of the project in a folder.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -21,12 +22,27 @@ pub trait Reporter: Send + Sync {
     }
 }
 
-/// Shows nothing.
-pub struct Quiet;
+/// Shows nothing, and keeps what tools write, for whoever reads JSON.
+#[derive(Default)]
+pub struct Kept(Mutex<String>);
 
-impl Reporter for Quiet {
-    fn begin(&self, _: &str) {}
-    fn line(&self, _: &str) {}
+impl Kept {
+    /// What was written.
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Reporter for Kept {
+    fn begin(&self, step: &str) {
+        self.line(step);
+    }
+
+    fn line(&self, text: &str) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend([text, "\n"]);
+    }
+
     fn end(&self) {}
 }
 
@@ -101,9 +117,17 @@ pub fn run(command: &mut Command, keep: bool, reporter: &dyn Reporter) -> anyhow
     let status = child.wait().with_context(|| format!("cannot wait for `{program}`"))?;
     reporter.end();
     if !status.success() {
-        bail!("`{shown}` ended with {status}");
+        bail!("`{}` ended with {status}", shortened(&shown));
     }
     Ok(kept)
+}
+
+/// A long command line has been shown before; this is to know it again.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(60) {
+        Some((end, _)) => format!("{} ...", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn lines(stream: impl std::io::Read, mut with: impl FnMut(&str)) {
@@ -121,29 +145,14 @@ fn shown(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Kept(Mutex<Vec<String>>);
-
-    impl Reporter for Kept {
-        fn begin(&self, step: &str) {
-            self.line(step);
-        }
-        fn line(&self, text: &str) {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
-        fn end(&self) {}
-    }
 
     #[test]
     fn what_a_tool_writes_is_passed_on_and_its_end_is_told() {
         let kept = Kept::default();
         let given = run(Command::new("sh").args(["-c", "echo out; echo err >&2"]), true, &kept).unwrap();
         assert_eq!(given, "out\n");
-        assert_eq!(*kept.0.lock().unwrap(), ["sh -c echo out; echo err >&2", "err"]);
+        assert_eq!(kept.text(), "sh -c echo out; echo err >&2\nerr\n");
         let said = run(Command::new("sh").args(["-c", "exit 3"]), false, &kept).unwrap_err().to_string();
         assert!(said.contains("`sh -c exit 3` ended with exit status: 3"), "{said}");
         let said = run(&mut Command::new("no-such-tool-at-all"), false, &kept).unwrap_err().to_string();

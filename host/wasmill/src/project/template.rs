@@ -20,7 +20,9 @@ const NAME_BYTES: usize = 60;
 /// # Errors
 /// The name is none, or something is there already.
 pub fn create(language: Language, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // `.` is a folder with a name, too.
+    let absolute = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     check(name)?;
     let empty = std::fs::read_dir(directory).map_or(true, |mut entries| entries.next().is_none());
     if !empty {
@@ -119,8 +121,9 @@ mod tests {
             assert_eq!(Language::of(&directory).unwrap(), language);
             for file in made.iter().filter(|file| !file.starts_with("sdk")) {
                 let text = String::from_utf8(std::fs::read(directory.join(file)).unwrap()).unwrap();
-                let from_here = if file.parent() == Some(Path::new("")) { "../sdk" } else { "../../sdk" };
-                let left = ["my-handler", "my_handler", from_here].iter().find(|word| text.contains(**word));
+                // Out of the project, from however deep in it.
+                let outside = "../".repeat(file.components().count()) + "sdk";
+                let left = ["my-handler", "my_handler", &outside].into_iter().find(|word| text.contains(*word));
                 assert_eq!(left, None, "{language}: {}", file.display());
             }
         }

@@ -160,7 +160,7 @@ fn bar(language: &str, figure: &Figure) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
 
     pub fn measured() -> Measured {

@@ -24,7 +24,7 @@ pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<Pat
     Ok(project.directory.join("build/core.wasm"))
 }
 
-/// The SDK's part in C first, which a compiler for C++ would read as C++.
+/// What is in C first, the SDK's part above all: a compiler for C++ would read it as C++.
 pub fn compile_cpp(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     // Apart from what the project's unit tests leave in `build`.
     let folder = Path::new("build/wasm");
@@ -33,7 +33,8 @@ pub fn compile_cpp(project: &Project, reporter: &dyn Reporter) -> anyhow::Result
     for source in sources(project, &["c"])? {
         let object = folder.join(source.file_name().unwrap_or_default()).with_extension("o");
         let mut cc = zig(project)?;
-        cc.arg("cc").args(TARGET).args(FLAGS).args(["-std=c11", "-c"]).arg(source).arg("-o").arg(&object);
+        cc.arg("cc").args(TARGET).args(FLAGS).args(["-std=c11", "-c"]).args(folders_and_names(project));
+        cc.arg(source).arg("-o").arg(&object);
         step::run(&mut cc, false, reporter)?;
         objects.push(object);
     }
@@ -48,6 +49,13 @@ pub fn compile_cpp(project: &Project, reporter: &dyn Reporter) -> anyhow::Result
     cc.args(["-o", "build/core.wasm"]);
     step::run(&mut cc, false, reporter)?;
     Ok(project.directory.join("build/core.wasm"))
+}
+
+/// Of the project's own flags those that a compiler for C understands, too.
+fn folders_and_names(project: &Project) -> Vec<String> {
+    let text = std::fs::read_to_string(project.directory.join("compile_flags.txt")).unwrap_or_default();
+    let wanted = |line: &&str| line.starts_with("-I") || line.starts_with("-D");
+    text.lines().filter(wanted).map(str::to_owned).collect()
 }
 
 /// The project's own flags, which clang reads from the file.

@@ -39,7 +39,8 @@ fn install(project: &Project, needed: &str, reporter: &dyn Reporter) -> anyhow::
         return Ok(());
     }
     let how = if project.directory.join("package-lock.json").exists() { "ci" } else { "install" };
-    step::run(tool("npm", project).args([how, "--no-audit", "--no-fund"]), false, reporter).map(drop)
+    step::run(tool("npm", project).args([how, "--no-audit", "--no-fund", "--loglevel=error"]), false, reporter)
+        .map(drop)
 }
 
 /// A program that a package of the project brings.

@@ -27,6 +27,15 @@ pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<Pat
     }
 }
 
+/// What a build runs of the project's or the machine's, for a project whose build is not begun where nothing has changed.
+pub fn programs(project: &Project) -> Vec<PathBuf> {
+    match project.language {
+        Language::Python => python::program(project).into_iter().collect(),
+        Language::Javascript | Language::Typescript => vec![project.directory.join("node_modules/.package-lock.json")],
+        _ => Vec::new(),
+    }
+}
+
 /// A program in a folder of `PATH`.
 fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())

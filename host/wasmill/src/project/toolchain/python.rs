@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use super::{Missing, on_path, tool};
 use crate::project::{Project, Reporter, step};
 
-pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+/// The project's own, or the machine's.
+pub fn program(project: &Project) -> Option<PathBuf> {
     let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin/componentize-py"));
-    let Some(program) = own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py")) else {
+    own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py"))
+}
+
+pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
+    let Some(program) = program(project) else {
         let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1, in the project's folder";
         return Err(Missing { language: project.language, tool: "componentize-py", install }.into());
     };
