@@ -182,7 +182,9 @@ mod tests {
             for after in prose.split("](").skip(1) {
                 let target = after.split(')').next().unwrap();
                 let file = target.split('#').next().unwrap();
-                let there = target.starts_with("https://") || folder.join(file).exists();
+                // The SDK's page lies elsewhere in our repository: what is above it there is something else here.
+                let own = !file.starts_with("..") && folder.join(file).exists();
+                let there = target.starts_with("https://") || own;
                 assert!(there, "{language}: a link in {} to {target}", folder.display());
             }
         });
