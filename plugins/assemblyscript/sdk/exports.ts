@@ -1,5 +1,5 @@
 /**
- * What the host calls: the canonical ABI of world `batches`, by hand. A handler's `assembly/index.ts` exports it all.
+ * What the host calls: the canonical ABI of world `batches`, by hand. A handler's `assembly/handler.ts` exports it all.
  *
  * A (pointer, length) pair given to an export was allocated by `cabi_realloc` with that length and filled; strings are
  * UTF-8. Exports are not re-entered, and there is one thread.

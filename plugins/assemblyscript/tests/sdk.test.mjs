@@ -139,7 +139,7 @@ test("an instance that lacks something does not start", () => {
 
 test("an abort says where and why before it traps", () => {
   assert.throws(() => harness().message("nonsense").run(), {
-    message: /^aborted: what is nonsense at assembly\/index\.ts:\d+:\d+$/,
+    message: /^aborted: what is nonsense at assembly\/handler\.ts:\d+:\d+$/,
   });
 });
 

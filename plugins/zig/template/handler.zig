@@ -28,6 +28,12 @@ test "sends upper case with the suffix" {
     try std.testing.expectEqualStrings("HELLO!", run.outputs[0].value.?);
 }
 
+test "refuses a setting that it does not know" {
+    const refusal = try wasmill.testing.Harness(Handler).refusal(.{ .settings = &.{.{ .key = "sufix", .value = "!" }} });
+    defer std.testing.allocator.free(refusal);
+    try std.testing.expectStringStartsWith(refusal, "config `sufix` is unknown");
+}
+
 test "rejects what is no text" {
     var harness = try wasmill.testing.Harness(Handler).init(.{});
     defer harness.deinit();

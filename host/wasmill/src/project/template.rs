@@ -102,6 +102,8 @@ fn named(content: &[u8], name: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
@@ -140,5 +142,76 @@ mod tests {
         std::fs::create_dir(&taken).unwrap();
         std::fs::write(taken.join("x"), "").unwrap();
         assert!(create(Language::C, &taken).unwrap_err().to_string().contains("not empty"));
+    }
+
+    /// The READMEs of a project, with the folder that their links begin in.
+    fn pages(directory: &Path) -> Vec<(PathBuf, String)> {
+        let places = ["README.md", "sdk/README.md"].map(|page| directory.join(page));
+        places.into_iter().map(|page| (page.clone(), std::fs::read_to_string(page).unwrap())).collect()
+    }
+
+    fn each_project(check: impl Fn(Language, &Path, &str)) {
+        for language in Language::ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = folder.path().join("mask-orders");
+            create(language, &directory).unwrap();
+            for (page, text) in pages(&directory) {
+                check(language, page.parent().unwrap(), &text);
+            }
+        }
+    }
+
+    /// The lines outside of code blocks, and those inside.
+    fn prose_and_code(text: &str) -> (Vec<&str>, Vec<&str>) {
+        let mut code = false;
+        let (mut outside, mut inside) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            if line.starts_with("```") {
+                code = !code;
+            } else {
+                if code { &mut inside } else { &mut outside }.push(line);
+            }
+        }
+        (outside, inside)
+    }
+
+    #[test]
+    fn links_of_a_project_lead_to_its_own_files_or_to_the_web() {
+        each_project(|language, folder, text| {
+            let prose = prose_and_code(text).0.join("\n");
+            for after in prose.split("](").skip(1) {
+                let target = after.split(')').next().unwrap();
+                let file = target.split('#').next().unwrap();
+                let there = target.starts_with("https://") || folder.join(file).exists();
+                assert!(there, "{language}: a link in {} to {target}", folder.display());
+            }
+        });
+    }
+
+    #[test]
+    fn no_figure_is_left_out_of_a_table() {
+        each_project(|language, _, text| {
+            let row = prose_and_code(text).0.into_iter().find(|line| line.starts_with('|') && line.contains('…'));
+            assert_eq!(row, None, "{language}");
+        });
+    }
+
+    #[test]
+    fn commands_in_the_readmes_of_a_project_are_commands_of_ours() {
+        let ours = crate::cli::Cli::command();
+        each_project(|language, _, text| {
+            for line in prose_and_code(text).1 {
+                let line = line.split(" #").next().unwrap();
+                for command in line.split('|').map(str::trim).filter(|command| command.starts_with("wasmill ")) {
+                    let words: Vec<&str> = command.split_whitespace().collect();
+                    let known = ours.get_subcommands().any(|one| one.get_name() == words[1]);
+                    assert!(known, "{language}: {command}");
+                    let has_placeholder = words.iter().any(|word| word.contains(['…', '<', '[']) || *word == "...");
+                    if !has_placeholder && let Err(error) = ours.clone().try_get_matches_from(words) {
+                        panic!("{language}: {command}: {error}");
+                    }
+                }
+            }
+        });
     }
 }
