@@ -223,6 +223,9 @@ fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
     {
         message = format!("{message}: {words}");
     }
+    if let (ErrorClass::Trap, Some(asked)) = (class, backtrace.as_deref().and_then(stubbed)) {
+        message = format!("{message}: the handler asked for {asked}, which it does not have");
+    }
     CallError { class, message: text::clean(&message, MESSAGE_BYTES), backtrace }
 }
 
@@ -230,6 +233,20 @@ fn call_error(store: &Store<State>, error: &wasmtime::Error) -> CallError {
 fn frames(backtrace: &str) -> String {
     let frames: Vec<&str> = backtrace.lines().skip(1).map(str::trim).collect();
     text::clean_lines(&frames.join("\n"), BACKTRACE_BYTES)
+}
+
+/// What a handler asked for that was built without WASI: some toolchains put a trap in its place, which says nothing. Told by
+/// the C library's functions in the first frames.
+fn stubbed(backtrace: &str) -> Option<&'static str> {
+    const FUNCTIONS: [(&str, &str); 4] = [
+        ("!wall_clock_now", "the time (a message has a `timestamp`)"),
+        ("!monotonic_clock_now", "the time (a message has a `timestamp`)"),
+        ("!random_get_random_bytes", "random numbers"),
+        ("!filesystem_preopens_get_directories", "a file"),
+    ];
+    let first: Vec<&str> = backtrace.lines().take(5).collect();
+    let came_through = |name: &str| first.iter().any(|frame| frame.contains(name));
+    FUNCTIONS.into_iter().find(|(name, _)| came_through(name)).map(|(_, what)| what)
 }
 
 fn describe(store: &Store<State>, error: &wasmtime::Error) -> (ErrorClass, String) {
@@ -253,4 +270,19 @@ fn describe(store: &Store<State>, error: &wasmtime::Error) -> (ErrorClass, Strin
     }
     // What is left are values that break the canonical ABI: lists outside of memory, text that is not UTF-8.
     (ErrorClass::Protocol, format!("the handler broke the contract: {root}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trap_in_the_place_of_wasi_says_what_was_asked_for() {
+        let frames = "0: 0xade0b9 - <unknown>!<wasm function 0>\n1: 0xaf2928 - libc.so!wall_clock_now\n";
+        assert_eq!(stubbed(frames), Some("the time (a message has a `timestamp`)"));
+        assert_eq!(stubbed("0: 0x1 - handler.wasm!run\n"), None);
+        // A handler's own function of that name, far up, is no reason.
+        let far = "0: 0x1 - x!a\n".repeat(6) + "6: 0x1 - x!wall_clock_now\n";
+        assert_eq!(stubbed(&far), None);
+    }
 }
