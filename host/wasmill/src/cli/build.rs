@@ -75,9 +75,7 @@ pub fn open(path: &Path) -> Result<Project, Failure> {
 pub fn ask(project: &Project) -> Ask {
     let file = project.directory.join("wasmill.toml");
     let Ok(loaded) = wasmill_config::load(&file) else { return Ask::default() };
-    let same = |path: &Path| std::path::absolute(path).ok();
-    let output = same(&project.output());
-    project::ask_of(loaded.config.pipelines.iter().filter(|pipeline| same(&pipeline.handler) == output))
+    project::ask_of(loaded.config.pipelines.iter().filter(|pipeline| project.makes(pipeline)))
 }
 
 /// A build that failed, for machines: why, and what the tools wrote.

@@ -67,16 +67,19 @@ impl Test {
         let kept = Kept::default();
         let terminal = Terminal::new();
         let reporter: &dyn Reporter = if self.json { &kept } else { &terminal };
-        let project = Project::open(&self.directory).ok().filter(|_| !self.no_build);
-        let built = project.as_ref().map_or(Ok(()), |project| project.build(build::ask(project), reporter).map(drop));
-        if let Err(error) = built {
-            // Not 1, which says that a case failed.
-            let failure = Failure::start(error.context(format!("build of {}", self.directory.display())));
-            return if self.json { build::told(failure, &kept) } else { Err(failure) };
-        }
         let loaded = super::load(&self.directory)?;
-        if project.is_none() && !self.no_build {
-            for pipeline in &loaded.config.pipelines {
+        let pipelines = &loaded.config.pipelines;
+        // What else may lie beside a wasmill.toml is nobody's handler here.
+        let project =
+            Project::open(&self.directory).ok().filter(|project| pipelines.iter().any(|one| project.makes(one)));
+        if let Some(project) = project.filter(|_| !self.no_build) {
+            if let Err(error) = project.build(build::ask(&project), reporter) {
+                // Not 1, which says that a case failed.
+                let failure = Failure::start(error.context(format!("build of {}", self.directory.display())));
+                return if self.json { build::told(failure, &kept) } else { Err(failure) };
+            }
+        } else if !self.no_build {
+            for pipeline in pipelines {
                 dev::build_command(pipeline, &self.directory, reporter).map_err(Failure::start)?;
             }
         }

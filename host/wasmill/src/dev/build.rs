@@ -21,8 +21,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// The project that the pipeline's handler is built from, where no command says how.
 fn project(pipeline: &config::Pipeline, directory: &Path) -> Option<Project> {
     let project = Project::open(directory).ok()?;
-    let same = |path: &Path| std::path::absolute(path).ok();
-    (pipeline.dev.build.is_none() && same(&pipeline.handler) == same(&project.output())).then_some(project)
+    (pipeline.dev.build.is_none() && project.makes(pipeline)).then_some(project)
 }
 
 /// What a build says, on the screen.

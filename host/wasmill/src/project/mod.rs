@@ -51,6 +51,12 @@ impl Project {
         places.into_iter().find(|place| self.directory.join(place).is_dir()).unwrap_or(places[0])
     }
 
+    /// Whether a pipeline's handler is what this project's build leaves.
+    pub fn makes(&self, pipeline: &config::Pipeline) -> bool {
+        let same = |path: &Path| std::path::absolute(path).ok();
+        same(&pipeline.handler) == same(&self.output())
+    }
+
     /// Where the component is.
     pub fn output(&self) -> PathBuf {
         self.directory.join(OUTPUT)
