@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmill_core::{ABSENT, Batch, FailureKind, Span};
-use wasmill_wasm::{LogLevel, StartError, World};
+use wasmill_wasm::{Limits, LogLevel, StartError, World};
 
 use crate::guest::*;
 
@@ -109,13 +109,15 @@ fn a_call_that_reaches_less_says_so() {
 
 #[test]
 fn topics_have_numbers_and_those_not_granted_are_listed() {
-    let (mut instance, lines) = script(limits());
+    // Lines long enough for the hint.
+    let (mut instance, lines) = script(Limits { log_line_bytes: 1000, ..limits() });
     let asked = [op(&[9], b"out "), op(&[9], b"eu"), op(&[9], b"else")].map(|script| script.trim_ascii_end().to_vec());
     for script in asked {
         instance.handle(0, 0, &batch(&[script])).unwrap();
     }
     instance.handle(0, 0, &batch(&[op(&[10, 1], b"")])).unwrap();
-    let refusal = "the pipeline grants no output topic `else`; granted: out, eu";
+    let refusal = "the pipeline grants no output topic `else`; granted: out, eu; hint: `output = { topic = \"...\", \
+                   topics = [\"else\"] }` grants it beside the default output";
     assert_eq!(lines.texts(), ["0", "1", refusal, "other"]);
     assert_eq!(lines.0.lock().unwrap()[2].0, LogLevel::Error);
 }
