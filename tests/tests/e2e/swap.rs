@@ -37,7 +37,7 @@ impl Dev {
         let folder = Scratch::new("dev")?;
         std::fs::write(folder.path().join("wasmill.toml"), CONFIG)?;
         std::fs::copy(guest(handler)?, folder.path().join("handler.wasm"))?;
-        Self::run(folder)
+        Self::run(folder, "")
     }
 
     /// A new project in Rust.
@@ -46,16 +46,13 @@ impl Dev {
         let mut new = Command::new(binary()?);
         new.args(["new", "rust"]).arg(folder.path().join("mask"));
         ensure!(new.output()?.status.success(), "wasmill new");
-        for entry in std::fs::read_dir(folder.path().join("mask"))? {
-            let entry = entry?;
-            std::fs::rename(entry.path(), folder.path().join(entry.file_name()))?;
-        }
-        Self::run(folder)
+        // What it prints must not be among its sources.
+        Self::run(folder, "mask")
     }
 
-    fn run(folder: Scratch) -> Result<Self> {
+    fn run(folder: Scratch, project: &str) -> Result<Self> {
         let mut command = Command::new(binary()?);
-        command.arg("dev").arg(folder.path()).stdin(Stdio::null());
+        command.arg("dev").arg(folder.path().join(project)).stdin(Stdio::null());
         command.stdout(File::create(folder.path().join("out"))?).stderr(File::create(folder.path().join("log"))?);
         Ok(Self { child: command.spawn().context("cannot start wasmill dev")?, folder })
     }
@@ -193,16 +190,26 @@ fn a_handler_that_asks_for_more_than_is_granted_is_not_swapped_in() -> Result<()
 fn a_source_of_a_project_that_is_saved_is_built_and_swapped_in() -> Result<()> {
     let dev = Dev::start_project()?;
     dev.wait_printed("HELLO!")?;
-    let source = dev.path("src/lib.rs");
+    let source = dev.path("mask/src/lib.rs");
     let text = std::fs::read_to_string(&source)?;
     std::fs::write(&source, text.replace("to_uppercase", "to_lowercase"))?;
     dev.wait_printed("takes over from")?;
     std::fs::write(&source, text.replace("to_uppercase", "to_no_case"))?;
     dev.wait_printed("the handler of before goes on")?;
     ensure!(dev.printed().contains("no method named `to_no_case`"), "the compiler's words: {}", dev.printed());
-    // What a build writes sets off no other: the next one is that of the next save, and comes to the same handler.
-    std::fs::write(&source, text.replace("to_uppercase", "to_lowercase"))?;
-    dev.wait_printed("the handler is the same as before")?;
-    assert_eq!(dev.swaps(), 1, "{}", dev.printed());
+    std::fs::write(&source, text.replace("to_uppercase()", "to_lowercase().trim().to_owned()"))?;
+    let end = Instant::now() + SOON;
+    while dev.swaps() < 2 {
+        ensure!(Instant::now() < end, "no second handler: {}", dev.printed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Another save, so that what the last build may have set off has been seen by then.
+    let config = dev.path("mask/wasmill.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config)? + "\n")?;
+    dev.wait_printed("wasmill.toml has changed")?;
+    // What a build writes sets off no other, which would come to the same handler.
+    let printed = dev.printed();
+    assert!(!printed.contains("the handler is the same as before"), "{printed}");
+    assert_eq!(printed.matches("built in").count(), 3, "the first build, and two saves: {printed}");
     Ok(())
 }

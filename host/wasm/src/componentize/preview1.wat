@@ -1,5 +1,6 @@
-  ;; Standard output and error are the host's streams, which make log lines of what is written. A stream's answer needs 12
-  ;; bytes of the guest's memory that nobody else uses; there are none, so what stands there is put back afterwards.
+  ;; Standard output and error are the host's streams, which make log lines of what is written. A stream's answer goes where
+  ;; the count of bytes goes afterwards: it has room for the first byte, and the host's streams never say more than that all
+  ;; went well.
   (import "wasi:cli/stdout@0.2.12" "get-stdout" (func $get_stdout (result i32)))
   (import "wasi:cli/stderr@0.2.12" "get-stderr" (func $get_stderr (result i32)))
   (import "wasi:io/streams@0.2.12" "[method]output-stream.blocking-write-and-flush"
@@ -17,7 +18,7 @@
     (global.get $stderr))
 
   (func (export "fd_write") (param $fd i32) (param $vectors i32) (param $count i32) (param $written i32) (result i32)
-    (local $stream i32) (local $total i32) (local $low i64) (local $high i32)
+    (local $stream i32) (local $total i32)
     (if (i32.and (i32.ne (local.get $fd) (i32.const 1)) (i32.ne (local.get $fd) (i32.const 2)))
       (then (return (i32.const 8))))
     (local.set $stream (call $stream (local.get $fd)))
@@ -26,12 +27,8 @@
         (br_if $done (i32.eqz (local.get $count)))
         (if (i32.load offset=4 (local.get $vectors))
           (then
-            (local.set $low (i64.load align=4 (local.get $written)))
-            (local.set $high (i32.load offset=8 (local.get $written)))
             (call $write (local.get $stream) (i32.load (local.get $vectors)) (i32.load offset=4 (local.get $vectors))
-              (local.get $written))
-            (i64.store align=4 (local.get $written) (local.get $low))
-            (i32.store offset=8 (local.get $written) (local.get $high))))
+              (local.get $written))))
         (local.set $total (i32.add (local.get $total) (i32.load offset=4 (local.get $vectors))))
         (local.set $vectors (i32.add (local.get $vectors) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
