@@ -92,7 +92,7 @@ pub struct Expect {
     pub verdict: Verdicts,
     /// The reason, as a whole.
     pub reason: Option<String>,
-    /// A part of the reason, or of a line that was logged.
+    /// A part of the reason.
     pub says: Option<String>,
     /// Exactly these outputs, in this order.
     output: Option<Vec<toml::Table>>,
