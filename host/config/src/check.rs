@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::checked::{Admin, Config, Dev, Kafka, Limits, OnExhausted, Output, Pipeline};
+use crate::checked::{Admin, Backtest, Config, Dev, History, Kafka, Limits, OnExhausted, Output, Pipeline, Swap};
 use crate::compound::{At, Either, properties};
 use crate::environment::{Lookup, Substitution};
 use crate::finding::{Loaded, Mistakes, Severity};
 use crate::raw::{
-    Exhausted, Mode, Pairs, RawAdmin, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput, RawPipeline,
+    Exhausted, Mode, Pairs, RawAdmin, RawBacktest, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput,
+    RawPipeline, RawSwap,
 };
 use crate::report::{Place, Report};
 use crate::rules;
@@ -138,6 +139,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
         limits: convert_limits(raw.limits.value.as_ref()?)?,
         config: pairs(&raw.config),
         properties: pairs(&raw.properties),
+        swap: convert_swap(raw.swap.value.as_ref()?)?,
         dev: convert_dev(raw.dev.value.as_ref()?, directory)?,
     })
 }
@@ -184,6 +186,28 @@ fn convert_limits(raw: &RawLimits) -> Option<Limits> {
         output_bytes: number(&raw.output_bytes)?,
         log_lines_per_second: number(&raw.log_lines)?,
         log_line_bytes: number(&raw.log_line)?,
+    })
+}
+
+fn convert_swap(raw: &RawSwap) -> Option<Swap> {
+    Some(Swap {
+        backtest: match &raw.backtest.value {
+            Some(backtest) => Some(convert_backtest(backtest)?),
+            None => None,
+        },
+    })
+}
+
+fn convert_backtest(raw: &RawBacktest) -> Option<Backtest> {
+    Some(Backtest {
+        topic: raw.topic.value.clone(),
+        messages: match raw.since.value {
+            Some(since) => History::Since(since),
+            None => History::Sample(raw.sample.value?),
+        },
+        differ: raw.differ.value,
+        rejects: raw.rejects.value?,
+        time: raw.time.value?,
     })
 }
 

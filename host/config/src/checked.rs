@@ -99,6 +99,8 @@ pub struct Pipeline {
     pub config: Properties,
     /// For the consumers of this pipeline.
     pub properties: Properties,
+    /// What a new version of the handler must pass.
+    pub swap: Swap,
     /// For `wasmill dev` only.
     pub dev: Dev,
 }
@@ -226,6 +228,37 @@ pub struct Limits {
     pub log_lines_per_second: u32,
     /// Bytes of one log line; the rest is cut off.
     pub log_line_bytes: usize,
+}
+
+/// What a new version of the handler must pass before it takes over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Swap {
+    /// `None`: it is not run over messages of the past.
+    pub backtest: Option<Backtest>,
+}
+
+/// Which messages of the past a new version is run over beside the old one, and how far it may differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backtest {
+    /// `None`: the pipeline's topics.
+    pub topic: Option<String>,
+    /// Which messages.
+    pub messages: History,
+    /// The share of messages, from 0 to 1, that may come out otherwise; `None`: any.
+    pub differ: Option<f64>,
+    /// By how much the share of messages that are given up may rise, from 0 to 1.
+    pub rejects: f64,
+    /// After so long what was compared by then counts.
+    pub time: Duration,
+}
+
+/// Messages of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// All of them that are no older.
+    Since(Duration),
+    /// So many, spread over everything that is there.
+    Sample(u64),
 }
 
 /// What `wasmill dev` uses, and nothing else does.

@@ -10,7 +10,8 @@ use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::kind::{Choice, Count, Flag, Off, Size, Time};
 use crate::table::{Sub, table};
 use crate::text::{
-    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
+    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, PERCENT, StartKind, TOPIC,
+    refuse_pipeline_name,
 };
 use crate::{Assignor, Grant, Order, OutOfRange, Start, owned};
 
@@ -21,6 +22,7 @@ const TIB: u64 = 1 << 40;
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 const PROPERTIES: Scalars = Scalars {
     noun: "a table of librdkafka properties",
@@ -193,6 +195,8 @@ table! {
         config: Pairs = HANDLER_CONFIG, optional("nothing");
         /// librdkafka properties of this pipeline's consumers, over those in `[kafka]`.
         properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+        /// What a new version of the handler must pass before it takes over.
+        swap: RawSwap = Sub::<RawSwap>::new(), section;
         /// For `wasmill dev` only.
         dev: RawDev = Sub::<RawDev>::new(), section;
     }
@@ -304,6 +308,32 @@ table! {
         log_lines: u64 = Count(0, 100_000), default(100, "enough to read, too few to fill a disk");
         /// Bytes of a log line; the rest is cut off.
         log_line: u64 = Size(16, 64 * KIB), default("2KiB", "a message and its context fit");
+    }
+}
+
+table! {
+    /// What a new version of the handler must pass before it takes over.
+    RawSwap {
+        /// Both versions are run over messages of the past, with nothing published, and compared; `wasmill diff --gate` tries it.
+        backtest: RawBacktest = Sub::<RawBacktest>::new(), optional("a new version is not run over messages of the past");
+    }
+}
+
+table! {
+    /// Which messages of the past a new version is run over beside the old one, and how far it may differ.
+    RawBacktest {
+        /// The topic they are read from, without a group.
+        topic: String = TOPIC, optional("the pipeline's `topics`");
+        /// All messages so far back. Not together with `sample`.
+        since: Duration = Time(SECOND, 3650 * DAY), optional("`sample` decides");
+        /// So many messages, spread over all partitions and all of what is there.
+        sample: u64 = Count(1, 10_000_000), default(1000, "a second or two, and enough to meet what is one message in a hundred");
+        /// The share of messages that may come out otherwise: another verdict, or other outputs.
+        differ: f64 = PERCENT, optional("differences are told and not judged");
+        /// By how much the share of messages that are given up may rise.
+        rejects: f64 = PERCENT, default("0%", "what the old version could handle the new one should");
+        /// After so long what was compared by then counts.
+        time: Duration = Time(SECOND, HOUR), default("1m", "whoever asked for the swap waits for its answer");
     }
 }
 
