@@ -78,15 +78,6 @@ pub(crate) const ARGUMENT: Text<String> = Text {
     parse: |text| plain(text, 4096),
 };
 
-/// A share of something, as a fraction of 1.
-pub(crate) const PERCENT: Text<f64> = Text {
-    noun: "a share in percent",
-    bounds: "`\"0%\"` to `\"100%\"`",
-    example: "0.5%",
-    refused: &["", "5", "%", "-1%", "100.1%", "five%", "1e1%"],
-    parse: percent,
-};
-
 fn refusal<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
     Err((problem.into(), hint.into()))
 }
@@ -160,19 +151,6 @@ fn bootstrap(text: &str) -> Result<String, Refusal> {
         }
     }
     Ok(text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
-}
-
-fn percent(text: &str) -> Result<f64, Refusal> {
-    let number = text.strip_suffix('%').map(str::trim_end).filter(|number| {
-        // Not what `parse` takes beside digits: signs, exponents, `inf`.
-        !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.')
-    });
-    match number.and_then(|number| number.parse::<f64>().ok()) {
-        Some(number) if number <= 100.0 => Ok(number / 100.0),
-        Some(_) => refusal("is more than all", "write `\"100%\"` or less"),
-        None if text.parse::<u8>().is_ok() => refusal("has no `%`", format!("write `\"{text}%\"`")),
-        None => refusal("is not a share in percent", "write `\"0%\"`, `\"0.5%\"`, `\"25%\"`"),
-    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, Refusal> {

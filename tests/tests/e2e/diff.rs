@@ -12,6 +12,8 @@ use wasmill_tests::scratch::Scratch;
 use wasmill_tests::shared::{Shared, shared, unique};
 use wasmill_tests::tool;
 
+use crate::lag;
+
 /// Messages of each test's topic, in four partitions.
 const MESSAGES: usize = 4000;
 
@@ -156,6 +158,20 @@ fn gaps_of_compaction_aborted_messages_and_retention_hold_nothing_up() -> Result
     let sample = report(&["--sample", "600"])?;
     let messages = sample["messages"].as_u64().context("messages")?;
     ensure!((100..=600).contains(&messages) && sample["complete"] == true, "{sample:#}");
+    Ok(())
+}
+
+#[test]
+fn what_compaction_left_is_read_and_its_gaps_are_passed() -> Result<()> {
+    let shared = shared()?;
+    let topic = unique("diff-compacted");
+    let end = lag::compacted(&shared, &topic)?;
+    for words in [&["--since", "1h"][..], &["--sample", "50"], &["--sample", "1"], &["--limit", "3"]] {
+        let words = [&["--topic", &topic, "--json", "--show", "1000"], words].concat();
+        let report = told(&diff(&shared, ["echo", "upper"], &words)?)?;
+        let messages = report["messages"].as_i64().context("messages")?;
+        ensure!((1..end).contains(&messages) && report["complete"] == true, "{words:?} of {end}: {report:#}");
+    }
     Ok(())
 }
 

@@ -198,9 +198,8 @@ impl Diff {
 }
 
 fn plugin(loader: &Loader, path: &Path, bytes: &[u8], pipeline: &config::Pipeline) -> Result<Plugin, Failure> {
-    let loaded = loader.compile(bytes, &pipeline.limits).and_then(|plugin| {
-        let asked = plugin.check(instances::grants(pipeline));
-        match asked {
+    let loaded = loader.compile(bytes, &pipeline.limits).map_err(anyhow::Error::from).and_then(|plugin| {
+        match plugin.check(instances::grants(pipeline)) {
             Err(refused) if pipeline.name == alone::NAME => Err(alone::not_granted(refused)),
             Err(refused) => Err(refused.into()),
             Ok(()) => Ok(plugin),

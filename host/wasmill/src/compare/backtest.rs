@@ -64,7 +64,7 @@ pub fn run(
 pub fn refusal(report: &Report, settings: &config::Backtest) -> Option<String> {
     let (summary, differs) = (&report.summary, report.summary.share());
     if let Some(bound) = settings.differ
-        && exceeds(differs, bound)
+        && exceeds(differs, bound.fraction())
     {
         let (differing, messages) = (summary.differing, summary.messages);
         let first = report.differences.first().map_or_else(String::new, |first| {
@@ -76,11 +76,11 @@ pub fn refusal(report: &Report, settings: &config::Backtest) -> Option<String> {
             "backtest: {differing} of {messages} messages come out otherwise ({}){first}; swap.backtest.differ is {}; hint: \
              `wasmill diff OLD NEW --gate` shows them",
             percent(differs),
-            percent(bound)
+            bound
         ));
     }
     let (old, new) = (report.old.given_up_share(), report.new.given_up_share());
-    exceeds(new - old, settings.rejects).then(|| {
+    exceeds(new - old, settings.rejects.fraction()).then(|| {
         format!(
             "backtest: the new version gives up {} of {} messages ({}), the old one {} ({}); swap.backtest.rejects is {}; hint: \
              `wasmill diff OLD NEW --gate` shows them",
@@ -89,7 +89,7 @@ pub fn refusal(report: &Report, settings: &config::Backtest) -> Option<String> {
             percent(new),
             report.old.given_up,
             percent(old),
-            percent(settings.rejects)
+            settings.rejects
         )
     })
 }
@@ -107,6 +107,8 @@ pub fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wasmill_config::Share;
+
     use super::*;
     use crate::compare::summary::Summary;
     use crate::compare::tally::Tally;
@@ -121,28 +123,31 @@ mod tests {
         Report { complete: true, summary, old: tally(old), new: tally(new), ..Report::default() }
     }
 
-    fn settings(differ: Option<f64>, rejects: f64) -> config::Backtest {
+    fn settings(differ: Option<Share>, rejects: Share) -> config::Backtest {
         let (messages, time) = (config::History::Sample(1), Duration::from_secs(1));
         config::Backtest { topic: None, messages, differ, rejects, time }
     }
 
     #[test]
     fn refuses_what_is_beyond_a_bound_and_not_what_is_at_it() {
-        let judged = |report: &Report, differ, rejects| refusal(report, &settings(differ, rejects));
-        assert_eq!(judged(&report(1000, 1000, 0, 0), None, 0.0), None);
-        assert_eq!(judged(&report(1000, 10, 0, 0), Some(0.01), 0.0), None);
-        let said = judged(&report(1000, 11, 0, 0), Some(0.01), 0.0).expect("it is beyond");
+        let share = |percent: u32| Share::millionths(percent * 10_000);
+        let judged = |report: &Report, differ: Option<u32>, rejects| {
+            refusal(report, &settings(differ.map(share), share(rejects)))
+        };
+        assert_eq!(judged(&report(1000, 1000, 0, 0), None, 0), None);
+        assert_eq!(judged(&report(1000, 10, 0, 0), Some(1), 0), None);
+        let said = judged(&report(1000, 11, 0, 0), Some(1), 0).expect("it is beyond");
         assert!(
             said.contains("11 of 1000 messages come out otherwise (1.1%)") && said.contains("differ is 1%"),
             "{said}"
         );
-        assert_eq!(judged(&report(1000, 0, 0, 0), Some(0.0), 0.0), None);
-        assert!(judged(&report(1000, 1, 0, 0), Some(0.0), 0.0).is_some());
-        assert_eq!(judged(&report(10, 10, 3, 3), None, 0.0), None);
-        assert_eq!(judged(&report(10, 10, 3, 0), None, 0.0), None);
-        assert_eq!(judged(&report(10, 10, 3, 4), None, 0.1), None);
-        let said = judged(&report(10, 10, 3, 5), None, 0.1).expect("it is beyond");
+        assert_eq!(judged(&report(1000, 0, 0, 0), Some(0), 0), None);
+        assert!(judged(&report(1000, 1, 0, 0), Some(0), 0).is_some());
+        assert_eq!(judged(&report(10, 10, 3, 3), None, 0), None);
+        assert_eq!(judged(&report(10, 10, 3, 0), None, 0), None);
+        assert_eq!(judged(&report(10, 10, 3, 4), None, 10), None);
+        let said = judged(&report(10, 10, 3, 5), None, 10).expect("it is beyond");
         assert!(said.contains("gives up 5 of 10 messages (50%), the old one 3 (30%)"), "{said}");
-        assert_eq!(judged(&report(0, 0, 0, 0), Some(0.0), 0.0), None);
+        assert_eq!(judged(&report(0, 0, 0, 0), Some(0), 0), None);
     }
 }
