@@ -24,8 +24,8 @@ mod units;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Assignor, Canary, CanaryBy, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output,
-    Pipeline, Rollout, Shadow, Start, Swap, Watched,
+    Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, OnExhausted, Order,
+    OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};

@@ -7,6 +7,7 @@ mod article;
 mod clients;
 mod commits;
 mod compiling;
+mod diff;
 mod endings;
 mod failures;
 mod harness;
