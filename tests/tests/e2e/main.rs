@@ -23,6 +23,7 @@ mod parts;
 mod plain;
 mod projects;
 mod recycling;
+mod rollout;
 mod spine;
 mod swap;
 mod topics;
