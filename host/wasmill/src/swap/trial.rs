@@ -169,8 +169,8 @@ impl Trial {
         self.lock_report().clone()
     }
 
-    /// A lane counted something: is it enough, or too much?
-    pub fn look(&self, shared: &PipelineShared) {
+    /// A lane counted something under what had the number `serial`: is it enough, or too much?
+    pub fn look(&self, shared: &PipelineShared, serial: u64) {
         if self.is_over() {
             return;
         }
@@ -180,7 +180,7 @@ impl Trial {
         {
             if self.plan == Plan::Watch {
                 // All lanes run it: none may begin another batch with it. The way back ends this.
-                shared.suspend();
+                shared.suspend(serial);
             }
             self.finish(End::Failed(excess.to_string()));
         } else if seen.messages >= self.until.messages && !self.full.swap(true, Ordering::AcqRel) {
@@ -191,12 +191,12 @@ impl Trial {
     }
 
     /// The breaker would open. Where the version that did it can be taken back, it need not.
-    pub fn fail(&self, shared: &PipelineShared, reason: &str) -> bool {
+    pub fn fail(&self, shared: &PipelineShared, serial: u64, reason: &str) -> bool {
         if self.is_over() || matches!(self.plan, Plan::Shadow { .. }) {
             return false;
         }
         if self.plan == Plan::Watch {
-            shared.suspend();
+            shared.suspend(serial);
         }
         self.finish(End::Failed(reason.to_owned()));
         true
