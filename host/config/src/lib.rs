@@ -9,6 +9,7 @@ mod checked;
 mod compound;
 mod environment;
 mod finding;
+mod handler;
 mod kind;
 mod manual;
 mod owned;
@@ -27,6 +28,7 @@ pub use checked::{
     Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
+pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;

@@ -7,6 +7,7 @@ mod cli;
 mod compile;
 mod dev;
 mod mutant;
+mod oci;
 mod pipeline;
 mod project;
 mod telemetry;

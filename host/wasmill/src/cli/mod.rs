@@ -14,6 +14,7 @@ pub mod jsonl;
 mod messages;
 mod new;
 mod operate;
+mod registry;
 mod run;
 mod test;
 mod topic;
@@ -71,6 +72,10 @@ enum Command {
     Capture(capture::Capture),
     /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
+    /// Send a handler to a registry
+    Push(registry::Push),
+    /// Fetch a handler from a registry into the cache, and into a file
+    Pull(registry::Pull),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
@@ -116,6 +121,8 @@ impl Cli {
             Command::Capture(capture) => capture.run(),
             Command::Conformance(conformance) => conformance.run(),
             Command::Inspect(inspect) => inspect.run(),
+            Command::Push(push) => push.run(),
+            Command::Pull(pull) => pull.run(),
             Command::Invoke(invoke) => invoke.run(),
             Command::Dev(dev) => dev.run(&self.global),
             Command::Topic(topic) => topic.run(),

@@ -53,6 +53,10 @@ pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> 
 /// Runs a pipeline's build command, if it has one. What it writes goes to standard error.
 pub fn command(pipeline: &config::Pipeline, directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
     let Some([program, arguments @ ..]) = pipeline.dev.build.as_deref() else { return Ok(()) };
+    if pipeline.handler.file().is_none() {
+        reporter.line(&format!("{} is used as it is: nothing is built", pipeline.handler));
+        return Ok(());
+    }
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     add_target(arguments, directory, reporter)?;
     reporter.line(&format!("building the handler of {}: {program} {}", pipeline.name, arguments.join(" ")));
@@ -148,7 +152,7 @@ fn watch_sources(
         project.directory = project.directory.canonicalize().context("cannot watch the project")?;
         wanted.push(project.directory.clone());
     } else if settings.dev.build.is_none() {
-        wanted.push(settings.handler.clone());
+        wanted.extend(settings.handler.file().map(Path::to_owned));
     }
     if wanted.is_empty() {
         return Ok(None);
@@ -195,7 +199,9 @@ fn watch_sources(
 fn swap(handle: &Handle, directory: &Path, loader: &Loader, screen: &Screen) -> anyhow::Result<()> {
     let settings = &handle.shared.settings;
     build(settings, directory, screen)?;
-    settle(&settings.handler)?;
+    if let Some(file) = settings.handler.file() {
+        settle(file)?;
+    }
     let plugin = loader.load(settings)?;
     let digest = plugin.digest().to_owned();
     if handle.shared.deployed().plugin.digest() == digest {
