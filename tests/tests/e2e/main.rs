@@ -21,6 +21,7 @@ mod parts;
 mod plain;
 mod projects;
 mod recycling;
+mod registry;
 mod spine;
 mod swap;
 mod topics;
