@@ -46,7 +46,8 @@ pub struct Fetched {
     pub source: String,
     /// Of a handler from a registry, the digest of its artifact.
     pub artifact: Option<String>,
-    /// Why it may not be what the reference means today: the registry did not answer.
+    /// For whoever answers for it: the registry did not answer, so it may not be what the reference means today; or it is
+    /// not kept for when the registry does not answer.
     pub warning: Option<String>,
 }
 
@@ -88,7 +89,9 @@ impl Loader {
                         "{source} is {} from the cache, as it was last seen, because {reason}",
                         pulled.digest
                     )),
-                    oci::Source::Registry | oci::Source::Cache => None,
+                    oci::Source::Registry | oci::Source::Cache => {
+                        pulled.unkept.map(|why| format!("{source} is not kept for a start without its registry: {why}"))
+                    }
                 };
                 let (digest, artifact) = (digest(&pulled.bytes), Some(pulled.digest));
                 Ok(Fetched { digest, bytes: pulled.bytes, source, artifact, warning })

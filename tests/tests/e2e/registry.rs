@@ -246,19 +246,20 @@ fn only_with_the_credentials_of_docker_login_a_registry_lets_one_in() -> Result<
     // A helper, as docker's own keep them.
     let helper = machine.path("bin/docker-credential-test");
     std::fs::create_dir_all(machine.path("bin"))?;
-    let answers = format!("read server\n[ \"$server\" = '{}' ] || exit 1\n", registry.host());
+    std::fs::write(&helper, "#!/bin/sh\nserver=$(cat)\n. \"$0.answer\"\n")?;
+    let answer = machine.path("bin/docker-credential-test.answer");
     let (user, password) = USER;
     let secret = json!({ "ServerURL": "", "Username": user, "Secret": password });
-    std::fs::write(&helper, format!("#!/bin/sh\n{answers}echo '{secret}'\n"))?;
+    std::fs::write(&answer, format!("[ \"$server\" = '{}' ] || exit 1\necho '{secret}'\n", registry.host()))?;
     std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let helpers = json!({ "credHelpers": { registry.host(): "test" } });
     std::fs::write(machine.path("docker/config.json"), helpers.to_string())?;
-    machine.check(&reference)?.said(3, &["cannot be run", "docker-credential-NAME"])?;
+    machine.check(&reference)?.said(3, &["cannot be started", "docker-credential-NAME"])?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([machine.path("bin")].into_iter().chain(std::env::split_paths(&path)))?;
     machine.environment.push(("PATH".to_owned(), path.into()));
     machine.loaded(&reference)?;
-    std::fs::write(&helper, "#!/bin/sh\necho 'credentials not found in native keychain'\nexit 1\n")?;
+    std::fs::write(&answer, "echo 'credentials not found in native keychain'\nexit 1\n")?;
     machine.check(&reference)?.said(3, &["docker-credential-test has none for", &login])
 }
 
@@ -377,4 +378,25 @@ fn a_pipeline_runs_from_a_registry_and_starts_again_without_it() -> Result<()> {
     assert_eq!(outputs(3)?, ["ONE", "TWO", "three"]);
     ensure!(mill.stop()?.success());
     Ok(())
+}
+
+#[test]
+fn dev_and_test_take_a_handler_from_a_registry_and_build_nothing() -> Result<()> {
+    let (registry, machine) = (Registry::start(&Options::default())?, Machine::new()?);
+    let reference = registry.reference("dev:1");
+    machine.push("upper", &reference)?;
+    let config = format!(
+        "[kafka]\nbootstrap = \"localhost:1\"\n[pipelines.p]\ntopics = [\"t\"]\ngroup = \"g\"\nhandler = {reference:?}\n\
+         output.topic = \"out\"\non_exhausted = \"stop\"\ndev = {{ sample = \"s.jsonl\", build = [\"no-such-program\"] }}\n"
+    );
+    std::fs::write(machine.path("wasmill.toml"), config)?;
+    std::fs::write(machine.path("s.jsonl"), "{\"value\": \"hello\"}\n")?;
+    std::fs::create_dir(machine.path("cases"))?;
+    let case =
+        "[[case]]\nname = \"upper\"\n[[case.message]]\nvalue = \"hello\"\nexpect.output = [{ value = \"HELLO\" }]\n";
+    std::fs::write(machine.path("cases/a.toml"), case)?;
+    machine.wasmill(&["dev", "--once", "."])?.said(0, &["is used as it is: nothing is built", "HELLO"])?;
+    machine.wasmill(&["test", "."])?.said(0, &[])?;
+    registry.stop();
+    machine.wasmill(&["test", "."])?.said(0, &["warning: ", "from the cache, as it was last seen"])
 }

@@ -1,5 +1,6 @@
 //! `wasmill push` and `wasmill pull`: handlers to and from a registry.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -80,7 +81,15 @@ impl Pull {
     /// Pulls. The file is whole or as it was before.
     pub fn run(self) -> Result<Exit, Failure> {
         let folder = cache_folder().as_deref().map(plugins);
+        if folder.is_none() && self.output.is_none() {
+            return Err(Failure::usage(anyhow!(
+                "there is no folder for a cache; hint: --output FILE.wasm, or set HOME"
+            )));
+        }
         let pulled = oci::pull(&self.reference, folder.as_deref(), Offline::Refused).context("cannot pull")?;
+        if let Some(why) = &pulled.unkept {
+            let _ = writeln!(std::io::stderr(), "warning: it is not kept for a start without the registry: {why}");
+        }
         if let Some(path) = &self.output {
             write(path, &pulled.bytes).map_err(Failure::usage)?;
         }

@@ -57,8 +57,8 @@ pub fn find(registry: &str) -> anyhow::Result<Credentials> {
             bail!("{helper}, which {shown} names for {registry}, failed: {}", said.trim())
         }
         Err(CredentialRetrievalError::HelperCommunicationError) => bail!(
-            "the credential helper that {shown} names for {registry} cannot be run; hint: is docker-credential-NAME on the \
-             path?"
+            "the credential helper that {shown} names for {registry} cannot be started, or ends without an answer; hint: is \
+             docker-credential-NAME on the path?"
         ),
         // What it found may be part of no message.
         Err(error) => bail!("docker's credentials for {registry} in {shown} cannot be used: {error}"),

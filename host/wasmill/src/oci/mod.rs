@@ -32,6 +32,8 @@ pub struct Pulled {
     pub digest: String,
     /// Where it came from.
     pub from: Source,
+    /// Why it is not kept for a start without the registry; `None`: it is, or there is no cache.
+    pub unkept: Option<String>,
 }
 
 /// Where a component came from.
@@ -65,7 +67,7 @@ pub fn pull(reference: &OciReference, cache: Option<&Path>, offline: Offline) ->
     if let Some(digest) = reference.digest()
         && let Some(bytes) = cached(cache, digest)
     {
-        return Ok(Pulled { bytes, digest: digest.to_owned(), from: Source::Cache });
+        return Ok(Pulled { bytes, digest: digest.to_owned(), from: Source::Cache, unkept: None });
     }
     let trouble = match download(reference, cache) {
         Ok(pulled) => return Ok(pulled),
@@ -78,7 +80,7 @@ pub fn pull(reference: &OciReference, cache: Option<&Path>, offline: Offline) ->
         && let Some(digest) = cache.and_then(|cache| cache.remembered(reference))
         && let Some(bytes) = cached(cache, &digest)
     {
-        return Ok(Pulled { bytes, digest, from: Source::Remembered(reason.clone()) });
+        return Ok(Pulled { bytes, digest, from: Source::Remembered(reason.clone()), unkept: None });
     }
     Err(trouble.into_error()).with_context(|| reference.to_string())
 }
@@ -115,17 +117,15 @@ fn download(reference: &OciReference, cache: Option<&Cache>) -> Result<Pulled, T
             registry::wait(|| registry.blob(&artifact.digest, artifact.bytes, &progress))??
         }
     };
-    if let Some(cache) = cache {
-        // What was fetched can be used without being kept. The tag comes last: it must not lead to what is not there.
-        let kept = cache
-            .keep(&artifact.digest, &bytes)
-            .and_then(|()| cache.keep(&digest, &manifest))
-            .and_then(|()| cache.remember(reference, &digest));
-        if let Err(error) = kept {
-            tracing::warn!(%error, %reference, "the plugin cannot be kept for a start without the registry");
-        }
-    }
-    Ok(Pulled { bytes, digest, from: Source::Registry })
+    // The tag comes last: it must not lead to what is not there.
+    let keep = |cache: &Cache| {
+        cache.keep(&artifact.digest, &bytes)?;
+        cache.keep(&digest, &manifest)?;
+        cache.remember(reference, &digest)
+    };
+    // What was fetched can be used without being kept.
+    let unkept = cache.and_then(|cache| keep(cache).err()).map(|error| format!("{error:#}"));
+    Ok(Pulled { bytes, digest, from: Source::Registry, unkept })
 }
 
 /// Sends a component to a registry under the reference's tag; returns the digest of its manifest. The same file under the same name has

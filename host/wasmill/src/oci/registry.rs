@@ -270,16 +270,15 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, Tr
     ask().await
 }
 
-/// An error with its causes. The innermost says most, and libraries do not repeat it.
+/// An error with its causes, without those that say no more than that a request was made.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !causes.iter().any(|known| known.contains(&text)) {
-            causes.push(text);
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut told: Vec<String> = Vec::new();
+    for cause in causes {
+        let says_nothing = cause.starts_with("error sending request") || cause.starts_with("client error (");
+        if !says_nothing && !told.iter().any(|known| known.contains(&cause)) {
+            told.push(cause);
         }
-        next = cause.source();
     }
-    causes.join(": ")
+    if told.is_empty() { error.to_string() } else { told.join(": ") }
 }
