@@ -135,7 +135,7 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let source = settings.handler.display().to_string();
+        let source = settings.handler.to_string();
         let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), source);
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);

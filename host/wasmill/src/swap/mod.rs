@@ -13,7 +13,7 @@ mod rollout;
 pub mod trial;
 pub mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ pub struct Swapper {
 
 /// The handler that the configuration names, as it was when it was last looked at.
 struct Configured {
-    path: PathBuf,
+    handler: config::Handler,
     seen: Option<watch::Look>,
     digest: String,
 }
@@ -124,8 +124,9 @@ impl Swapper {
             );
         }
         history.add(Record::now(What::Start, "start", history.served_last(), named.clone()));
-        let path = shared.settings.handler.clone();
-        let configured = Configured { seen: watch::look(&path).ok(), path, digest: named.digest };
+        let handler = shared.settings.handler.clone();
+        let seen = handler.file().and_then(|path| watch::look(path).ok());
+        let configured = Configured { handler, seen, digest: named.digest };
         Self {
             shared,
             lanes,
@@ -137,6 +138,11 @@ impl Swapper {
             configured: Mutex::new(configured),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// What loads handlers.
+    pub fn loader(&self) -> &Loader {
+        &self.loader
     }
 
     /// The events so far, the latest last.
@@ -391,10 +397,10 @@ impl Swapper {
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
         let mut configured = lock(&self.configured);
-        let now = watch::look(&configured.path).ok();
+        let now = configured.handler.file().and_then(|path| watch::look(path).ok());
         if now != configured.seen {
             // The file that is there now is what a restart would run.
-            if let Ok(bytes) = std::fs::read(&configured.path) {
+            if let Some(Ok(bytes)) = configured.handler.file().map(std::fs::read) {
                 configured.digest = wasmill_wasm::digest(&bytes);
             }
             configured.seen = now;
@@ -407,7 +413,7 @@ impl Swapper {
             reason: format!(
                 "a restart runs {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
                 short(&configured.digest),
-                configured.path.display(),
+                configured.handler,
                 short(serves),
                 deployed.version.source
             ),
