@@ -4,6 +4,7 @@
 //! cannot hold a bad value; a [key](keys) is one name a table may hold, with its kind, default, bounds and meaning.
 #![deny(unsafe_code)]
 
+mod changes;
 mod check;
 mod checked;
 mod compound;
@@ -23,6 +24,7 @@ mod units;
 
 use std::path::Path;
 
+pub use changes::{Change, changes, process_changes};
 pub use checked::{
     Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start,
 };
@@ -30,6 +32,7 @@ pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
+pub use units::{parse_duration, time_ms};
 pub use wasmill_core::{BreakerPolicy, CommitMode, RetryPolicy, SpanBound};
 
 /// Reads and checks the file at `path`.
