@@ -9,6 +9,7 @@ mod dev;
 mod mutant;
 mod pipeline;
 mod project;
+mod registry;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 mod alone;
 mod build;
 mod capture;
+mod change;
 mod check;
 mod cluster;
 mod conformance;
@@ -91,6 +92,12 @@ enum Command {
     Pause(operate::Pause),
     /// Pass over the message at which a partition stands
     Skip(operate::Skip),
+    /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
+    Reload(change::Reload),
+    /// Have one pipeline drain, leave its group and start again with what the configuration says now
+    Restart(change::Restart),
+    /// Go on at another message, while the pipeline runs
+    Seek(change::Seek),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
@@ -126,6 +133,9 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
             Command::Skip(skip) => skip.run(),
+            Command::Reload(reload) => reload.run(),
+            Command::Restart(restart) => restart.run(),
+            Command::Seek(seek) => seek.run(),
             Command::CompileHandler(compile) => compile.run(),
             Command::Schema => print(&format!("{:#}\n", config::schema())),
             Command::Reference => print(&config::reference()),

@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_secs(40);
 
 /// Which process is meant.
 #[derive(Debug, clap::Args)]
-struct Target {
+pub(super) struct Target {
     /// The configuration the process runs with: tells the admin port and the token
     #[arg(long, default_value = "wasmill.toml")]
     config: PathBuf,
@@ -44,6 +44,9 @@ pub struct Resume {
 }
 
 /// Keep messages from being handed over, without leaving the group
+///
+/// What was handed over is finished. A pause lasts until `wasmill resume`, through swaps of the handler, and ends with the
+/// assignment: a rebalance, a restart of the pipeline or of the process lets the partition go on.
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]
@@ -95,20 +98,22 @@ impl Target {
         Ok((format!("http://{}", settings.listen), token(&config)))
     }
 
-    fn agent() -> ureq::Agent {
-        ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false).build().into()
+    fn agent(answer: Duration) -> ureq::Agent {
+        ureq::Agent::config_builder().timeout_global(Some(answer)).http_status_as_error(false).build().into()
     }
 
     fn get(&self, path: &str) -> Result<Value, Failure> {
         let (base, _) = self.find()?;
         let mut answer =
-            Self::agent().get(format!("{base}{path}")).call().map_err(|error| unreachable(&base, &error))?;
+            Self::agent(ANSWER).get(format!("{base}{path}")).call().map_err(|error| unreachable(&base, &error))?;
         Ok(answer.body_mut().read_json().context("the admin port answered something else than JSON")?)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    /// Calls what changes something; it may take as long as `answer`.
+    pub(super) fn post(&self, path: &str, body: &Value, answer: Duration) -> Result<Value, Failure> {
         let (base, token) = self.find()?;
-        let request = Self::agent().post(format!("{base}{path}")).header("Authorization", format!("Bearer {}", token?));
+        let request = Self::agent(answer);
+        let request = request.post(format!("{base}{path}")).header("Authorization", format!("Bearer {}", token?));
         let mut answer = request.send_json(body).map_err(|error| unreachable(&base, &error))?;
         let ok = answer.status().is_success();
         let answer: Value =
@@ -160,7 +165,7 @@ impl Which {
         if let Some(offset) = offset {
             body["offset"] = offset.into();
         }
-        let answer = self.target.post(&format!("/api/v1/pipelines/{}/{call}", self.pipeline), &body)?;
+        let answer = self.target.post(&format!("/api/v1/pipelines/{}/{call}", self.pipeline), &body, ANSWER)?;
         let text = if self.json { format!("{answer:#}") } else { told(&answer) };
         let _ = writeln!(std::io::stdout(), "{text}");
         let refused = rows(&answer, "resumed").any(|one| one["error"].is_string());
@@ -168,7 +173,7 @@ impl Which {
     }
 }
 
-fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
 }
 
@@ -268,7 +273,7 @@ fn table(status: &Value) -> String {
     text.trim_end().to_owned()
 }
 
-fn show(value: &Value) -> String {
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

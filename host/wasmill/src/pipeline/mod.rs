@@ -14,6 +14,7 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+pub mod seek;
 pub mod shared;
 pub mod status;
 mod turn;
