@@ -2,7 +2,7 @@
 //!
 //! The structs are taken apart field by field, so that a new field that nobody decided about does not compile.
 
-use crate::{Admin, Config, Kafka, Limits, OnExhausted, Output, Pipeline, RetryPolicy, SpanBound};
+use crate::{Admin, Config, Kafka, Limits, OnExhausted, Output, Pipeline, RetryPolicy, SpanBound, Swap};
 
 /// A key whose value is another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
         on_exhausted,
         breaker,
         limits,
+        swap,
         config,
         properties,
         // Nothing but `wasmill dev` reads it.
@@ -94,8 +95,8 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
     };
     found.fixed(exhausted_key, (&old.on_exhausted, on_exhausted));
     found.fixed("commit", (&old.commit, commit));
-    found.live("batch.messages", (&old.batch_messages, batch_messages));
-    found.live("batch.bytes", (&old.batch_bytes, batch_bytes));
+    found.fixed("batch.messages", (&old.batch_messages, batch_messages));
+    found.fixed("batch.bytes", (&old.batch_bytes, batch_bytes));
     let SpanBound { messages, bytes } = span;
     found.fixed("span.messages", (&old.span.messages, messages));
     found.fixed("span.bytes", (&old.span.bytes, bytes));
@@ -105,22 +106,25 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
     found.live("retry.max_delay", (&old.retry.max_delay, max_delay));
     found.fixed("breaker", (&old.breaker, breaker));
     of_limits(&mut found, &old.limits, limits);
+    of_swap(&mut found, &old.swap, swap);
     found.live("config", (&old.config, config));
     found.fixed("properties", (&old.properties, properties));
     found.0
 }
 
 fn of_output(found: &mut Found, old: &Output, new: &Output) {
-    let Output { default, granted, linger, compression, properties } = new;
+    let Output { default, granted, linger, compression, properties, digest_header } = new;
     found.fixed("output.topic", (&old.default, default));
     found.fixed("output.topics", (&old.granted, granted));
     found.fixed("output.linger", (&old.linger, linger));
     found.fixed("output.compression", (&old.compression, compression));
+    found.fixed("output.digest_header", (&old.digest_header, digest_header));
     found.fixed("output.properties", (&old.properties, properties));
 }
 
 fn of_limits(found: &mut Found, old: &Limits, new: &Limits) {
     let Limits {
+        component_bytes,
         memory_bytes,
         time,
         time_cap,
@@ -132,6 +136,7 @@ fn of_limits(found: &mut Found, old: &Limits, new: &Limits) {
         log_lines_per_second,
         log_line_bytes,
     } = new;
+    found.live("limits.component", (&old.component_bytes, component_bytes));
     found.live("limits.memory", (&old.memory_bytes, memory_bytes));
     found.live("limits.time", (&old.time, time));
     found.live("limits.time_cap", (&old.time_cap, time_cap));
@@ -142,6 +147,17 @@ fn of_limits(found: &mut Found, old: &Limits, new: &Limits) {
     found.live("limits.output_bytes", (&old.output_bytes, output_bytes));
     found.live("limits.log_lines", (&old.log_lines_per_second, log_lines_per_second));
     found.live("limits.log_line", (&old.log_line_bytes, log_line_bytes));
+}
+
+fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
+    let Swap { tests, watch, rollout, canary, shadow, rollback, budget } = new;
+    found.live("swap.tests", (&old.tests, tests));
+    found.live("swap.watch", (&old.watch, watch));
+    found.live("swap.rollout", (&old.rollout, rollout));
+    found.live("swap.canary", (&old.canary, canary));
+    found.live("swap.shadow", (&old.shadow, shadow));
+    found.live("swap.rollback", (&old.rollback, rollback));
+    found.live("swap.budget", (&old.budget, budget));
 }
 
 /// What differs outside the pipelines; a running process takes up nothing of it.

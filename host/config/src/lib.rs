@@ -26,14 +26,15 @@ use std::path::Path;
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start,
+    Admin, Assignor, Canary, CanaryBy, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output,
+    Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
 pub use units::{parse_duration, time_ms};
-pub use wasmill_core::{BreakerPolicy, CommitMode, RetryPolicy, SpanBound};
+pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
 
 /// Reads and checks the file at `path`.
 ///

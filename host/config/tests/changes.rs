@@ -30,8 +30,10 @@ fn what_the_next_batch_can_be_handled_with_is_live() {
         ("limits.log_line = \"1KiB\"", "limits.log_line"),
         ("retry.attempts = 7", "retry.attempts"),
         ("retry.backoff = \"1s\"", "retry.backoff"),
-        ("batch.messages = 7", "batch.messages"),
-        ("batch.bytes = \"2MiB\"", "batch.bytes"),
+        ("limits.component = \"1MiB\"", "limits.component"),
+        ("swap.watch = true", "swap.watch"),
+        ("swap.rollout = \"canary\"", "swap.rollout"),
+        ("swap.budget.crashes = 3", "swap.budget"),
     ] {
         assert_eq!(of(lines), (vec![key], true), "{lines}");
     }
@@ -54,6 +56,9 @@ fn what_members_lanes_and_producer_are_made_with_is_not() {
         ("on_exhausted = \"stop\"", vec!["on_exhausted"]),
         ("commit.sync = true", vec!["commit"]),
         ("span.messages = 1000", vec!["span.messages"]),
+        ("batch.messages = 7", vec!["batch.messages"]),
+        ("batch.bytes = \"2MiB\"", vec!["batch.bytes"]),
+        ("output = { topic = \"out\", digest_header = true }", vec!["output.topic", "output.digest_header"]),
         ("breaker = false", vec!["breaker"]),
         ("properties = { \"fetch.min.bytes\" = 2 }", vec!["properties"]),
     ] {

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{self, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use wasmill_config as config;
 
@@ -125,7 +125,8 @@ impl App {
         let Options { config, file, cache, observer, embedded } = options;
         let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
-        let launch = Launch { loader, client, memory_bytes: config.memory_bytes, observer, embedded };
+        let state = (!embedded).then(|| config.directory.join(".wasmill").join("history"));
+        let launch = Launch { loader, client, memory_bytes: config.memory_bytes, state, observer, embedded };
         let (registry, orders) = Registry::start(launch, &config, file).map_err(Failure::start)?;
         let admin = start_admin(&config, &registry, metrics).map_err(Failure::start)?;
         Ok(Self { registry, orders, admin })
@@ -276,6 +277,7 @@ fn start_admin(
         metrics,
         token,
         allow_remote: settings.allow_remote,
+        uploads: Semaphore::new(1),
         started: Instant::now(),
     };
     let admin = Admin::start(settings, state)?;

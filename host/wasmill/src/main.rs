@@ -10,6 +10,7 @@ mod mutant;
 mod pipeline;
 mod project;
 mod registry;
+mod swap;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -21,6 +21,8 @@ mod parts;
 mod plain;
 mod projects;
 mod recycling;
+mod reload;
+mod seek;
 mod spine;
 mod swap;
 mod topics;

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use wasmill_kafka::TopicPartition;
 
 use super::State;
-use super::routes::{Answer, Body, Refused, named, pipeline, read, refuse};
+use super::routes::{Answer, Body, Refused, find, named, read, refuse};
 use crate::pipeline::Handle;
 use crate::pipeline::dead_letter::now_ms;
 use crate::pipeline::seek::To;
@@ -44,7 +44,7 @@ pub(super) async fn reload(Shared(state): Shared<Arc<State>>, body: Body) -> Ans
 
 /// Starts a pipeline again.
 pub(super) async fn restart(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
-    pipeline(&state, &name)?;
+    find(&state, &name)?;
     let Nothing {} = read(body, "send {}")?;
     let registry = state.registry.clone();
     changed(move || registry.restart(&name, "wasmill restart")).await
@@ -66,7 +66,7 @@ async fn waited<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) ->
 
 /// Moves partitions to other messages.
 pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
-    let handle = pipeline(&state, &name)?;
+    let handle = find(&state, &name)?;
     let asked: Where = read(body, "send {\"to\": \"earliest\"}, with \"partition\": 0 for one")?;
     let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, text);
     let to = match &asked.to {

@@ -5,6 +5,7 @@ mod changes;
 mod gauges;
 mod guard;
 mod routes;
+mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use wasmill_config as config;
 
 use crate::registry::Registry;
@@ -28,6 +30,8 @@ pub struct State {
     pub token: String,
     /// Whether the port may be reached by other names than loopback's.
     pub allow_remote: bool,
+    /// Components that are being received.
+    pub uploads: Semaphore,
     /// When the process started.
     pub started: std::time::Instant,
 }

@@ -17,7 +17,7 @@ use wasmill_kafka::TopicPartition;
 
 use super::State;
 use super::guard::may_change;
-use super::{changes, gauges};
+use super::{changes, gauges, versions};
 use crate::pipeline::Handle;
 use crate::pipeline::status::PipelineStatus;
 
@@ -59,17 +59,31 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/pipelines/{name}/restart", post(changes::restart))
         .route("/api/v1/reload", post(changes::reload))
         .route_layer(from_fn_with_state(state.clone(), guard));
+    // A component is more than a few words; its own gate says how much more.
+    let versions = versions::changes()
+        .layer(DefaultBodyLimit::disable())
+        .route_layer(from_fn_with_state(state.clone(), guard_large));
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .merge(versions::looks())
         .merge(changes)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .merge(versions)
         .with_state(state)
 }
 
 /// Lets through who may change something. Before anything of the body is read: whoever may not is not even listened to.
+async fn guard_large(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    match may_change(request.headers(), &state.token, state.allow_remote) {
+        Ok(()) => next.run(request).await,
+        Err((status, text)) => refuse(status, text).into_response(),
+    }
+}
+
+/// The same, for calls of a few words.
 async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     if let Err((status, text)) = may_change(request.headers(), &state.token, state.allow_remote) {
         return refuse(status, text).into_response();
@@ -197,18 +211,18 @@ pub(super) fn refuse(status: StatusCode, text: &str) -> Refused {
     (status, Json(serde_json::json!({ "error": text })))
 }
 
-/// The pipeline that a call is about, and what of it.
-fn asked(state: &State, name: &str, body: Body) -> Result<(Handle, Which), Refused> {
-    let pipeline = pipeline(state, name)?;
-    Ok((pipeline, read(body, "send {}, or {\"partition\": 0} for one")?))
-}
-
-/// The pipeline of this name.
-pub(super) fn pipeline(state: &State, name: &str) -> Result<Handle, Refused> {
+/// The pipeline of that name.
+pub(super) fn find(state: &State, name: &str) -> Result<Handle, Refused> {
     state.registry.handle(name).ok_or_else(|| {
         let text = format!("no pipeline `{name}`; there is {}", state.registry.names());
         refuse(StatusCode::NOT_FOUND, &text)
     })
+}
+
+/// The pipeline that a call is about, and what of it.
+fn asked(state: &State, name: &str, body: Body) -> Result<(Handle, Which), Refused> {
+    let pipeline = find(state, name)?;
+    Ok((pipeline, read(body, "send {}, or {\"partition\": 0} for one")?))
 }
 
 /// What a body asks for; `hint` says what to send.

@@ -11,12 +11,12 @@ use crate::pipeline::dead_letter::now_ms;
 use crate::pipeline::seek::To;
 
 /// How long a call may take that compiles handlers and waits for pipelines to drain.
-const ANSWER: Duration = Duration::from_secs(15 * 60);
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
 ///
 /// Everything is asked beforehand: if the file has a mistake, or a topic or handler does not pass, nothing changes.
-/// `handler`, `grant`, `config`, `limits`, `retry` and `batch` change while a pipeline runs. A pipeline of which anything
+/// `handler`, `grant`, `config`, `limits`, `retry` and `swap` change while a pipeline runs. A pipeline of which anything
 /// else changed is left as it is, in everything, and named. Exit code 1 if not all that the file says is in force.
 #[derive(Debug, clap::Args)]
 pub struct Reload {
@@ -72,6 +72,11 @@ fn to(text: &str) -> Result<To, String> {
     To::read(text, now_ms())
 }
 
+/// Sends what may take long to be answered.
+fn ask(target: &Target, path: &str, body: &Value) -> Result<Value, Failure> {
+    target.send(path, &[], PATIENCE, "application/json", body.to_string().as_bytes())
+}
+
 fn print(json: bool, answer: &Value, told: impl FnOnce() -> String) {
     let text = if json { format!("{answer:#}") } else { told() };
     // A reader that went away is no failure.
@@ -81,7 +86,7 @@ fn print(json: bool, answer: &Value, told: impl FnOnce() -> String) {
 impl Reload {
     /// Asks.
     pub fn run(self) -> Result<Exit, Failure> {
-        let answer = self.target.post("/api/v1/reload", &json!({}), ANSWER)?;
+        let answer = ask(&self.target, "/api/v1/reload", &json!({}))?;
         print(self.json, &answer, || reloaded(&answer));
         Ok(if answer["applied"] == true { Exit::Done } else { Exit::Failed })
     }
@@ -90,7 +95,7 @@ impl Reload {
 impl Restart {
     /// Asks.
     pub fn run(self) -> Result<Exit, Failure> {
-        let answer = self.target.post(&format!("/api/v1/pipelines/{}/restart", self.pipeline), &json!({}), ANSWER)?;
+        let answer = ask(&self.target, &format!("/api/v1/pipelines/{}/restart", self.pipeline), &json!({}))?;
         print(self.json, &answer, || restarted(&answer));
         Ok(if answer["settled"] == true { Exit::Done } else { Exit::Overdue })
     }
@@ -106,7 +111,7 @@ impl Seek {
         if let Some(topic) = &self.topic {
             body["topic"] = topic.clone().into();
         }
-        let answer = self.target.post(&format!("/api/v1/pipelines/{}/seek", self.pipeline), &body, ANSWER)?;
+        let answer = ask(&self.target, &format!("/api/v1/pipelines/{}/seek", self.pipeline), &body)?;
         print(self.json, &answer, || sought(&answer));
         let refused = rows(&answer, "sought").any(|one| one["error"].is_string());
         Ok(if refused { Exit::Failed } else { Exit::Done })
@@ -124,7 +129,9 @@ fn reloaded(answer: &Value) -> String {
             let keys = list(&row["keys"]);
             let keys = if keys.is_empty() { keys } else { format!(" ({keys})") };
             let reason = row["reason"].as_str().map_or(String::new(), |reason| format!(": {reason}"));
-            format!("{}: {}{keys}{reason}", show(&row["pipeline"]), show(&row["done"]).replace('-', " "))
+            // One that takes over for some messages only says so.
+            let done = row["swap"]["outcome"].as_str().or(row["done"].as_str()).unwrap_or("-").replace('-', " ");
+            format!("{}: {done}{keys}{reason}", show(&row["pipeline"]))
         })
         .collect();
     lines.extend(outside(answer));

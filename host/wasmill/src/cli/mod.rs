@@ -16,6 +16,7 @@ mod messages;
 mod new;
 mod operate;
 mod run;
+mod swap;
 mod test;
 mod topic;
 
@@ -98,6 +99,12 @@ enum Command {
     Restart(change::Restart),
     /// Go on at another message, while the pipeline runs
     Seek(change::Seek),
+    /// Replace the handler of a running pipeline while messages flow
+    Swap(swap::Swap),
+    /// Go back to the handler before, or end a canary or a shadow
+    Rollback(swap::Rollback),
+    /// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
+    History(swap::History),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
@@ -136,6 +143,9 @@ impl Cli {
             Command::Reload(reload) => reload.run(),
             Command::Restart(restart) => restart.run(),
             Command::Seek(seek) => seek.run(),
+            Command::Swap(swap) => swap.run(),
+            Command::Rollback(rollback) => rollback.run(),
+            Command::History(history) => history.run(),
             Command::CompileHandler(compile) => compile.run(),
             Command::Schema => print(&format!("{:#}\n", config::schema())),
             Command::Reference => print(&config::reference()),

@@ -1,6 +1,7 @@
 //! What a pipeline needs before it runs: its topics, its handler loaded and rehearsed, its producer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use wasmill_kafka::{ClientSettings, TopicRules};
 use super::shares::Share;
 use crate::compile::Loader;
 use crate::pipeline::shared::Observer;
-use crate::pipeline::{Parts, Pipeline, instances};
+use crate::pipeline::{Handle, Parts, Pipeline, instances};
+use crate::swap::watch::{self, Watch};
 
 /// How long the cluster may take to answer.
 const ASK: Duration = Duration::from_secs(15);
@@ -29,6 +31,8 @@ pub struct Launch {
     pub client: ClientSettings,
     /// What all pipelines together may use.
     pub memory_bytes: u64,
+    /// The folder in which histories are kept.
+    pub state: Option<PathBuf>,
     /// Makes who looks on, for `dev`.
     pub observer: Option<Observe>,
     /// The cluster is the embedded one, which has no rules for its topics and does not answer who asks for them.
@@ -70,6 +74,8 @@ impl Launch {
         let parts = Parts {
             client: self.client.clone(),
             plugin,
+            loader: self.loader.clone(),
+            state: self.state.clone(),
             prefetch_bytes,
             buffer_bytes,
             rules: rules.clone(),
@@ -77,10 +83,16 @@ impl Launch {
         };
         let pipeline = Pipeline::new(settings.clone(), parts).with_context(|| format!("pipeline {}", settings.name))?;
         let shared = pipeline.handle().shared;
-        instances::rehearse(&shared.deployed().plugin, &shared)
+        instances::rehearse(&shared.deployed().version.plugin, settings)
             .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))?;
         tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
         Ok(pipeline)
+    }
+
+    /// Watches a pipeline's handler, if its settings say so. In `dev` it is the sources that are watched.
+    pub fn watch(&self, handle: &Handle, settings: &config::Pipeline) -> anyhow::Result<Option<Watch>> {
+        let wanted = settings.swap.watch && !self.embedded;
+        wanted.then(|| watch::start(handle.clone(), settings.handler.clone())).transpose()
     }
 
     /// Partitions of all input topics, for the memory budget, and what the output topics refuse; an error names every

@@ -1,62 +1,72 @@
-//! A running pipeline takes up another handler, or other settings, without leaving its group.
+//! A running pipeline takes up another handler, or other settings, without leaving its group: a swap, through the gate.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use wasmill_config as config;
-use wasmill_wasm::Plugin;
 
-use super::launch::Launch;
-use crate::pipeline::{Handle, instances};
+use crate::pipeline::Handle;
+use crate::swap::{Ask, Prepared, gate, watch};
 
 /// What passed every gate.
 pub struct Ready {
     handle: Handle,
-    plugin: Plugin,
+    prepared: Prepared,
 }
 
 /// The settings that a pipeline runs with now.
 pub fn settings(handle: &Handle) -> config::Pipeline {
-    handle.shared.settings.clone()
+    config::Pipeline::clone(&handle.shared.deployed().version.settings)
 }
 
-/// The handler that its file holds now, if it is not the one that runs.
+/// What the handler's file holds now, if that is not what runs.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read, or is larger than a handler may be.
 pub fn other_handler(handle: &Handle, settings: &config::Pipeline) -> anyhow::Result<Option<Vec<u8>>> {
     let path = settings.handler.display();
-    let bytes = std::fs::read(&settings.handler)
-        .with_context(|| format!("pipeline {}: cannot read handler {path}; hint: build it first", settings.name))?;
-    let runs = handle.shared.deployed().plugin.digest() == wasmill_wasm::digest(&bytes);
+    let cannot = || format!("pipeline {}: cannot read handler {path}; hint: build it first", settings.name);
+    let size = watch::look(&settings.handler).with_context(cannot)?.bytes();
+    gate::size(size, settings).with_context(|| format!("pipeline {}: handler {path}", settings.name))?;
+    let bytes = std::fs::read(&settings.handler).with_context(cannot)?;
+    let runs = handle.shared.deployed().version.digest() == wasmill_wasm::digest(&bytes);
     Ok((!runs).then_some(bytes))
 }
 
 /// Everything that can be asked before anything is touched.
 ///
 /// # Errors
-/// What refused it.
+/// The gate that refused it, and why.
 pub fn prepare(
-    launch: &Launch,
     handle: &Handle,
     settings: &config::Pipeline,
     bytes: Option<Vec<u8>>,
-    _by: &str,
+    by: &str,
 ) -> anyhow::Result<Ready> {
-    let plugin = match bytes {
-        Some(bytes) => launch.loader.compile(&bytes, &settings.limits)?,
-        None => handle.shared.deployed().plugin.clone(),
+    let ask = Ask {
+        bytes,
+        settings: Some(settings.clone()),
+        source: settings.handler.display().to_string(),
+        by: by.to_owned(),
+        rollout: None,
     };
-    plugin.check(instances::grants(settings))?;
-    Ok(Ready { handle: handle.clone(), plugin })
+    let prepared = handle.swapper.prepare(ask);
+    let prepared =
+        prepared.with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))?;
+    Ok(Ready { handle: handle.clone(), prepared })
 }
 
 impl Ready {
-    /// Puts it in force; what came of it.
+    /// Hands over to it; where it took effect.
     ///
     /// # Errors
-    /// It does not start after all.
+    /// It does not start after all, or something else came in between.
     pub fn switch(self) -> anyhow::Result<Value> {
-        self.handle.deploy(self.plugin)?;
-        Ok(Value::Null)
+        let outcome = self.handle.swapper.switch(self.prepared)?;
+        serde_json::to_value(outcome).map_err(|error| anyhow!("it took over, and cannot be told of: {error}"))
+    }
+
+    /// The pipeline.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }

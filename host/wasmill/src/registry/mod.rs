@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 
-use crate::compile::Loader;
 use crate::pipeline::{End, Handle, Pipeline};
+use crate::swap::watch::Watch;
 
 pub use launch::{Launch, Observe, client_settings};
 pub use reload::Refused;
@@ -65,6 +65,8 @@ struct Entry {
     number: u64,
     handle: Handle,
     share: Share,
+    /// What swaps its handler when the file changes.
+    watch: Option<Watch>,
     /// Hears of its end, if it was asked to end without the process.
     waiting: Option<oneshot::Sender<End>>,
 }
@@ -105,11 +107,6 @@ impl Registry {
         lock(&self.entries).running.iter().find(|entry| entry.handle.shared.name == name).map(|one| one.handle.clone())
     }
 
-    /// For plugins that come later.
-    pub fn loader(&self) -> &Loader {
-        &self.launch.loader
-    }
-
     /// The settings of every client of the process.
     pub fn client(&self) -> &ClientSettings {
         &self.launch.client
@@ -140,12 +137,14 @@ impl Registry {
 
     /// Hands a prepared pipeline to the loop of the process.
     fn add(&self, pipeline: Pipeline, share: Share) -> anyhow::Result<()> {
+        let handle = pipeline.handle();
+        let watch = self.launch.watch(&handle, &handle.shared.settings)?;
         let mut entries = lock(&self.entries);
         // Under the lock: a pipeline that came a moment after the shutdown would run on.
         anyhow::ensure!(!entries.closing, "the process is ending");
         entries.next += 1;
         let number = entries.next;
-        entries.running.push(Entry { number, handle: pipeline.handle(), share, waiting: None });
+        entries.running.push(Entry { number, handle, share, watch, waiting: None });
         self.orders.send(Order::Run(number, Box::new(pipeline))).map_err(|_| anyhow::anyhow!("the process is ending"))
     }
 
@@ -157,6 +156,22 @@ impl Registry {
         entry.waiting = Some(ended);
         entry.handle.shut_down();
         Some(answer)
+    }
+
+    /// A pipeline that goes on has other settings: from now on it is that handler that a restart would run, and that is
+    /// watched if any is.
+    fn reconfigured(&self, handle: &Handle, before: &config::Pipeline, now: &config::Pipeline) -> anyhow::Result<()> {
+        handle.swapper.configure(&now.handler);
+        if (before.swap.watch, &before.handler) == (now.swap.watch, &now.handler) {
+            return Ok(());
+        }
+        let watch = self.launch.watch(handle, now)?;
+        let mut entries = lock(&self.entries);
+        let same = |entry: &&mut Entry| Arc::ptr_eq(&entry.handle.shared, &handle.shared);
+        if let Some(entry) = entries.running.iter_mut().find(same) {
+            entry.watch = watch;
+        }
+        Ok(())
     }
 
     /// The shares of all pipelines but those with these names.

@@ -100,8 +100,15 @@ pub struct Reloaded {
 enum Step {
     /// Said already.
     Nothing(Row),
-    Swap(Row, Box<Ready>),
+    Swap(Row, Box<Change>),
     Start(Box<(Pipeline, Share)>),
+}
+
+/// A pipeline on its way to other settings.
+struct Change {
+    ready: Ready,
+    before: config::Pipeline,
+    now: config::Pipeline,
 }
 
 impl Registry {
@@ -175,7 +182,8 @@ impl Registry {
 
     /// What is to become of a pipeline that runs.
     fn plan_change(&self, handle: &Handle, new: &config::Pipeline, by: &str) -> anyhow::Result<Step> {
-        let mut changes = config::changes(&live::settings(handle), new);
+        let before = live::settings(handle);
+        let mut changes = config::changes(&before, new);
         let fixed: Vec<_> = changes.iter().filter(|change| !change.live).map(|change| change.key).collect();
         if !fixed.is_empty() {
             // Half of what the file says would be what nobody wrote.
@@ -191,10 +199,10 @@ impl Registry {
         if changes.is_empty() {
             return Ok(Step::Nothing(Row::new(&new.name, Done::Unchanged)));
         }
-        let ready = live::prepare(&self.launch, handle, new, bytes, by)?;
+        let ready = live::prepare(handle, new, bytes, by)?;
         let mut row = Row::new(&new.name, Done::Swapped);
         row.keys = changes.iter().map(|change| change.key).collect();
-        Ok(Step::Swap(row, Box::new(ready)))
+        Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone() })))
     }
 
     /// Has pipelines drain and leave, all at a time, and waits for them.
@@ -213,10 +221,15 @@ impl Registry {
     fn take(&self, step: Step) -> Row {
         match step {
             Step::Nothing(row) => row,
-            Step::Swap(mut row, ready) => {
-                match ready.switch() {
-                    Ok(swap) => row.swap = swap,
-                    Err(error) => (row.done, row.reason) = (Done::Failed, Some(told(&error))),
+            Step::Swap(mut row, change) => {
+                let Change { ready, before, now } = *change;
+                let handle = ready.handle().clone();
+                let switched = ready.switch().and_then(|swap| {
+                    row.swap = swap;
+                    self.reconfigured(&handle, &before, &now)
+                });
+                if let Err(error) = switched {
+                    (row.done, row.reason) = (Done::Failed, Some(told(&error)));
                 }
                 row
             }
