@@ -297,3 +297,46 @@ fn partitions_of_another_process_are_named_and_not_moved() -> Result<()> {
     ensure!(second.stop()?.success() && it.mill.stop()?.success());
     Ok(())
 }
+
+#[test]
+fn of_several_topics_one_can_be_named() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "topics", 2)?;
+    let second = format!("{}-second", case.name);
+    shared.eye.create_topic(&second, 1, &[])?;
+    let both = |text: String| text.replace(&format!("[\"{}\"]", case.input), &format!("[\"{}\", \"{second}\"]", case.input));
+    let options = Options::new(&shared.broker.bootstrap(), both(case.table("echo", "")?));
+    let mut it = Moved { shared, mill: Mill::start(&options)?, options, case: case.clone() };
+    it.produce(0, &["a"])?;
+    it.produce(1, &["b"])?;
+    shared.eye.produce(&second, &[Message::new("k", "c").on(0)])?;
+    it.committed(&[(0, 1), (1, 1)])?;
+    let of_second = |offset| shared.eye.wait_committed(&case.name, &second, &Offsets::from([(0, offset)]), SOON);
+    of_second(1)?;
+    for words in [&["seek", "--to", "0", "--partition", "0"][..], &["pause", "--partition", "0"]] {
+        let words = format!("{:#}", it.call(words).err().context("which of the two?")?);
+        ensure!(words.contains("the pipeline has several topics: name one"), "{words}");
+    }
+    let unknown = it.refused(&["--to", "earliest", "--topic", "elsewhere"])?;
+    ensure!(unknown.contains("no topic `elsewhere` is read here") && unknown.contains(&second), "{unknown}");
+
+    // A pause, and what is not paused beside it.
+    it.call(&["pause", "--partition", "0", "--topic", &second])?;
+    it.produce(0, &["d"])?;
+    shared.eye.produce(&second, &[Message::new("k", "e").on(0)])?;
+    it.committed(&[(0, 2), (1, 1)])?;
+    of_second(1)?;
+    it.call(&["pause"])?;
+    it.call(&["resume", "--partition", "0", "--topic", &second])?;
+    of_second(2)?;
+    it.call(&["resume"])?;
+
+    it.seek(&["--to", "earliest", "--topic", &second])?;
+    of_second(2)?;
+    it.committed(&[(0, 2), (1, 1)])?;
+    let mut outputs = it.outputs()?;
+    outputs.sort();
+    ensure!(outputs == ["a", "b", "c", "c", "d", "e", "e"], "{outputs:?}");
+    ensure!(it.mill.stop()?.success());
+    Ok(())
+}

@@ -39,6 +39,16 @@ pub struct Launch {
     pub embedded: bool,
 }
 
+/// A pipeline that has passed everything and may run.
+pub struct Prepared {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// What it may use of the memory.
+    pub share: Share,
+    /// What swaps its handler when the file changes.
+    pub watch: Option<Watch>,
+}
+
 /// What the cluster says of the topics of some pipelines.
 pub struct Topics {
     /// Partitions of the input topics of each pipeline, in their order.
@@ -66,7 +76,7 @@ impl Launch {
         settings: &config::Pipeline,
         share: Share,
         rules: &BTreeMap<String, TopicRules>,
-    ) -> anyhow::Result<Pipeline> {
+    ) -> anyhow::Result<Prepared> {
         let Share { partitions, prefetch_bytes, buffer_bytes } = share;
         tracing::info!(pipeline = %settings.name, partitions, prefetch_bytes, buffer_bytes, "memory divided");
         let plugin = self.loader.load(settings)?;
@@ -86,7 +96,8 @@ impl Launch {
         instances::rehearse(&shared.deployed().version.plugin, settings)
             .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))?;
         tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
-        Ok(pipeline)
+        let watch = self.watch(&pipeline.handle(), settings)?;
+        Ok(Prepared { pipeline, share, watch })
     }
 
     /// Watches a pipeline's handler, if its settings say so. In `dev` it is the sources that are watched.

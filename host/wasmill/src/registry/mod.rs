@@ -22,6 +22,7 @@ use crate::swap::watch::Watch;
 
 pub use launch::{Launch, Observe, client_settings};
 pub use reload::Refused;
+use launch::Prepared;
 use shares::Share;
 
 /// What the loop of the process is told.
@@ -92,7 +93,7 @@ impl Registry {
         let shares = Share::of_all(config.memory_bytes, &topics.partitions);
         for (settings, share) in pipelines.into_iter().zip(shares) {
             let prepared = registry.launch.prepare(settings, share, &topics.rules)?;
-            registry.add(prepared, share)?;
+            registry.add(prepared)?;
         }
         Ok((Arc::new(registry), obeyed))
     }
@@ -136,15 +137,13 @@ impl Registry {
     }
 
     /// Hands a prepared pipeline to the loop of the process.
-    fn add(&self, pipeline: Pipeline, share: Share) -> anyhow::Result<()> {
-        let handle = pipeline.handle();
-        let watch = self.launch.watch(&handle, &handle.shared.settings)?;
+    fn add(&self, Prepared { pipeline, share, watch }: Prepared) -> anyhow::Result<()> {
         let mut entries = lock(&self.entries);
         // Under the lock: a pipeline that came a moment after the shutdown would run on.
         anyhow::ensure!(!entries.closing, "the process is ending");
         entries.next += 1;
         let number = entries.next;
-        entries.running.push(Entry { number, handle, share, watch, waiting: None });
+        entries.running.push(Entry { number, handle: pipeline.handle(), share, watch, waiting: None });
         self.orders.send(Order::Run(number, Box::new(pipeline))).map_err(|_| anyhow::anyhow!("the process is ending"))
     }
 

@@ -11,25 +11,26 @@ use serde_json::Value;
 use wasmill_config as config;
 
 use super::live::{self, Ready};
+use super::launch::Prepared;
 use super::shares::Share;
 use super::{Registry, lock};
 use crate::app::told;
-use crate::pipeline::{End, Handle, Pipeline};
+use crate::pipeline::{End, Handle};
 
 /// Why nothing was changed.
 #[derive(Debug, Serialize)]
 pub struct Refused {
     /// All of it, a line for each mistake.
     pub error: String,
-    /// The mistakes of the file, if it has any.
+    /// The mistakes of the file with their places, if it has any, and its warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub mistakes: Vec<config::Finding>,
+    pub findings: Vec<config::Finding>,
 }
 
 impl Refused {
     /// For this reason.
     pub fn of(error: impl Into<String>) -> Self {
-        Self { error: error.into(), mistakes: Vec::new() }
+        Self { error: error.into(), findings: Vec::new() }
     }
 }
 
@@ -37,7 +38,7 @@ impl From<config::LoadError> for Refused {
     fn from(error: config::LoadError) -> Self {
         let text = told(&anyhow::anyhow!("{error}"));
         match error {
-            config::LoadError::Mistakes(config::Mistakes(mistakes)) => Self { error: text, mistakes },
+            config::LoadError::Mistakes(config::Mistakes(findings)) => Self { error: text, findings },
             config::LoadError::Read { .. } => Self::of(text),
         }
     }
@@ -101,7 +102,7 @@ enum Step {
     /// Said already.
     Nothing(Row),
     Swap(Row, Box<Change>),
-    Start(Box<(Pipeline, Share)>),
+    Start(Box<Prepared>),
 }
 
 /// A pipeline on its way to other settings.
@@ -168,8 +169,7 @@ impl Registry {
                     let partitions = partitions.next().copied().unwrap_or_default();
                     let share = Share::beside(self.launch.memory_bytes, &shares, partitions);
                     shares.push(share);
-                    let prepared = self.launch.prepare(pipeline, share, rules);
-                    prepared.map(|prepared| Step::Start(Box::new((prepared, share))))
+                    self.launch.prepare(pipeline, share, rules).map(|prepared| Step::Start(Box::new(prepared)))
                 }
             };
             match step {
@@ -234,9 +234,8 @@ impl Registry {
                 row
             }
             Step::Start(prepared) => {
-                let (pipeline, share) = *prepared;
-                let mut row = Row::new(&pipeline.handle().shared.name, Done::Started);
-                if let Err(error) = self.add(pipeline, share) {
+                let mut row = Row::new(&prepared.pipeline.handle().shared.name, Done::Started);
+                if let Err(error) = self.add(*prepared) {
                     (row.done, row.reason) = (Done::Failed, Some(told(&error)));
                 }
                 row

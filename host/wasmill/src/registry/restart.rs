@@ -57,9 +57,9 @@ impl Registry {
         let passed = self.launch.ask_for_topics(&[settings]).and_then(|topics| {
             let partitions = topics.partitions.first().copied().unwrap_or_default();
             let share = Share::beside(self.launch.memory_bytes, &self.shares_without(&[name]), partitions);
-            Ok((self.launch.prepare(settings, share, &topics.rules)?, share))
+            self.launch.prepare(settings, share, &topics.rules)
         });
-        let (prepared, share) = passed.map_err(|error| Refused::of(told(&error)))?;
+        let prepared = passed.map_err(|error| Refused::of(told(&error)))?;
         if self.is_closing() {
             return Err(Refused::of("the process is ending"));
         }
@@ -82,7 +82,7 @@ impl Registry {
             left: left.collect(),
             process: config::process_changes(&file.config, &new).into_iter().map(|change| change.key).collect(),
         };
-        self.add(prepared, share).map_err(|error| Refused::of(told(&error)))?;
+        self.add(prepared).map_err(|error| Refused::of(told(&error)))?;
         tracing::info!(pipeline = name, by, settled = restarted.settled, "pipeline restarted");
         Ok(restarted)
     }
