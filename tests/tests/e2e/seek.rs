@@ -150,6 +150,12 @@ fn a_message_that_is_retried_is_left_behind_and_tried_anew_when_it_comes_again()
     it.produce(0, &["a", "!b", "c"])?;
     it.wait_state("waiting", 1)?;
     it.committed(&[(0, 1)])?;
+    let attempt =
+        |it: &Moved<'_>| Ok::<_, anyhow::Error>(it.mill.status()?["pipelines"][0]["partitions"][0]["attempt"].clone());
+    // To the message itself: its attempts begin anew.
+    it.seek(&["--to", "1"])?;
+    it.wait_state("waiting", 1)?;
+    ensure!(attempt(&it)? == 2, "counted on from before: {}", attempt(&it)?);
     it.seek(&["--to", "2"])?;
     it.committed(&[(0, 3)])?;
     ensure!(it.outputs()? == ["a", "c"], "{:?}", it.outputs()?);
@@ -159,8 +165,7 @@ fn a_message_that_is_retried_is_left_behind_and_tried_anew_when_it_comes_again()
     ensure!(offset == 0 && !note.contains(";r=") && !note.contains(";d="), "attempts are remembered: {offset} {note}");
     it.call(&["resume"])?;
     it.wait_state("waiting", 1)?;
-    let status = it.mill.status()?;
-    ensure!(status["pipelines"][0]["partitions"][0]["attempt"] == 2, "counted on from before: {status}");
+    ensure!(attempt(&it)? == 2, "counted on from before: {}", attempt(&it)?);
     it.committed(&[(0, 1)])?;
     ensure!(it.outputs()? == ["a", "c", "a"], "{:?}", it.outputs()?);
     ensure!(it.mill.stop()?.success());
@@ -304,7 +309,8 @@ fn of_several_topics_one_can_be_named() -> Result<()> {
     let case = Case::new(&shared.eye, "topics", 2)?;
     let second = format!("{}-second", case.name);
     shared.eye.create_topic(&second, 1, &[])?;
-    let both = |text: String| text.replace(&format!("[\"{}\"]", case.input), &format!("[\"{}\", \"{second}\"]", case.input));
+    let both =
+        |text: String| text.replace(&format!("[\"{}\"]", case.input), &format!("[\"{}\", \"{second}\"]", case.input));
     let options = Options::new(&shared.broker.bootstrap(), both(case.table("echo", "")?));
     let mut it = Moved { shared, mill: Mill::start(&options)?, options, case: case.clone() };
     it.produce(0, &["a"])?;

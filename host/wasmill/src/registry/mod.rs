@@ -20,9 +20,9 @@ use wasmill_kafka::ClientSettings;
 use crate::pipeline::{End, Handle, Pipeline};
 use crate::swap::watch::Watch;
 
+use launch::Prepared;
 pub use launch::{Launch, Observe, client_settings};
 pub use reload::Refused;
-use launch::Prepared;
 use shares::Share;
 
 /// What the loop of the process is told.

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use wasmill_config as config;
 
-use super::live::{self, Ready};
 use super::launch::Prepared;
+use super::live::{self, Ready};
 use super::shares::Share;
 use super::{Registry, lock};
 use crate::app::told;
