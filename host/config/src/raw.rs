@@ -69,7 +69,9 @@ table! {
     RawConfig {
         /// What messages may use, all pipelines together. Half is for what is fetched ahead, in equal parts for all partitions
         /// of the topics that are read; a quarter for what is on its way out, in equal parts for the pipelines. The rest is
-        /// for what is being handled, which `span.bytes` bounds. Instances have their own `limits.memory`.
+        /// for what is being handled, which `span.bytes` bounds. Instances have their own `limits.memory`. A pipeline that a
+        /// reload adds gets its part of what is left, and of nothing the least that a client gets on with; the others keep
+        /// what they have until `wasmill restart`.
         memory: u64 = Size(16 * MIB, TIB),
             default("512MiB", "measured: 64 partitions are fast with half of it");
         /// The cluster.

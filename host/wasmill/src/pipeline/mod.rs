@@ -15,6 +15,7 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+pub mod seek;
 mod shadow;
 pub mod shared;
 pub mod status;
@@ -162,6 +163,7 @@ impl Pipeline {
 
     /// The control loop: joins, hears of events and acts, until told to shut down.
     pub async fn run(mut self) -> End {
+        self.handle.swapper.begin();
         let failure = loop {
             if let Err(failure) = self.join_due().await {
                 break Some(failure);

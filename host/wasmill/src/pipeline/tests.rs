@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RunId, SpanBound};
+use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound};
 use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
 
 use super::committer::{Dirty, Holdings};
 use super::counters::PartitionCounters;
 use super::flight::{Flight, TicketId};
 use super::partition::{GiveUpStage, Partition, Phase, Start};
+use super::seek::{Moved, Sought};
 
 const SYNC: CommitMode = CommitMode::Sync;
 
@@ -222,4 +223,51 @@ fn a_note_of_a_topic_that_was_made_again_is_not_believed() {
     assert!(!partition(true, note.clone()).lock().tracker.is_done(Offset(106)));
     note.topic_id = Some("id-1".to_owned());
     assert!(partition(true, note).lock().tracker.is_done(Offset(106)));
+}
+
+#[test]
+fn a_commit_that_was_on_its_way_when_a_partition_was_moved_does_not_let_it_go_on() {
+    let partition = fresh();
+    let (fence, run) = ten(&partition, 100);
+    partition.complete(fence, run, false);
+    let (old, _) = partition.due(&SYNC, false).expect("what is complete is due");
+    let (done, mut answer) = tokio::sync::oneshot::channel();
+    let sought = Sought { from: 110, to: 50, dropped: 0 };
+    {
+        let mut state = partition.lock();
+        state.tracker.seek(NextOffset::at(50));
+        state.forget_all();
+        state.first_commit = true;
+        state.phase = Phase::Starting;
+        state.moved = Some(Moved { done, sought: sought.clone() });
+    }
+    partition.confirmed(old);
+    assert!(partition.lock().first_commit && answer.try_recv().is_err(), "50 is committed by nobody yet");
+    assert!(!partition.is_committed());
+    let (next, _) = partition.due(&SYNC, false).expect("the new position is due, although it is the lower one");
+    assert_eq!(next, NextOffset::at(50));
+    partition.confirmed(next);
+    assert_eq!(partition.lock().phase, Phase::Running);
+    assert_eq!(answer.try_recv(), Ok(Ok(sought)));
+    assert_eq!(partition.due(&SYNC, true), None);
+}
+
+#[test]
+fn what_was_known_of_messages_before_a_move_counts_for_nothing_after_it() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 1, 109);
+    {
+        let mut state = partition.lock();
+        state.retry = Some(RetryNote { offset: 120, attempts: 3, first_failure_ms: 0 });
+        state.tracker.seek(NextOffset::at(50));
+        state.forget_all();
+    }
+    let mut reports = confirmed(ticket, 100, 100..101);
+    reports[0].error = refused("MSG_SIZE_TOO_LARGE", false);
+    flight.delivered(&reports);
+    let state = partition.lock();
+    assert!(!state.must_rewind && state.refused.is_empty() && state.retry.is_none(), "a late refusal counted");
+    assert_eq!((state.tickets, state.tracker.watermark()), (0, NextOffset::at(50)));
 }
