@@ -150,7 +150,7 @@ fn of_limits(found: &mut Found, old: &Limits, new: &Limits) {
 }
 
 fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
-    let Swap { tests, watch, rollout, canary, shadow, rollback, budget } = new;
+    let Swap { tests, watch, rollout, canary, shadow, rollback, budget, backtest } = new;
     found.live("swap.tests", (&old.tests, tests));
     found.live("swap.watch", (&old.watch, watch));
     found.live("swap.rollout", (&old.rollout, rollout));
@@ -158,6 +158,7 @@ fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
     found.live("swap.shadow", (&old.shadow, shadow));
     found.live("swap.rollback", (&old.rollback, rollback));
     found.live("swap.budget", (&old.budget, budget));
+    found.live("swap.backtest", (&old.backtest, backtest));
 }
 
 /// What differs outside the pipelines; a running process takes up nothing of it.

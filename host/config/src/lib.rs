@@ -26,8 +26,8 @@ use std::path::Path;
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Assignor, Canary, CanaryBy, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output,
-    Pipeline, Rollout, Shadow, Start, Swap, Watched,
+    Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, OnExhausted, Order,
+    OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};

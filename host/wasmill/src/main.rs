@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod cases;
 mod cli;
+mod compare;
 mod compile;
 mod dev;
 mod mutant;

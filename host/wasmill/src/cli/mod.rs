@@ -7,6 +7,8 @@ mod change;
 mod check;
 mod cluster;
 mod conformance;
+mod diff;
+mod differences;
 mod group;
 mod inspect;
 mod invoke;
@@ -75,6 +77,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
+    /// Run two versions of a handler over messages of a topic, and show where they differ
+    Diff(Box<diff::Diff>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(crate::dev::Dev),
     /// Make, list, describe and delete topics
@@ -131,6 +135,7 @@ impl Cli {
             Command::Conformance(conformance) => conformance.run(),
             Command::Inspect(inspect) => inspect.run(),
             Command::Invoke(invoke) => invoke.run(),
+            Command::Diff(diff) => diff.run(),
             Command::Dev(dev) => dev.run(&self.global),
             Command::Topic(topic) => topic.run(),
             Command::Produce(produce) => produce.run(),

@@ -16,6 +16,7 @@ mod publish;
 pub mod publisher;
 mod recover;
 pub mod seek;
+mod shadow;
 pub mod shared;
 pub mod status;
 mod turn;
@@ -140,7 +141,8 @@ impl Pipeline {
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
-        let swapper = Swapper::new(shared.clone(), lanes.clone(), parts.loader.clone(), parts.state.as_deref());
+        let (loader, client) = (parts.loader.clone(), parts.client.clone());
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref());
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
 use wasmill_config as config;
+use wasmill_kafka::ClientSettings;
 
 use crate::compile::Loader;
 use crate::pipeline::instances;
@@ -70,6 +71,8 @@ pub struct Swapper {
     shared: Arc<PipelineShared>,
     lanes: Arc<Lanes>,
     loader: Loader,
+    /// The cluster, for messages of the past.
+    client: ClientSettings,
     /// Held by whoever changes something, from the gate to the answer: others wait their turn, and one compiler runs at
     /// a time.
     turn: Mutex<()>,
@@ -104,7 +107,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Swapper {
     /// For a pipeline that was just made. `state`: the folder in which its history is kept.
-    pub fn new(shared: Arc<PipelineShared>, lanes: Arc<Lanes>, loader: Loader, state: Option<&Path>) -> Self {
+    pub fn new(
+        shared: Arc<PipelineShared>,
+        lanes: Arc<Lanes>,
+        loader: Loader,
+        client: ClientSettings,
+        state: Option<&Path>,
+    ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
         let path = shared.settings.handler.clone();
@@ -113,6 +122,7 @@ impl Swapper {
             shared,
             lanes,
             loader,
+            client,
             turn: Mutex::default(),
             past: Mutex::default(),
             history,
@@ -187,6 +197,13 @@ impl Swapper {
         let passed = self.may_begin().and_then(|()| match ask.bytes {
             Some(bytes) => gate::pass(&self.loader, &bytes, &settings, ask.source),
             None => gate::admit(serves.plugin.clone(), &settings, ask.source),
+        });
+        let passed = passed.and_then(|version| {
+            // What serves already has nothing to prove.
+            if version.digest() != serves.digest() {
+                gate::backtest(&serves, &version, &self.client)?;
+            }
+            Ok(version)
         });
         match passed {
             Ok(version) => {
