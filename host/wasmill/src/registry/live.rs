@@ -38,12 +38,15 @@ pub fn prepare(
     bytes: Option<Vec<u8>>,
     by: &str,
 ) -> anyhow::Result<Ready> {
+    let rollout = bytes.is_none().then_some(config::Rollout::All);
     let ask = Ask {
         bytes,
         settings: Some(settings.clone()),
         source: settings.handler.to_string(),
         by: by.to_owned(),
-        rollout: None,
+        // Settings alone are in force at once. As a canary or a shadow they would have to prove themselves against the
+        // same handler, and a shadow never takes over.
+        rollout,
     };
     let prepared = handle.swapper.prepare(ask);
     let prepared =

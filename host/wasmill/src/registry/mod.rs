@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 
@@ -120,13 +121,15 @@ impl Registry {
         entries.running.iter().for_each(|entry| entry.handle.shut_down());
     }
 
-    /// A pipeline ended. True if that was asked for by a change of the pipelines, and says nothing of the process.
+    /// A pipeline ended; to be called within a runtime. True if that was asked for by a change of the pipelines, and says nothing of the process.
     pub fn ended(&self, number: u64, end: &End) -> bool {
         let mut entries = lock(&self.entries);
         let Some(at) = entries.running.iter().position(|entry| entry.number == number) else { return false };
-        let entry = entries.running.remove(at);
+        let mut entry = entries.running.remove(at);
         // Whoever waited may be gone.
-        let asked = entry.waiting.map(|waiting| waiting.send(end.clone()));
+        let asked = entry.waiting.take().map(|waiting| waiting.send(end.clone()));
+        // With it goes the pipeline's producer, and dropping a client may block.
+        drop(spawn_blocking(move || drop(entry)));
         asked.is_some() && !entries.closing
     }
 
