@@ -1,7 +1,7 @@
 //! `wasmill diff` and the backtest: two versions over messages of the past, and nothing of it anywhere afterwards.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -162,6 +162,28 @@ fn gaps_of_compaction_aborted_messages_and_retention_hold_nothing_up() -> Result
 }
 
 #[test]
+fn what_is_older_than_asked_for_is_left_out() -> Result<()> {
+    let shared = shared()?;
+    let topic = unique("diff-since");
+    shared.eye.create_topic(&topic, 2, &[])?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let aged = |partition: i32, hours: i64| {
+        let timestamp = Some(now - hours * 3_600_000);
+        Message { timestamp, ..Message::new("k", format!("{hours} h")).on(partition) }
+    };
+    // Sent one by one: the broker finds times by batch.
+    for message in [aged(0, 50), aged(0, 30), aged(0, 2), aged(1, 49), aged(0, 1), aged(1, 48)] {
+        shared.eye.produce(&topic, &[message])?;
+    }
+    for (since, messages) in [("24h", 2), ("40h", 3), ("48h30m", 4), ("3d", 6), ("1970-01-01T00:00:00Z", 6), ("1m", 0)]
+    {
+        let report = told(&diff(&shared, ["echo", "upper"], &["--topic", &topic, "--since", since, "--json"])?)?;
+        assert_eq!(report["messages"], json!(messages), "{since}: {report:#}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_compaction_left_is_read_and_its_gaps_are_passed() -> Result<()> {
     let shared = shared()?;
     let topic = unique("diff-compacted");
@@ -270,6 +292,17 @@ fn the_gate_judges_as_the_pipeline_says() -> Result<()> {
         "{}",
         done.out
     );
+    // Without the gate, and by the topic or by name, it is the same pipeline.
+    let config = ["--config", &file.display().to_string()];
+    for words in [["--topic", &case.input], ["--pipeline", &case.name]] {
+        let (echo, reject) = (guest("echo")?, guest("reject")?);
+        let done = wasmill(&[&["diff", &echo, &reject, "--limit", "4"][..], &words, &config].concat())?;
+        let said = format!("4 of 4 messages differ (100%); settings of pipeline {}", case.name);
+        ensure!(done.code == 0 && done.out.contains(&said), "{words:?}: {} {}", done.out, done.err);
+    }
+    let words = ["--topic", &case.input, "--output", "elsewhere", config[0], config[1]];
+    let done = wasmill(&[&["diff", &guest("echo")?, &guest("echo")?][..], &words].concat())?;
+    ensure!(done.code == 2 && done.err.contains("are for handlers without a pipeline"), "{} {}", done.out, done.err);
     // One that never comes back costs what the time allows, and no more.
     let began = std::time::Instant::now();
     let done = gate("{ sample = 40, time = \"3s\" }", ["echo", "spin"])?;

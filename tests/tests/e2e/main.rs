@@ -11,6 +11,7 @@ mod diff;
 mod endings;
 mod failures;
 mod harness;
+mod hot_swap;
 mod kills;
 mod lag;
 mod ledger;
