@@ -42,6 +42,13 @@ fn told(done: &Done) -> Result<Value> {
     serde_json::from_str(&done.out).with_context(|| format!("{} {} {}", done.code, done.out, done.err))
 }
 
+/// The offsets of a partition's messages that differ.
+fn offsets(report: &Value, partition: i64) -> Vec<i64> {
+    let of_partition = |one: &&Value| one["partition"] == partition;
+    let all = report["differences"].as_array().into_iter().flatten().filter(of_partition);
+    all.filter_map(|one| one["offset"].as_i64()).collect()
+}
+
 /// Orders `k0`, `k1` and so on, the last in each partition a marker of a transaction.
 fn orders(shared: &Shared, topic: &str) -> Result<()> {
     shared.eye.create_topic(topic, 4, &[])?;
@@ -112,11 +119,6 @@ fn a_sample_is_as_large_as_was_asked_for_and_begins_and_ends_with_what_is_there(
             diff(&shared, ["echo", "upper"], &[&["--topic", &topic, "--json", "--show", "5000"], words].concat())?;
         told(&done)
     };
-    let offsets = |report: &Value, partition: i64| -> Vec<i64> {
-        let of_partition = |one: &&Value| one["partition"] == partition;
-        let all = report["differences"].as_array().into_iter().flatten().filter(of_partition);
-        all.filter_map(|one| one["offset"].as_i64()).collect()
-    };
     let sample = report(&["--sample", "400"])?;
     // The markers at the ends have offsets, and are no messages.
     assert_eq!((&sample["messages"], &sample["differing"]), (&json!(396), &json!(396)), "{:#}", sample["old"]);
@@ -151,13 +153,19 @@ fn gaps_of_compaction_aborted_messages_and_retention_hold_nothing_up() -> Result
     shared.eye.produce(&topic, &some(1000)[..300])?;
     shared.eye.produce_with(&topic, &some(1500), &aborted, true)?;
     shared.eye.delete_records(&topic, 1, 100)?;
-    let report =
-        |words: &[&str]| told(&diff(&shared, ["echo", "echo"], &[&["--topic", &topic, "--json"], words].concat())?);
+    let words = ["--topic", &topic, "--json", "--show", "5000"];
+    let report = |more: &[&str]| told(&diff(&shared, ["echo", "upper"], &[&words[..], more].concat())?);
     let all = report(&["--since", "1h"])?;
     assert_eq!((&all["messages"], &all["complete"]), (&json!(250 + 150 + 150 + 150), &json!(true)), "{all:#}");
     let sample = report(&["--sample", "600"])?;
     let messages = sample["messages"].as_u64().context("messages")?;
     ensure!((100..=600).contains(&messages) && sample["complete"] == true, "{sample:#}");
+    // Places of the sample lie wholly in what was aborted: what stands behind it belongs to the next, and comes once.
+    for partition in 0..2 {
+        let found = offsets(&sample, partition);
+        ensure!(found.len() > 50 && found.windows(2).all(|two| two[0] < two[1]), "{found:?}");
+        ensure!(found.iter().any(|offset| *offset > 500), "{found:?}");
+    }
     Ok(())
 }
 
