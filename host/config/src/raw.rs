@@ -357,7 +357,7 @@ table! {
         /// All messages so far back. Not together with `sample`.
         since: Duration = Time(SECOND, 3650 * DAY), optional("`sample` decides");
         /// So many messages, spread over all partitions and all of what is there.
-        sample: u64 = Count(1, 10_000_000), default(1000, "a second or two, and what is one in a hundred is met ten times");
+        sample: u64 = Count(1, 10_000_000), default(1000, "measured: less than a second; what is one in a hundred is met ten times");
         /// The share of messages that may come out otherwise: another verdict, or other outputs.
         differ: Share = Percent(Share::NONE), optional("differences are told and not judged");
         /// The share of messages that are given up may be so much larger.
