@@ -312,6 +312,21 @@ impl Eye {
         self.call_in_parts("read", request, &mut part).map(drop)
     }
 
+    /// When the messages of a topic were appended: for each partition the milliseconds, ascending, and how many came in
+    /// each. Says something for a topic with `message.timestamp.type=LogAppendTime`.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn appends(&self, topic: &str) -> Result<BTreeMap<i32, Vec<(i64, u64)>>> {
+        let mut appends: BTreeMap<i32, Vec<(i64, u64)>> = BTreeMap::new();
+        self.call_in_parts("appends", json!({ "topic": topic }), &mut |one| {
+            let (partition, time, count): (i32, i64, u64) = serde_json::from_value(one).context("an append")?;
+            appends.entry(partition).or_default().push((time, count));
+            Ok(())
+        })?;
+        Ok(appends)
+    }
+
     /// Starts numbered messages: see `tests/kafka/Stream.java`.
     ///
     /// # Errors

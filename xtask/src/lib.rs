@@ -5,6 +5,7 @@
 //! - **languages**: the tools of the languages that handlers are written in, and their tests.
 //! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
 //! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
+//! - **swaps**: the proof that a swap loses nothing, and how long nothing comes out around one.
 //! - **bench**: wasmill beside a native loop on librdkafka.
 //!
 //! It is a library, too, so that the end-to-end tests find Kafka and the handlers where the set-up put them.
@@ -18,5 +19,6 @@ pub mod languages;
 pub mod ledger;
 pub mod process;
 pub mod setup;
+pub mod swaps;
 pub mod test;
 pub mod tidy;

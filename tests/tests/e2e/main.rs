@@ -24,6 +24,7 @@ mod projects;
 mod recycling;
 mod spine;
 mod swap;
+mod swaps;
 mod topics;
 mod workbench;
 mod zombie;
