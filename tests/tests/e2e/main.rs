@@ -4,6 +4,7 @@
 
 mod admin;
 mod article;
+mod bad_moments;
 mod clients;
 mod commits;
 mod compiling;
