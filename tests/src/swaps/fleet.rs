@@ -91,7 +91,8 @@ impl Fleet {
         let cache = Scratch::new("cache")?;
         let mut mills = Vec::new();
         for members in MEMBERS {
-            // A session that outlasts whatever else the machine does: a rebalance would be a disturbance of its own.
+            // A session that outlasts whatever else the machine does: a rebalance would be a disturbance of its own, and
+            // so would a version that is taken back, because it was slow on a machine with too much to do.
             let pipeline = format!(
                 r#"
 [pipelines.{name}]
@@ -102,6 +103,7 @@ members = {members}
 output.topic = "{output}"
 on_exhausted = "stop"
 session_timeout = "45s"
+swap.rollback = false
 "#,
                 handler = first.name(),
             );
@@ -147,6 +149,21 @@ session_timeout = "45s"
             asks.into_iter().map(|ask| ask.join().unwrap_or_else(|_| bail!("the thread that asks panicked"))).collect()
         });
         answers.into_iter().collect()
+    }
+
+    /// Why versions were taken back by themselves, if any were.
+    ///
+    /// # Errors
+    /// A process does not answer.
+    pub fn taken_back(&self) -> Result<Vec<String>> {
+        let mut reasons = Vec::new();
+        for (process, mill) in self.mills.iter().enumerate() {
+            let (_, text) = mill.get(&format!("/api/v1/pipelines/{}/history", self.pipeline))?;
+            let history: serde_json::Value = serde_json::from_str(&text)?;
+            let backs = history["history"].as_array().into_iter().flatten().filter(|one| one["what"] == "rollback");
+            reasons.extend(backs.map(|one| format!("process {process} at {}: {}", one["at"], one["reason"])));
+        }
+        Ok(reasons)
     }
 
     /// Megabytes of memory that each process holds.

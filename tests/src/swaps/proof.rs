@@ -135,7 +135,8 @@ fn swap(
         let answers = fleet.swap(version).with_context(|| format!("swap {number}"))?;
         let before = &versions[number % versions.len()];
         // A version that was taken back by itself would be another run than those that are looked for.
-        ensure!(answers.iter().all(|one| one.from.digest == before.digest), "before swap {number}: {answers:?}");
+        let followed = answers.iter().all(|one| one.from.digest == before.digest);
+        ensure!(followed, "before swap {number} a version was taken back: {}", fleet.taken_back()?.join("; "));
         swaps.push(answers);
         if number + 1 == versions.len().min(options.swaps) {
             early = fleet.resident_mb();
