@@ -112,6 +112,7 @@ public final class Eye {
             case "groups": return groups(request);
             case "read": return read(request);
             case "appends": return appends(request);
+            case "stamped": return Stamped.read(request);
             case "commits": return commits(request);
             case "assigned": return assigned(request);
             case "stream_start": return Stream.start(request);

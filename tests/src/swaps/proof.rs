@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use serde_json::json;
 
 use super::book::{Book, Run, Verdict};
 use super::fleet::{Answer, Fleet};
@@ -91,7 +90,7 @@ pub fn run(options: &Options, broker: &Broker, say: &dyn Fn(&str)) -> Result<Rep
     let resident_mb = [early, fleet.resident_mb()];
     fleet.stop()?;
     let mut book = Book::new(&given);
-    eye.read_each(json!({ "topic": output, "timeout_ms": 280_000 }), |message| book.enter(&message))?;
+    eye.stamped(&output, |piece| book.enter(&piece))?;
     let verdict = book.close(Some(&promised(&versions, &swaps)?));
     // The first version is compiled when the processes start.
     let cold = |number: usize| number + 1 < versions.len();

@@ -104,7 +104,7 @@ impl Scene {
         let done = self.eye.wait_committed(&self.name, &self.topic("in"), &ends, SOON);
         done.with_context(|| self.mill.log())?;
         let mut book = Book::new(&given);
-        self.eye.read_each(json!({ "topic": self.topic("out") }), |message| book.enter(&message))?;
+        self.eye.stamped(&self.topic("out"), |piece| book.enter(&piece))?;
         Ok((book, given, self))
     }
 
