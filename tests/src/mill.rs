@@ -274,6 +274,20 @@ impl Mill {
         Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }
 
+    /// Code and answer of a call that changes something, made with the process's own token. The body is a component or JSON.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Value)> {
+        let token =
+            std::fs::read_to_string(self.folder.path().join(".wasmill/admin-token")).context("no admin token")?;
+        let url = self.url(path);
+        let request = ureq::post(&url).header("Authorization", format!("Bearer {}", token.trim())).config();
+        let request = request.http_status_as_error(false).timeout_global(Some(Duration::from_secs(120))).build();
+        let mut answer = request.send(body).with_context(|| format!("no answer from {url}"))?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_json().with_context(|| format!("{url} answers no JSON"))?))
+    }
+
     /// Address of a page of the admin port.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)

@@ -4,6 +4,7 @@
 
 mod admin;
 mod article;
+mod bad_moments;
 mod clients;
 mod commits;
 mod compiling;
@@ -29,6 +30,7 @@ mod rollout;
 mod seek;
 mod spine;
 mod swap;
+mod swaps;
 mod topics;
 mod workbench;
 mod zombie;
