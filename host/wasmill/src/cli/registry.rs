@@ -10,7 +10,7 @@ use wasmill_wasm::inspect;
 
 use super::inspect::version;
 use super::{alone, cache_folder, print};
-use crate::app::{self, Exit, Failure};
+use crate::app::{Exit, Failure};
 use crate::compile::{Loader, plugins};
 use crate::oci::{self, Offline, Source};
 
