@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::checked::{Admin, Config, Dev, Kafka, Limits, OnExhausted, Output, Pipeline};
+use crate::checked::{Admin, Config, Dev, Kafka, Limits, OnExhausted, Output, Pipeline, Swap};
 use crate::compound::{At, Either, properties};
 use crate::environment::{Lookup, Substitution};
 use crate::finding::{Loaded, Mistakes, Severity};
 use crate::raw::{
     Exhausted, Mode, Pairs, RawAdmin, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput, RawPipeline,
+    RawSwap,
 };
 use crate::report::{Place, Report};
 use crate::rules;
@@ -136,6 +137,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
             Either::B(breaker) => Some(convert_breaker(breaker)?),
         },
         limits: convert_limits(raw.limits.value.as_ref()?)?,
+        swap: convert_swap(raw.swap.value.as_ref()?)?,
         config: pairs(&raw.config),
         properties: pairs(&raw.properties),
         dev: convert_dev(raw.dev.value.as_ref()?, directory)?,
@@ -185,6 +187,10 @@ fn convert_limits(raw: &RawLimits) -> Option<Limits> {
         log_lines_per_second: number(&raw.log_lines)?,
         log_line_bytes: number(&raw.log_line)?,
     })
+}
+
+fn convert_swap(raw: &RawSwap) -> Option<Swap> {
+    Some(Swap { control_topic: raw.control_topic.value.clone(), group_timeout: raw.group_timeout.value? })
 }
 
 fn convert_dev(raw: &RawDev, directory: &Path) -> Option<Dev> {

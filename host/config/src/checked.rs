@@ -95,6 +95,8 @@ pub struct Pipeline {
     pub breaker: Option<BreakerPolicy>,
     /// What a handler may use.
     pub limits: Limits,
+    /// How a new handler takes over.
+    pub swap: Swap,
     /// For the handler's init; scalars as text.
     pub config: Properties,
     /// For the consumers of this pipeline.
@@ -226,6 +228,15 @@ pub struct Limits {
     pub log_lines_per_second: u32,
     /// Bytes of one log line; the rest is cut off.
     pub log_line_bytes: usize,
+}
+
+/// How a new handler takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    /// Through which the processes of the group agree on a version; neither read nor written by any pipeline otherwise.
+    pub control_topic: Option<String>,
+    /// How long a swap of the group waits for all processes.
+    pub group_timeout: Duration,
 }
 
 /// What `wasmill dev` uses, and nothing else does.

@@ -24,7 +24,7 @@ mod units;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start,
+    Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start, Swap,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};

@@ -189,6 +189,8 @@ table! {
         breaker: Either<(), RawBreaker> = OneOf(Off, Sub::<RawBreaker>::new()), section;
         /// What the handler may use.
         limits: RawLimits = Sub::<RawLimits>::new(), section;
+        /// How a new handler takes over while messages flow.
+        swap: RawSwap = Sub::<RawSwap>::new(), section;
         /// Names and values for the handler's init.
         config: Pairs = HANDLER_CONFIG, optional("nothing");
         /// librdkafka properties of this pipeline's consumers, over those in `[kafka]`.
@@ -304,6 +306,19 @@ table! {
         log_lines: u64 = Count(0, 100_000), default(100, "enough to read, too few to fill a disk");
         /// Bytes of a log line; the rest is cut off.
         log_line: u64 = Size(16, 64 * KIB), default("2KiB", "a message and its context fit");
+    }
+}
+
+table! {
+    /// How a new handler takes over.
+    RawSwap {
+        /// The topic through which the processes of the group agree on a version (`wasmill swap --group`): one partition,
+        /// compacted. All members of the group need the same. It is made with
+        /// `wasmill topic create NAME --partitions 1 --set cleanup.policy=compact`.
+        control_topic: String = OUTPUT_TOPIC, optional("each process is swapped by itself");
+        /// How long a swap of the group waits until every process has answered. Then nobody swaps.
+        group_timeout: Duration = Time(SECOND, HOUR),
+            default("1m", "a large handler is compiled in seconds, and a member that was killed is out of the group after its session");
     }
 }
 

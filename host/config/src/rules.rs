@@ -33,6 +33,7 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         misplaced_properties(pipeline, report);
     }
     shared_groups(pipelines, report);
+    control_topics(pipelines, report);
     loops_between(pipelines, report);
 }
 
@@ -267,6 +268,24 @@ fn topics(raw: &RawPipeline, report: &mut Report<'_>) {
     if written_topics(raw).iter().any(is_output) {
         let message = format!("`{dead_letter}` is an output too: its readers could not tell dead letters from results");
         report.error(&raw.dead_letter.key, message, "write a topic of its own");
+    }
+}
+
+/// A control topic holds what processes tell each other. A handler that could write there could name versions.
+fn control_topics(pipelines: &[Named], report: &mut Report<'_>) {
+    for At { value: (_, raw), .. } in pipelines {
+        let Some(swap) = &raw.swap.value else { continue };
+        let Some(topic) = &swap.control_topic.value else { continue };
+        for At { value: (other, pipeline), .. } in pipelines {
+            let written = written_topics(pipeline).iter().any(|(written, _)| written == topic);
+            if !written && !reads(pipeline, topic) {
+                continue;
+            }
+            let what = if written { "written" } else { "read" };
+            let message = format!("`{topic}` is {what} by `{other}`: a control topic is for wasmill alone");
+            report.error(&swap.control_topic.key, message, "write a topic of its own");
+            break;
+        }
     }
 }
 
