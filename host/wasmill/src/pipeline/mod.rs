@@ -16,6 +16,7 @@ pub mod publisher;
 mod recover;
 pub mod shared;
 pub mod status;
+pub mod succession;
 mod turn;
 
 #[cfg(test)]
