@@ -5,6 +5,7 @@ mod app;
 mod cases;
 mod cli;
 mod compile;
+mod control;
 mod dev;
 mod mutant;
 mod pipeline;
