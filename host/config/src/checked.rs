@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, CommitMode, Properties, RetryPolicy, SpanBound};
+use crate::{BreakerPolicy, Budget, CommitMode, Properties, RetryPolicy, Share, SpanBound};
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,6 +188,8 @@ pub struct Output {
     pub granted: Vec<String>,
     /// How long the producer waits to fill a request.
     pub linger: Duration,
+    /// Each emitted message names the handler's digest.
+    pub digest_header: bool,
     /// `gzip`, `snappy`, `lz4` or `zstd`; `None`: not compressed.
     pub compression: Option<String>,
     /// For the producer of this pipeline.
@@ -216,6 +218,8 @@ pub struct Limits {
     pub time_cap: Duration,
     /// For init.
     pub init_time: Duration,
+    /// For the handler's file, in bytes.
+    pub component_bytes: u64,
     /// For the process that compiles the handler, in bytes.
     pub compile_memory_bytes: u64,
     /// For that process; at least a second.
@@ -231,12 +235,87 @@ pub struct Limits {
 }
 
 /// How a new handler takes over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Swap {
     /// Through which the processes of the group agree on a version; neither read nor written by any pipeline otherwise.
     pub control_topic: Option<String>,
     /// How long a swap of the group waits for all processes.
     pub group_timeout: Duration,
+    /// Files with cases that it must pass.
+    pub tests: Vec<PathBuf>,
+    /// The handler's file is watched.
+    pub watch: bool,
+    /// For which messages first.
+    pub rollout: Rollout,
+    /// With `rollout = "canary"`.
+    pub canary: Canary,
+    /// With `rollout = "shadow"`.
+    pub shadow: Shadow,
+    /// How long it is watched once it has taken over; `None`: `rollback = false`.
+    pub rollback: Option<Watched>,
+    /// How much worse it may be.
+    pub budget: Budget,
+}
+
+/// For which messages a new handler takes over first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// For all.
+    All,
+    /// For a share that grows.
+    Canary,
+    /// For none: it runs beside the old one.
+    Shadow,
+}
+
+impl Rollout {
+    /// As the file names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// A share that grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// What stays together.
+    pub by: CanaryBy,
+    /// Ascending; at least one.
+    pub steps: Vec<Share>,
+    /// How long a step is at least: both.
+    pub step: Watched,
+}
+
+/// What of the messages stays together in a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CanaryBy {
+    /// All messages of a key.
+    Key,
+    /// All of a partition.
+    Partition,
+}
+
+/// How long a handler runs beside the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Until the first of both.
+    pub until: Watched,
+    /// Messages that are reported with each field that differs.
+    pub differences: usize,
+}
+
+/// How long something is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Messages.
+    pub messages: u64,
+    /// Time.
+    pub time: Duration,
 }
 
 /// What `wasmill dev` uses, and nothing else does.

@@ -24,13 +24,14 @@ mod units;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Assignor, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output, Pipeline, Start, Swap,
+    Admin, Assignor, Canary, CanaryBy, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output,
+    Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
-pub use wasmill_core::{BreakerPolicy, CommitMode, RetryPolicy, SpanBound};
+pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
 
 /// Reads and checks the file at `path`.
 ///

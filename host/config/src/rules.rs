@@ -28,6 +28,7 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         timeouts(pipeline, report);
         bounds(pipeline, &raw.memory, report);
         breaker(pipeline, report);
+        steps(pipeline, report);
         starts(pipeline, report);
         topics(pipeline, report);
         misplaced_properties(pipeline, report);
@@ -53,6 +54,16 @@ fn admin(raw: &RawConfig, report: &mut Report<'_>) {
     } else {
         let hint = format!("write `\"127.0.0.1:{}\"`, or add `allow_remote = true`", listen.port());
         report.error(place, format!("`listen` is not a loopback address: {listen}"), hint);
+    }
+}
+
+/// A share that shrinks would take keys back from the new handler and give them to it again.
+fn steps(raw: &RawPipeline, report: &mut Report<'_>) {
+    let canary = raw.swap.value.as_ref().and_then(|swap| swap.canary.value.as_ref());
+    let steps = canary.and_then(|canary| canary.steps.value.as_deref()).unwrap_or_default();
+    if let Some([before, after]) = steps.array_windows().find(|[before, after]| after.value < before.value) {
+        let message = format!("`{}`: {} comes after {}", after.place.name(), after.value, before.value);
+        report.error(&after.place, message, "write the steps from the smallest to the largest");
     }
 }
 

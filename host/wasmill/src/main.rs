@@ -10,6 +10,7 @@ mod dev;
 mod mutant;
 mod pipeline;
 mod project;
+mod swap;
 mod telemetry;
 
 use std::process::ExitCode;

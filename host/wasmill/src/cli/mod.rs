@@ -15,6 +15,7 @@ mod messages;
 mod new;
 mod operate;
 mod run;
+mod swap;
 mod test;
 mod topic;
 
@@ -91,6 +92,12 @@ enum Command {
     Pause(operate::Pause),
     /// Pass over the message at which a partition stands
     Skip(operate::Skip),
+    /// Replace the handler of a running pipeline while messages flow
+    Swap(swap::Swap),
+    /// Go back to the handler before, or end a canary or a shadow
+    Rollback(swap::Rollback),
+    /// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
+    History(swap::History),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
@@ -126,6 +133,9 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
             Command::Skip(skip) => skip.run(),
+            Command::Swap(swap) => swap.run(),
+            Command::Rollback(rollback) => rollback.run(),
+            Command::History(history) => history.run(),
             Command::CompileHandler(compile) => compile.run(),
             Command::Schema => print(&format!("{:#}\n", config::schema())),
             Command::Reference => print(&config::reference()),

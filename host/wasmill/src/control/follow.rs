@@ -11,12 +11,10 @@ use wasmill_kafka::TopicPartition;
 
 use super::accord::Attempt;
 use super::record::{self, Answer, Decided, Key, Named, Refused, Said, Standing};
-use super::{AGAIN, ASK, Control, now_ms};
+use super::{AGAIN, ASK, Control, SLACK, now_ms};
 
 /// How often it looks without being told.
 const LOOK: Duration = Duration::from_millis(100);
-/// The initiator gives up first; the others are for when it is gone.
-const SLACK: Duration = Duration::from_secs(5);
 
 /// What the agreement of a group needs of a pipeline.
 pub trait Runner: Send + Sync + 'static {

@@ -9,6 +9,7 @@ pub mod accord;
 pub mod follow;
 pub mod lead;
 pub mod record;
+pub mod runner;
 pub mod shelf;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,8 @@ const READ: Duration = Duration::from_secs(120);
 const WRITE: Duration = Duration::from_secs(10);
 /// How long a read waits.
 const POLL: Duration = Duration::from_millis(100);
+/// The initiator of a swap gives up first; the others are for when it is gone.
+const SLACK: Duration = Duration::from_secs(5);
 /// How long a reader that failed rests.
 const AGAIN: Duration = Duration::from_secs(1);
 

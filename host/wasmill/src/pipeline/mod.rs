@@ -7,6 +7,7 @@ pub mod dead_letter;
 pub mod flight;
 mod gather;
 pub mod handle;
+mod handover;
 pub mod instances;
 pub mod lane;
 pub mod member;
@@ -18,11 +19,13 @@ pub mod shared;
 pub mod status;
 pub mod succession;
 mod turn;
+pub mod version;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +37,16 @@ use wasmill_core::Backoff;
 use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
 use wasmill_wasm::Plugin;
 
+use crate::compile::Loader;
+use crate::control::Control;
+use crate::control::runner::Group;
+use crate::swap::Swapper;
 pub use handle::Handle;
 use lane::{Command, Lanes};
 use member::{MemberShared, Running};
 use publisher::Publisher;
 use shared::{Event, Observer, PipelineShared, ProducerRest};
+use version::Version;
 
 /// How long a broken client rests before the next one: at first, and at most.
 const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -49,8 +57,18 @@ const CLOSE_SLACK: Duration = Duration::from_secs(10);
 pub struct Parts {
     /// The cluster.
     pub client: ClientSettings,
-    /// The handler, compiled and rehearsed.
+    /// The handler, compiled.
     pub plugin: Plugin,
+    /// Where it came from.
+    pub source: String,
+    /// Where the group agreed on it; zero if it did not.
+    pub epoch: u64,
+    /// Through what the group agrees; `None` without a control topic.
+    pub control: Option<Arc<Control>>,
+    /// For the handlers that come later.
+    pub loader: Loader,
+    /// The folder in which the history of its handlers is kept.
+    pub state: Option<PathBuf>,
     /// Bytes librdkafka may prefetch for each partition.
     pub prefetch_bytes: u64,
     /// Bytes the producer may buffer.
@@ -125,9 +143,13 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let shared = PipelineShared::new(settings, parts.plugin.clone(), publisher, parts.observer.clone(), sender);
+        let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), parts.source.clone());
+        let version = (version.at(parts.epoch), parts.control.is_some());
+        let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), parts.loader.clone(), parts.state.as_deref());
+        let swapper = Arc::new(swapper);
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members
@@ -135,7 +157,13 @@ impl Pipeline {
             .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: false })
             .collect();
         let (ask, shutdown) = watch::channel(false);
-        let handle = Handle { shared, lanes, members: Arc::new(members), shutdown: Arc::new(ask) };
+        let members = Arc::new(members);
+        let follow = |control: &Arc<Control>| {
+            Group::start(control.clone(), shared.clone(), members.clone(), swapper.clone())
+                .map_err(|error| ClientError::Open(format!("no thread: {error}")))
+        };
+        let group = parts.control.as_ref().map(follow).transpose()?.map(Arc::new);
+        let handle = Handle { shared, lanes, members, swapper, group, shutdown: Arc::new(ask) };
         let producer = Rest::new();
         Ok(Self { handle, settings: member_settings, parts, slots, producer, producer_due: None, events, shutdown })
     }
@@ -147,6 +175,13 @@ impl Pipeline {
 
     /// The control loop: joins, hears of events and acts, until told to shut down.
     pub async fn run(mut self) -> End {
+        if let Some(group) = self.handle.group.clone() {
+            let mut shutdown = self.shutdown.clone();
+            tokio::select! {
+                _ = spawn_blocking(move || group.wait_ready_to_join()) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
         let failure = loop {
             if let Err(failure) = self.join_due().await {
                 break Some(failure);
@@ -167,6 +202,9 @@ impl Pipeline {
             }
         };
         let drained = self.close().await;
+        if let Some(group) = &self.handle.group {
+            group.stop();
+        }
         match failure {
             Some(failure) => End::Failed(failure),
             None if drained => End::Drained,
@@ -247,6 +285,8 @@ impl Pipeline {
                 slot.again = slot.rests.take().map(|delay| Instant::now() + delay);
             }
             Event::ProducerFailed { reason } => self.producer_failed(reason).await,
+            // Its partitions go to processes that can.
+            Event::VersionLost { reason } => return Err(reason),
             Event::BreakerOpened => {}
         }
         Ok(())
@@ -317,6 +357,7 @@ impl Pipeline {
     /// Everything comes to rest: members leave (which drains and commits), then lanes, then the producer. True if all that
     /// was handed over was settled and committed in time.
     async fn close(&mut self) -> bool {
+        self.handle.swapper.close();
         for member in self.handle.members.iter() {
             member.close();
         }

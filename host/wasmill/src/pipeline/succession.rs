@@ -64,6 +64,11 @@ impl Succession {
         Admit::Now
     }
 
+    /// Whether this version was let in already; cheap enough for every batch.
+    pub fn is_settled(&self, running: u64) -> bool {
+        self.serving == self.noted && epoch(self.noted) == running
+    }
+
     /// The coordinator has a note with this epoch.
     pub fn confirm(&mut self, epoch: u64) {
         self.confirmed = self.confirmed.max(epoch);
