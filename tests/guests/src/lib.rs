@@ -1,6 +1,6 @@
 //! What the guests share: when a behaviour shows itself.
 
-use wasmill_handler::{Context, Message};
+use wasmill_handler::{Context, Failure, Message, Outputs, Topic, Verdict, ack};
 
 /// The settings of every guest with a [`Trigger`].
 pub const SETTINGS: &[&str] = &["when", "prefix", "partition", "until_attempt"];
@@ -34,5 +34,43 @@ impl Trigger {
         message.attempt() < self.until_attempt
             && self.partition.is_none_or(|partition| partition == message.partition())
             && self.prefix.as_ref().is_none_or(|prefix| message.value().unwrap_or_default().starts_with(prefix))
+    }
+}
+
+/// What outputs say of the version that made them.
+pub struct Stamp(String);
+
+impl Stamp {
+    /// The first twelve characters of the digest.
+    ///
+    /// # Errors
+    /// There are settings.
+    pub fn new(context: &Context) -> Result<Self, String> {
+        context.only(&[])?;
+        Ok(Self(context.digest().get(..12).ok_or("a digest is longer")?.to_owned()))
+    }
+
+    /// What outputs end with.
+    pub fn digest(&self) -> &str {
+        &self.0
+    }
+
+    /// Sends the message's value on, stamped. `wait` is sent at its third attempt, with the attempt in front of the stamp.
+    ///
+    /// # Errors
+    /// It waits.
+    pub fn send(&self, message: &Message, out: &mut Outputs) -> Verdict {
+        let value = message.value().unwrap_or_default();
+        let mut stamped = value.to_vec();
+        if value == b"wait" {
+            if message.attempt() < 3 {
+                return Err(Failure::retry("not yet"));
+            }
+            stamped.extend_from_slice(format!(" attempt {}", message.attempt()).as_bytes());
+        }
+        stamped.push(b' ');
+        stamped.extend_from_slice(self.0.as_bytes());
+        out.to(Topic::DEFAULT).key(message.key()).value(Some(&stamped)).send();
+        ack()
     }
 }

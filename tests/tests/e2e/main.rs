@@ -10,6 +10,7 @@ mod compiling;
 mod endings;
 mod failures;
 mod harness;
+mod hot_swap;
 mod kills;
 mod lag;
 mod ledger;
