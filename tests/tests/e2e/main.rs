@@ -9,6 +9,7 @@ mod commits;
 mod compiling;
 mod endings;
 mod failures;
+mod group_swap;
 mod harness;
 mod hot_swap;
 mod kills;
