@@ -125,6 +125,9 @@ impl Target {
             .query_pairs(query.iter().copied())
             .header("Authorization", format!("Bearer {}", token?))
             .header("Content-Type", kind)
+            // What is refused by its size is answered before it is sent; without this the answer would be lost behind a
+            // broken pipe.
+            .header("Expect", "100-continue")
             .config()
             .timeout_global(Some(patience))
             .build();
