@@ -266,6 +266,21 @@ group = "c"
 handler = "a.wasm"
 dead_letter = "dead-c"
 swap.control_topic = "dead-c" #E `dead-c` is written by `c`
+swap.watch = true #E `watch` contradicts `control_topic`
+swap.rollout = "canary" #E `rollout` contradicts `control_topic`
+swap.rollback = { messages = 5 } #W this `rollback` never applies
+[pipelines.f]
+topics = ["f"]
+group = "g"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.control_topic = "control" #E `g` is in the same group
+swap.rollback = false
+[pipelines.g]
+topics = ["g"]
+group = "g"
+handler = "a.wasm"
+dead_letter = "dead"
 [pipelines.d]
 topics = ["d"]
 group = "d"

@@ -160,6 +160,18 @@ enum Beside {
     Kill,
 }
 
+/// Three processes more or less; a longer run, by the variable `WASMILL_GROUP_SWAPS`, goes through it again and again.
+const SCRIPT: [Beside; 8] = [
+    Beside::Nothing,
+    Beside::Join,
+    Beside::Leave,
+    Beside::Kill,
+    Beside::Join,
+    Beside::Kill,
+    Beside::Join,
+    Beside::Nothing,
+];
+
 #[test]
 fn a_group_swaps_while_processes_join_leave_and_are_killed_and_no_partition_goes_back() -> Result<()> {
     let it = Setting::new("together", PARTITIONS)?;
@@ -168,9 +180,9 @@ fn a_group_swaps_while_processes_join_leave_and_are_killed_and_no_partition_goes
     it.shared.eye.wait_members(&it.case.name, 3, SOON)?;
     let mut story = Story::new(&first);
     it.shared.eye.start_stream(&it.case.input, PARTITIONS, 40, 3000)?;
-    let script =
-        [Beside::Nothing, Beside::Join, Beside::Leave, Beside::Kill, Beside::Join, Beside::Kill, Beside::Nothing];
-    for (number, beside) in (1..).zip(script) {
+    let swaps = std::env::var("WASMILL_GROUP_SWAPS").ok().and_then(|swaps| swaps.parse().ok()).unwrap_or(SCRIPT.len());
+    let script: Vec<Beside> = SCRIPT.into_iter().cycle().take(swaps).collect();
+    for (number, beside) in (1..).zip(script.iter().copied()) {
         let version = it.version(number)?;
         // The last one goes, and the first one asks.
         let mut other = match beside {
@@ -184,7 +196,7 @@ fn a_group_swaps_while_processes_join_leave_and_are_killed_and_no_partition_goes
                 (Beside::Leave, Some(other)) => ensure!(other.stop()?.success(), "it leaves in good order"),
                 (Beside::Kill, Some(other)) => {
                     // Somewhere between the first word and the last.
-                    std::thread::sleep(Duration::from_millis(u64::from(number) * 60));
+                    std::thread::sleep(Duration::from_millis(u64::from(number) * 137 % 900));
                     other.kill()?;
                 }
                 _ => {}

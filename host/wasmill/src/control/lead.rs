@@ -204,12 +204,18 @@ fn begin(control: &Control, running: Running, wanted: Wanted) -> Result<(Standin
 
 /// Deletes what says nothing any more.
 fn tidy_up(control: &Control, standing: &Standing) -> Result<(), Refusal> {
+    let described = control.admin.group_members(&control.group, ASK)?;
     let keys = {
         let books = control.books();
         let mut kept = vec![standing.current.digest.as_str()];
         kept.extend(standing.previous.iter().map(|previous| previous.digest.as_str()));
         let mut keys = books.shelf.outlived(&kept, books.accord.last_decided());
         keys.extend(books.accord.outlived());
+        // Of processes that were killed. One that is about to join says its word again when it finds it deleted.
+        let here = |members: &[String]| described.members.iter().any(|member| members.contains(&member.id));
+        let gone =
+            books.accord.all_said().iter().filter(|(name, said)| **name != control.process && !here(&said.members));
+        keys.extend(gone.map(|(process, _)| Key::Said(process.clone())));
         keys
     };
     for key in keys {

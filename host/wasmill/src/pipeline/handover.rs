@@ -47,6 +47,9 @@ impl Worker {
     /// Whether the version that serves here may have the partition's next message, as far as the group is concerned. Asked
     /// also while a partition is paused or stands: it passes on with the others.
     pub(super) fn may_succeed(&mut self, index: usize) -> bool {
+        if !self.shared.is_grouped() {
+            return true;
+        }
         let running = self.deployed.version.epoch;
         let held = &self.held[index];
         let partition = &held.partition;
