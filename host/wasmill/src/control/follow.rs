@@ -10,8 +10,8 @@ use wasmill_core::VersionNote;
 use wasmill_kafka::TopicPartition;
 
 use super::accord::Attempt;
-use super::record::{self, Answer, Decided, Key, Named, Refused, Said, Standing};
-use super::{AGAIN, ASK, Control, SLACK, now_ms};
+use super::record::{self, Answer, Key, Named, Refused, Said, Standing};
+use super::{AGAIN, ASK, Control, SLACK};
 
 /// How often it looks without being told.
 const LOOK: Duration = Duration::from_millis(100);
@@ -216,11 +216,9 @@ impl<R: Runner> Follower<R> {
             humantime::format_duration(self.control.timeout)
         );
         let standing = standing.unwrap_or_else(|| open.asked.standing.clone());
-        let decided = Decided { epoch: open.epoch, switched: false, standing, reason: Some(reason), at_ms: now_ms() };
-        let key = Key::Decision(open.epoch, self.control.process.clone());
-        match self.control.write(&key, Some(record::encode(&decided))) {
+        match self.control.decide(open.epoch, false, standing, Some(reason)) {
             // Until it is read back.
-            Ok(_) => self.open = Some((open.epoch, Instant::now())),
+            Ok(()) => self.open = Some((open.epoch, Instant::now())),
             Err(error) => {
                 tracing::warn!(pipeline = %self.control.pipeline, %error, "cannot give up a swap of the group; trying again");
             }

@@ -1,6 +1,6 @@
 //! Who asks for a swap of the group, waits until all are ready, decides, and gives the one answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use wasmill_kafka::admin::GroupMember;
 
 use super::accord::{Fate, Readiness};
 use super::follow::Runner;
-use super::record::{self, Asked, Decided, Key, Named, Refused, Standing};
-use super::{ASK, Control, lock, now_ms};
+use super::record::{self, Asked, Key, Named, Refused, Standing};
+use super::{ASK, Control, SLACK, lock, now_ms};
 use crate::app::told;
 
 /// How often the group is asked who is in it.
@@ -136,27 +136,34 @@ pub fn lead<R: Runner>(
     let mut leads = lock(&control.leads);
     let started = Instant::now();
     control.catch_up(ASK)?;
-    let (standing, bytes, source) = begin(control, running, wanted)?;
+    // The two belong together: an ask that names a decision and not what that led to would bring back what was before.
+    let Begun { standing, after, bytes, source } = begin(control, running, wanted)?;
     // Here first: what this process refuses need not go to anybody.
     drop(runner.prepare(bytes.clone(), &source, by).map_err(|refused| Refusal::by(&control.process, refused))?);
     tidy_up(control, &standing)?;
     control.put(&bytes)?;
     let digest = wasmill_wasm::digest(&bytes);
-    let after = control.books().accord.last_decided();
     let asked = Asked { digest, source, by: by.to_owned(), at_ms: now_ms(), after, standing: standing.clone() };
     *leads += 1;
     let epoch = control.write(&Key::Ask(control.process.clone(), *leads), Some(record::encode(&asked)))?;
     tracing::info!(pipeline = %control.pipeline, epoch, plugin = asked.digest, by, "asked the group to swap");
     let named = Named { epoch, digest: asked.digest.clone(), source: asked.source.clone() };
     let from = standing.current.digest.clone();
-    match wait_ready(control, epoch, started) {
-        Ok(()) => decide(control, epoch, true, Standing { current: named, previous: Some(standing.current) }, None)?,
-        Err(Some(refusal)) => decide(control, epoch, false, standing, Some(refusal))?,
-        // Somebody else has decided, or another ask was earlier.
-        Err(None) => {}
+    // Only what is open may be decided, and only what was read back is known to be.
+    let read = |fate: Fate| (fate != Fate::Unread).then_some(fate);
+    if control.wait_until(ASK, |books| read(books.accord.fate(epoch))) == Some(Fate::Open) {
+        let decided = match wait_ready(control, epoch, started) {
+            Ok(()) => control.decide(epoch, true, Standing { current: named, previous: Some(standing.current) }, None),
+            Err(Some(refusal)) => control.decide(epoch, false, standing, Some(told_whole(&refusal))),
+            Err(None) => Ok(()),
+        };
+        if let Err(error) = decided {
+            // It may stand there all the same. What is read back counts; if it is not there, others give the ask up.
+            tracing::warn!(pipeline = %control.pipeline, epoch, %error, "whether the decision was written is not known");
+        }
     }
     let settled = |fate: Fate| (!matches!(fate, Fate::Unread | Fate::Open)).then_some(fate);
-    match control.wait_until(ASK, |books| settled(books.accord.fate(epoch))) {
+    match control.wait_until(control.timeout + 2 * SLACK, |books| settled(books.accord.fate(epoch))) {
         Some(Fate::Switched) => Ok(wait_passed_on(control, epoch, from, asked)),
         Some(Fate::Refused(reason)) => Err(remembered(&reason)),
         Some(_) => Err(Refusal::of(
@@ -169,11 +176,20 @@ pub fn lead<R: Runner>(
     }
 }
 
+/// What an ask is made of.
+struct Begun {
+    standing: Standing,
+    /// The decision that led to it.
+    after: u64,
+    bytes: Vec<u8>,
+    source: String,
+}
+
 /// What is agreed on, and what is wanted.
-fn begin(control: &Control, running: Running, wanted: Wanted) -> Result<(Standing, Vec<u8>, String), Refusal> {
-    let (standing, open) = {
-        let books = control.books();
-        (books.accord.standing().cloned(), books.accord.open().cloned())
+fn begin(control: &Control, running: Running, wanted: Wanted) -> Result<Begun, Refusal> {
+    let (standing, after, open) = {
+        let accord = &control.books().accord;
+        (accord.standing().cloned(), accord.last_decided(), accord.open().cloned())
     };
     if let Some(open) = open {
         let text = format!(
@@ -192,12 +208,12 @@ fn begin(control: &Control, running: Running, wanted: Wanted) -> Result<(Standin
         }
     };
     match wanted {
-        Wanted::Component { bytes, source } => Ok((standing, bytes, source)),
+        Wanted::Component { bytes, source } => Ok(Begun { standing, after, bytes, source }),
         Wanted::Previous => {
             let nothing = "the group has not swapped yet, so there is nothing to go back to";
             let previous = standing.previous.clone().ok_or_else(|| Refusal::of(nothing))?;
             let bytes = control.fetch(&previous.digest)?;
-            Ok((standing, bytes, previous.source))
+            Ok(Begun { standing, after, bytes, source: previous.source })
         }
     }
 }
@@ -236,12 +252,11 @@ fn wait_ready(control: &Control, epoch: u64, started: Instant) -> Result<(), Opt
             let members = described.members.iter().map(|member| member.id.as_str());
             (books.accord.fate(epoch), books.accord.readiness(epoch, members))
         };
-        if !matches!(fate, Fate::Unread | Fate::Open) {
+        if fate != Fate::Open {
             return Err(None);
         }
         let (processes, strangers) = match readiness {
-            Readiness::Ready if fate == Fate::Open => return Ok(()),
-            Readiness::Ready => (BTreeSet::new(), Vec::new()),
+            Readiness::Ready => return Ok(()),
             Readiness::Refused(process, refused) => return Err(Some(Refusal::by(&process, refused))),
             Readiness::Waits { processes, strangers } => (processes, strangers),
         };
@@ -273,18 +288,9 @@ fn foreign(control: &Control, members: &[GroupMember], id: &str) -> Refusal {
     ))
 }
 
-fn decide(
-    control: &Control,
-    epoch: u64,
-    switched: bool,
-    standing: Standing,
-    refusal: Option<Refusal>,
-) -> Result<(), Refusal> {
-    // All of the refusal, so that what is read back names the process and the gate, whoever decided.
-    let reason = refusal.map(|refusal| serde_json::to_string(&refusal).unwrap_or(refusal.reason));
-    let decided = Decided { epoch, switched, standing, reason, at_ms: now_ms() };
-    control.write(&Key::Decision(epoch, control.process.clone()), Some(record::encode(&decided)))?;
-    Ok(())
+/// All of a refusal, so that what is read back names the process and the gate.
+fn told_whole(refusal: &Refusal) -> String {
+    serde_json::to_string(refusal).unwrap_or_else(|_| refusal.reason.clone())
 }
 
 fn remembered(reason: &str) -> Refusal {

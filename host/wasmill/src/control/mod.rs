@@ -12,7 +12,7 @@ pub mod record;
 pub mod runner;
 pub mod shelf;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProduce
 use wasmill_kafka::{ClientError, ClientSettings};
 
 use accord::Accord;
-use record::{Key, Scope, Unread};
+use record::{Decided, Key, Scope, Standing, Unread};
 use shelf::Shelf;
 
 /// How long the cluster may take to answer.
@@ -64,6 +64,7 @@ pub struct Control {
     stopped: AtomicBool,
     /// How many swaps this process has led. One at a time: an ask that is open is not joined by another of its own.
     leads: Mutex<u64>,
+    decisions: AtomicU64,
 }
 
 /// What was read so far.
@@ -106,6 +107,7 @@ impl Control {
             changed: Condvar::new(),
             stopped: AtomicBool::new(false),
             leads: Mutex::default(),
+            decisions: AtomicU64::new(0),
         });
         let reads = control.clone();
         thread::Builder::new()
@@ -160,6 +162,21 @@ impl Control {
             ..PlainMessage::default()
         };
         self.send(&[message])?.pop().ok_or(ClientError::Closed)
+    }
+
+    /// Settles an ask, unless somebody has. Under a key of its own each time: which decision was the first must stay to be
+    /// seen, also if this process does not know whether an earlier one of its own was written.
+    fn decide(
+        &self,
+        epoch: u64,
+        switched: bool,
+        standing: Standing,
+        reason: Option<String>,
+    ) -> Result<(), ClientError> {
+        let number = self.decisions.fetch_add(1, Ordering::Relaxed);
+        let decided = Decided { epoch, switched, standing, reason, at_ms: now_ms() };
+        let key = Key::Decision(epoch, format!("{}-{number}", self.process));
+        self.write(&key, Some(record::encode(&decided))).map(drop)
     }
 
     fn send(&self, messages: &[PlainMessage]) -> Result<Vec<u64>, ClientError> {

@@ -1,6 +1,6 @@
 //! What stands in a control topic: keys, and values in JSON.
 //!
-//! `GROUP/PIPELINE/ask/PROCESS/NUMBER` asks for a version, `…/decision/EPOCH/PROCESS` settles an ask, `…/said/PROCESS` is what a
+//! `GROUP/PIPELINE/ask/PROCESS/NUMBER` asks for a version, `…/decision/EPOCH/PROCESS-NUMBER` settles an ask, `…/said/PROCESS` is what a
 //! process says of itself. `plugin/DIGEST/N` is a part of a component, `plugin/DIGEST` says how many there are.
 //!
 //! The topic is compacted: of records with one key only the last may be left. Who writes a key and how often is chosen so
@@ -115,7 +115,7 @@ pub struct Manifest {
 pub enum Key {
     /// [`Asked`], by process, and its number there: another process that deletes an ask of long ago must not hit a later one.
     Ask(String, u64),
-    /// [`Decided`], by epoch and process.
+    /// [`Decided`], by epoch and by process and number.
     Decision(u64, String),
     /// [`Said`], by process.
     Said(String),

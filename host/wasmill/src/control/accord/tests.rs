@@ -67,7 +67,7 @@ struct Process {
     read: usize,
     asked: Option<u64>,
     asks: u64,
-    decided: BTreeSet<u64>,
+    decisions: u64,
 }
 
 /// One step of one process: how far it reads, and what it does then.
@@ -96,11 +96,14 @@ fn written(steps: &[Step]) -> Log {
             }
             2 => {
                 let Some(epoch) = accord.open().map(|open| open.epoch) else { continue };
-                // The initiator swaps; others give up. Each says one thing of an epoch.
-                if process.decided.insert(epoch) {
-                    let switched = process.asked == Some(epoch);
-                    log.push((Key::Decision(epoch, name), decision(&accord, epoch, switched)));
-                }
+                // The initiator swaps, unless it gives up; others give up. Also again: whether a decision was written is
+                // not always known.
+                let switched = process.asked == Some(epoch) && what % 8 == 2;
+                process.decisions += 1;
+                log.push((
+                    Key::Decision(epoch, format!("{name}-{}", process.decisions)),
+                    decision(&accord, epoch, switched),
+                ));
             }
             _ => log.extend(accord.outlived().into_iter().map(|key| (key, Record::Deleted))),
         }
