@@ -87,10 +87,7 @@ impl Accord {
         if epoch <= self.decided || asked.after < self.decided {
             return;
         }
-        if asked.after > self.decided {
-            // The decision that it knows of is compacted away, and so another one followed. What was open before is not.
-            self.settle(asked.after, asked.standing.clone());
-        }
+        // One that knows of a later decision than was read: that is compacted away, so another one follows, and settles it.
         if self.open.is_none() {
             self.open = Some(Attempt { epoch, process: process.to_owned(), asked });
         }

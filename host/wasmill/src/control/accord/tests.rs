@@ -54,8 +54,9 @@ fn ask(accord: &Accord) -> Record {
     })
 }
 
+/// As who asked decides: by what was agreed on when it asked.
 fn decision(accord: &Accord, epoch: u64, switched: bool) -> Record {
-    let before = standing_of(accord);
+    let before = accord.open().map_or_else(|| standing_of(accord), |open| open.asked.standing.clone());
     let after = Standing { current: named(epoch), previous: Some(before.current.clone()) };
     let standing = if switched { after } else { before };
     Record::Decided(Decided { epoch, switched, standing, reason: None, at_ms: 0 })
