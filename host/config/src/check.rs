@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::checked::{Admin, Canary, Config, Dev, Kafka, Limits, OnExhausted, Output, Pipeline, Shadow, Swap, Watched};
+use crate::checked::{
+    Admin, Backtest, Canary, Config, Dev, History, Kafka, Limits, OnExhausted, Output, Pipeline, Shadow, Swap, Watched,
+};
 use crate::compound::{At, Either, properties};
 use crate::environment::{Lookup, Substitution};
 use crate::finding::{Loaded, Mistakes, Severity};
 use crate::raw::{
-    Exhausted, Mode, Pairs, RawAdmin, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput, RawPipeline,
-    RawSwap,
+    Exhausted, Mode, Pairs, RawAdmin, RawBacktest, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput,
+    RawPipeline, RawSwap,
 };
 use crate::report::{Place, Report};
 use crate::rules;
@@ -106,7 +108,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
         name: name.to_owned(),
         topics: values(raw.topics.value.as_ref()?),
         group: raw.group.value.clone()?,
-        handler: directory.join(raw.handler.value.as_ref()?),
+        handler: raw.handler.value.as_ref()?.joined(directory),
         grant: raw.grant.value.as_deref().map(values).unwrap_or_default(),
         members: number(&raw.members)?,
         order: raw.order.value?,
@@ -222,6 +224,23 @@ fn convert_swap(raw: &RawSwap, directory: &Path) -> Option<Swap> {
             slower: Some(budget.slower.value?),
             window: budget.window.value?,
         },
+        backtest: match &raw.backtest.value {
+            Some(backtest) => Some(convert_backtest(backtest)?),
+            None => None,
+        },
+    })
+}
+
+fn convert_backtest(raw: &RawBacktest) -> Option<Backtest> {
+    Some(Backtest {
+        topic: raw.topic.value.clone(),
+        messages: match raw.since.value {
+            Some(since) => History::Since(since),
+            None => History::Sample(raw.sample.value?),
+        },
+        differ: raw.differ.value,
+        rejects: raw.rejects.value?,
+        time: raw.time.value?,
     })
 }
 

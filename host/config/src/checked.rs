@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, Budget, CommitMode, Properties, RetryPolicy, Share, SpanBound};
+use crate::{BreakerPolicy, Budget, CommitMode, Handler, Properties, RetryPolicy, Share, SpanBound};
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,8 @@ pub struct Pipeline {
     pub topics: Vec<String>,
     /// The consumer group.
     pub group: String,
-    /// The handler's component, joined to the file's folder.
-    pub handler: PathBuf,
+    /// Where the handler comes from.
+    pub handler: Handler,
     /// What the handler may ask for beyond computing; none twice.
     pub grant: Vec<Grant>,
     /// Consumers of the group in this process, 1 to 64.
@@ -255,6 +255,32 @@ pub struct Swap {
     pub rollback: Option<Watched>,
     /// How much worse it may be.
     pub budget: Budget,
+    /// `None`: it is not run over messages of the past.
+    pub backtest: Option<Backtest>,
+}
+
+/// Which messages of the past a new handler is run over beside the old one, and how far it may differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backtest {
+    /// `None`: the pipeline's topics.
+    pub topic: Option<String>,
+    /// Which messages.
+    pub messages: History,
+    /// The share of messages that may come out otherwise; `None`: any.
+    pub differ: Option<Share>,
+    /// By how much the share of messages that are given up may rise.
+    pub rejects: Share,
+    /// After so long what was compared by then counts.
+    pub time: Duration,
+}
+
+/// Messages of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// All of them that are no older.
+    Since(Duration),
+    /// So many, spread over everything that is there.
+    Sample(u64),
 }
 
 /// For which messages a new handler takes over first.

@@ -9,6 +9,7 @@ mod checked;
 mod compound;
 mod environment;
 mod finding;
+mod handler;
 mod kind;
 mod manual;
 mod owned;
@@ -24,10 +25,11 @@ mod units;
 use std::path::Path;
 
 pub use checked::{
-    Admin, Assignor, Canary, CanaryBy, Config, Dev, Grant, Kafka, Limits, OnExhausted, Order, OutOfRange, Output,
-    Pipeline, Rollout, Shadow, Start, Swap, Watched,
+    Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, OnExhausted, Order,
+    OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
+pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
+use crate::handler::{HANDLER, Handler};
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Time};
 use crate::table::{Sub, table};
 use crate::text::{
@@ -21,6 +22,7 @@ const TIB: u64 = 1 << 40;
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 const PROPERTIES: Scalars = Scalars {
     noun: "a table of librdkafka properties",
@@ -113,8 +115,11 @@ table! {
         topics: Vec<At<String>> = List { of: TOPIC, unique: true }, required;
         /// The consumer group.
         group: String = GROUP, required;
-        /// The handler: a WebAssembly component, or a core module with an embedded component type.
-        handler: PathBuf = FILE, required;
+        /// The handler: a WebAssembly component, or a core module with an embedded component type. A file, or an artifact in a
+        /// registry. A tag is looked up at each start; one that was looked up before is started from the local cache where the
+        /// registry does not answer. A digest means always the same bytes, and what is in the cache is not asked for again.
+        /// Credentials are docker's.
+        handler: Handler = HANDLER, required;
         /// What the handler may ask for beyond computing: `"clock"` is the time and timers (`wasi:clocks`), `"random"`
         /// chance (`wasi:random`). A handler that imports what is not granted is refused. `wasmill inspect` tells what one
         /// needs. There are no files and no network to be granted.
@@ -343,6 +348,27 @@ table! {
         rollback: Either<(), RawRollback> = OneOf(Off, Sub::<RawRollback>::new()), section;
         /// What a new handler may do beyond what the old one does, as a canary and until `rollback` is over.
         budget: RawBudget = Sub::<RawBudget>::new(), section;
+        /// Run a new handler beside the old one over messages of the past, with nothing published, before it takes over, and
+        /// compare. `wasmill diff --gate` tries it.
+        backtest: RawBacktest = Sub::<RawBacktest>::new(), optional("it is not run over messages of the past");
+    }
+}
+
+table! {
+    /// Which messages of the past a new handler is run over, and how far it may differ from the old one.
+    RawBacktest {
+        /// The topic that they are read from, without a group.
+        topic: String = TOPIC, optional("the pipeline's `topics`");
+        /// All messages so far back. Not together with `sample`.
+        since: Duration = Time(SECOND, 3650 * DAY), optional("`sample` decides");
+        /// So many messages, spread over all partitions and all of what is there.
+        sample: u64 = Count(1, 10_000_000), default(1000, "a second or two, and what is one in a hundred is met ten times");
+        /// The share of messages that may come out otherwise: another verdict, or other outputs.
+        differ: Share = Percent(Share::NONE), optional("differences are told and not judged");
+        /// The share of messages that are given up may be so much larger.
+        rejects: Share = Percent(Share::NONE), default("0%", "what the old one could handle the new one should");
+        /// After so long what was compared by then counts.
+        time: Duration = Time(SECOND, HOUR), default("1m", "whoever asked for the swap waits for its answer");
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         starts(pipeline, report);
         topics(pipeline, report);
         misplaced_properties(pipeline, report);
+        backtest(pipeline, report);
     }
     shared_groups(pipelines, report);
     control_topics(pipelines, report);
@@ -88,6 +89,14 @@ fn exhaustion(raw: &RawPipeline, place: &Place, report: &mut Report<'_>) {
             "`on_exhausted = \"skip\"` loses every message that is given up",
             "write `dead_letter = \"TOPIC\"` to keep them",
         );
+    }
+}
+
+fn backtest(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(backtest) = raw.swap.value.as_ref().and_then(|swap| swap.backtest.value.as_ref()) else { return };
+    if backtest.since.chosen().is_some() && backtest.sample.chosen().is_some() {
+        let message = "`sample` contradicts `since`: all messages since then are compared";
+        report.error(&backtest.sample.key, message, "take one of the two out");
     }
 }
 

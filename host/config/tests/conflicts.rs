@@ -42,6 +42,19 @@ dead_letter = "dead" #E `dead` is an output too
 "#,
     ),
     (
+        "backtest",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.both]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.backtest = { since = "1d", sample = 10 } #E `sample` contradicts `since`
+"#,
+    ),
+    (
         "loops",
         r#"
 [kafka]

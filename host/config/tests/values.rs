@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_config::{
-    Assignor, BreakerPolicy, CommitMode, Config, Grant, LoadError, OnExhausted, OutOfRange, RetryPolicy, SpanBound,
-    Start, keys, load, parse_with, reference, schema,
+    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, History, LoadError, OnExhausted, OutOfRange,
+    RetryPolicy, Share, SpanBound, Start, keys, load, parse_with, reference, schema,
 };
 
 const LEAST: &str = r#"
@@ -134,6 +134,22 @@ fn reads_sizes_durations_and_what_becomes_of_failures() {
 }
 
 #[test]
+fn a_backtest_is_read_as_it_is_written() {
+    let backtest = |value: &str| with(&format!("swap.backtest = {value}\n")).pipelines.remove(0).swap.backtest.unwrap();
+    let least = backtest("{ }");
+    assert_eq!((least.topic, least.messages, least.differ), (None, History::Sample(1000), None));
+    assert_eq!((least.rejects, least.time), (Share::NONE, Duration::from_secs(60)));
+    let most = backtest("{ topic = \"copy\", since = \"2d\", differ = \"0.5%\", rejects = \"100%\", time = \"5s\" }");
+    assert_eq!((most.topic.as_deref(), most.messages), (Some("copy"), History::Since(Duration::from_secs(172_800))));
+    assert_eq!(
+        (most.differ, most.rejects, most.time),
+        (Some(Share::millionths(5000)), Share::ALL, Duration::from_secs(5))
+    );
+    assert_eq!(backtest("{ sample = 7 }").messages, History::Sample(7));
+    assert_eq!(with("").pipelines[0].swap.backtest, None);
+}
+
+#[test]
 fn properties_may_be_dotted_or_quoted_and_are_text() {
     let config = with(
         "[pipelines.a.properties]\n\"isolation.level\" = \"read_uncommitted\"\nclient.rack = \"r\"\n\
@@ -165,8 +181,10 @@ fn paths_start_from_the_files_folder_and_pipelines_keep_their_order() {
     let names: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     assert_eq!(names, ["z", "b"]);
     assert_eq!(config.directory, Path::new("etc"));
-    assert_eq!(config.pipelines[0].handler, Path::new("etc/h.wasm"));
-    assert_eq!(config.pipelines[1].handler, Path::new("/abs/h.wasm"));
+    assert_eq!(config.pipelines[0].handler, Handler::File("etc/h.wasm".into()));
+    assert_eq!(config.pipelines[1].handler, Handler::File("/abs/h.wasm".into()));
+    let text = LEAST.replace("h.wasm", "oci://ghcr.io/acme/mask:1.2");
+    assert_eq!(parse("etc/wasmill.toml", &text).pipelines[0].handler.to_string(), "oci://ghcr.io/acme/mask:1.2");
     assert_eq!(config.pipelines[0].dev.sample.as_deref(), Some(Path::new("etc/s.jsonl")));
     assert_eq!(config.pipelines[0].dev.watch, [Path::new("etc/src"), Path::new("/abs")]);
     assert_eq!(config.pipelines[0].dev.build.as_ref().unwrap().len(), 2);

@@ -160,17 +160,17 @@ impl App {
             // The embedded cluster keeps no topic in one form for good, and nobody else is in its groups.
             let open = || if embedded { Ok(None) } else { Control::open(&client, settings) };
             let control = open().with_context(|| format!("pipeline {}", settings.name)).map_err(Failure::start)?;
-            let source = settings.handler.display().to_string();
             let begin = || match &control {
                 Some(control) => control.begin(&loader, settings),
-                None => Ok(Beginning { plugin: loader.load(settings)?, source, epoch: 0 }),
+                None => Beginning::configured(&loader, settings),
             };
-            let Beginning { plugin, source, epoch } = begin().map_err(Failure::start)?;
+            let Beginning { plugin, source, configured, epoch } = begin().map_err(Failure::start)?;
             let digest = plugin.digest().to_owned();
             let parts = Parts {
                 client: client.clone(),
                 plugin,
                 source,
+                configured,
                 epoch,
                 control,
                 loader: loader.clone(),
@@ -185,7 +185,7 @@ impl App {
                 .map_err(Failure::start)?;
             let shared = pipeline.handle().shared;
             instances::rehearse(&shared.deployed().version.plugin, settings)
-                .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))
+                .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))
                 .map_err(Failure::start)?;
             tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
             pipelines.push(pipeline);

@@ -358,6 +358,25 @@ fn a_process_that_starts_later_runs_what_the_group_runs_and_says_that_its_config
 }
 
 #[test]
+fn a_control_topic_that_was_made_again_holds_no_partition_up() -> Result<()> {
+    let it = Setting::new("again", 2)?;
+    let (first, second) = (it.version(0)?, it.version(1)?);
+    let mut mill = it.start(&first.path, "")?;
+    it.swap(&mill, &second.path)?;
+    ensure!(mill.stop()?.success());
+    // The commits of both partitions name a version that nobody knows any more.
+    it.shared.eye.delete_topic(&it.control)?;
+    it.shared.eye.create_topic(&it.control, 1, &[("cleanup.policy", "compact")])?;
+    let mut mill = it.start(&first.path, "")?;
+    it.shared.eye.produce(&it.case.input, &[Message::new("k", "v").on(0), Message::new("k", "v").on(1)])?;
+    let out = it.shared.eye.read_count(&it.case.output, 2, SOON)?;
+    ensure!(out.iter().all(|one| one.text() == format!("v {}", first.stamp())), "{out:?}");
+    ensure!(mill.log().contains("a version that the control topic does not know"), "{}", mill.log());
+    ensure!(mill.stop()?.success());
+    Ok(())
+}
+
+#[test]
 fn a_member_that_says_nothing_in_the_control_topic_is_named_and_nobody_swaps() -> Result<()> {
     let it = Setting::new("stranger", 2)?;
     let (first, second) = (it.version(0)?, it.version(1)?);

@@ -6,6 +6,8 @@ mod capture;
 mod check;
 mod cluster;
 mod conformance;
+mod diff;
+mod differences;
 mod group;
 mod inspect;
 mod invoke;
@@ -14,6 +16,7 @@ pub mod jsonl;
 mod messages;
 mod new;
 mod operate;
+mod registry;
 mod run;
 mod swap;
 mod test;
@@ -72,8 +75,14 @@ enum Command {
     Capture(capture::Capture),
     /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
+    /// Send a handler to a registry
+    Push(registry::Push),
+    /// Fetch a handler from a registry into the cache, and into a file
+    Pull(registry::Pull),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
+    /// Run two versions of a handler over messages of a topic, and show where they differ
+    Diff(Box<diff::Diff>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(crate::dev::Dev),
     /// Make, list, describe and delete topics
@@ -123,7 +132,10 @@ impl Cli {
             Command::Capture(capture) => capture.run(),
             Command::Conformance(conformance) => conformance.run(),
             Command::Inspect(inspect) => inspect.run(),
+            Command::Push(push) => push.run(),
+            Command::Pull(pull) => pull.run(),
             Command::Invoke(invoke) => invoke.run(),
+            Command::Diff(diff) => diff.run(),
             Command::Dev(dev) => dev.run(&self.global),
             Command::Topic(topic) => topic.run(),
             Command::Produce(produce) => produce.run(),

@@ -38,8 +38,18 @@ pub struct Beginning {
     pub plugin: Plugin,
     /// Where it came from.
     pub source: String,
+    /// The digest of the configuration's handler, if that is another one.
+    pub configured: Option<String>,
     /// The epoch of the version; zero: the group has not swapped yet.
     pub epoch: u64,
+}
+
+impl Beginning {
+    /// With the handler that the configuration names.
+    pub fn configured(loader: &Loader, settings: &config::Pipeline) -> anyhow::Result<Self> {
+        let (plugin, source) = (loader.load(settings)?, settings.handler.to_string());
+        Ok(Self { plugin, source, configured: None, epoch: 0 })
+    }
 }
 
 impl Group {
@@ -71,7 +81,7 @@ impl Group {
     pub fn swap(&self, wanted: Wanted, by: &str) -> Result<Swapped, Refusal> {
         let shared = &self.runner.shared;
         let version = shared.deployed().version.clone();
-        let bytes = std::fs::read(&shared.settings.handler).ok();
+        let bytes = shared.settings.handler.file().and_then(|path| std::fs::read(path).ok());
         let running = Running {
             digest: version.digest().to_owned(),
             source: version.source.clone(),
@@ -95,17 +105,20 @@ impl Group {
 impl Control {
     /// The handler that the group runs; the configured one if it has not agreed on any.
     pub fn begin(&self, loader: &Loader, settings: &config::Pipeline) -> anyhow::Result<Beginning> {
-        let configured = settings.handler.display().to_string();
         let Some(current) = self.books().accord.current().cloned() else {
-            return Ok(Beginning { plugin: loader.load(settings)?, source: configured, epoch: 0 });
+            return Beginning::configured(loader, settings);
         };
-        let file = std::fs::read(&settings.handler).ok();
-        if file.is_some_and(|bytes| wasmill_wasm::digest(&bytes) == current.digest) {
-            return Ok(Beginning { plugin: loader.load(settings)?, source: configured, epoch: current.epoch });
+        let configured = loader.fetch(&settings.handler);
+        if let Ok(fetched) = &configured
+            && fetched.digest == current.digest
+        {
+            let plugin = loader.load_fetched(settings, fetched)?;
+            return Ok(Beginning { plugin, source: fetched.source.clone(), configured: None, epoch: current.epoch });
         }
         tracing::warn!(
             pipeline = %settings.name, epoch = current.epoch, plugin = current.digest, source = current.source,
-            configured, "the group runs another handler than the configuration names, and so does this process"
+            configured = %settings.handler,
+            "the group runs another handler than the configuration names, and so does this process"
         );
         let named = || format!("pipeline {}: handler {} of the group", settings.name, short(&current.digest));
         let load = || -> anyhow::Result<Plugin> {
@@ -115,7 +128,8 @@ impl Control {
             plugin.check(instances::grants(settings))?;
             Ok(plugin)
         };
-        Ok(Beginning { plugin: load().with_context(named)?, source: current.source, epoch: current.epoch })
+        let configured = configured.ok().map(|fetched| fetched.digest);
+        Ok(Beginning { plugin: load().with_context(named)?, source: current.source, configured, epoch: current.epoch })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+mod shadow;
 pub mod shared;
 pub mod status;
 pub mod succession;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub plugin: Plugin,
     /// Where it came from.
     pub source: String,
+    /// The digest of the handler that the configuration names, if it is another one.
+    pub configured: Option<String>,
     /// Where the group agreed on it; zero if it did not.
     pub epoch: u64,
     /// Through what the group agrees; `None` without a control topic.
@@ -148,7 +151,9 @@ impl Pipeline {
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
-        let swapper = Swapper::new(shared.clone(), lanes.clone(), parts.loader.clone(), parts.state.as_deref());
+        let (loader, client) = (parts.loader.clone(), parts.client.clone());
+        let configured = parts.configured.clone();
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref(), configured);
         let swapper = Arc::new(swapper);
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
