@@ -111,6 +111,8 @@ public final class Eye {
             case "group": return group(request);
             case "groups": return groups(request);
             case "read": return read(request);
+            case "appends": return appends(request);
+            case "stamped": return Stamped.read(request);
             case "commits": return commits(request);
             case "assigned": return assigned(request);
             case "stream_start": return Stream.start(request);
@@ -362,6 +364,38 @@ public final class Eye {
                 }
             }
             return JSON.createObjectNode().put("count", seen);
+        }
+    }
+
+    /**
+     * When messages of a topic were appended, without the messages: [partition, time, how many] for each millisecond in
+     * which a partition was appended to, in its order. Meant for a topic with the broker's own times.
+     */
+    static JsonNode appends(JsonNode request) throws Exception {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(request)) {
+            List<TopicPartition> partitions = partitions(request);
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
+            Map<Integer, long[]> open = new HashMap<>();
+            ArrayNode part = JSON.createArrayNode();
+            while (behind(consumer, ends)) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(java.time.Duration.ofMillis(100))) {
+                    long[] last = open.computeIfAbsent(record.partition(), partition -> new long[] {record.timestamp(), 0});
+                    if (last[0] != record.timestamp()) {
+                        part.addArray().add(record.partition()).add(last[0]).add(last[1]);
+                        last[0] = record.timestamp();
+                        last[1] = 0;
+                    }
+                    last[1]++;
+                    if (part.size() >= 5000) {
+                        sayPart(request, part);
+                    }
+                }
+            }
+            open.forEach((partition, last) -> part.addArray().add(partition.intValue()).add(last[0]).add(last[1]));
+            sayPart(request, part);
+            return JSON.createObjectNode();
         }
     }
 

@@ -69,7 +69,8 @@ final class Stream implements Runnable {
                 began += (due - sent - perSecond) * 1_000_000_000L / perSecond;
                 continue;
             }
-            for (; sent < due; sent++) {
+            // At a rate that nothing can keep up with, the producer's full buffer holds this back.
+            for (; sent < due && !stopped; sent++) {
                 send(sent);
             }
             try {

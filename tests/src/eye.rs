@@ -44,6 +44,21 @@ pub struct Commit {
     pub metadata: String,
 }
 
+/// Messages that follow each other in an output partition and in number, from one version: an array in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Piece {
+    /// The partition of the output.
+    pub output: i32,
+    /// The partition that the messages name; -1 for one that names none.
+    pub partition: i32,
+    /// The first one's number.
+    pub first: i64,
+    /// How many. 0: the message with this number is not the next one of its key.
+    pub count: i64,
+    /// The version's; of a message that has none, its value.
+    pub stamp: String,
+}
+
 /// A group as its coordinator has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -310,6 +325,34 @@ impl Eye {
             Ok(())
         };
         self.call_in_parts("read", request, &mut part).map(drop)
+    }
+
+    /// When the messages of a topic were appended: for each partition the milliseconds, ascending, and how many came in
+    /// each. Says something for a topic with `message.timestamp.type=LogAppendTime`.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn appends(&self, topic: &str) -> Result<BTreeMap<i32, Vec<(i64, u64)>>> {
+        let mut appends: BTreeMap<i32, Vec<(i64, u64)>> = BTreeMap::new();
+        self.call_in_parts("appends", json!({ "topic": topic }), &mut |one| {
+            let (partition, time, count): (i32, i64, u64) = serde_json::from_value(one).context("an append")?;
+            appends.entry(partition).or_default().push((time, count));
+            Ok(())
+        })?;
+        Ok(appends)
+    }
+
+    /// What came out of [`Eye::start_stream`] behind a handler that stamps its version on each value, in pieces: see
+    /// `tests/kafka/Stamped.java`.
+    ///
+    /// # Errors
+    /// What Kafka says.
+    pub fn stamped(&self, topic: &str, mut each: impl FnMut(Piece)) -> Result<()> {
+        let mut part = |one: Value| {
+            each(serde_json::from_value(one).context("a piece")?);
+            Ok(())
+        };
+        self.call_in_parts("stamped", json!({ "topic": topic }), &mut part).map(drop)
     }
 
     /// Starts numbered messages: see `tests/kafka/Stream.java`.

@@ -12,6 +12,8 @@
 //! - **registry**: a registry of the test's own.
 //! - **tool**: Kafka's own command for groups.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
+//! - **versions**: one handler under many digests.
+//! - **swaps**: a thousand swaps under load, and what they cost as the broker sees it.
 //! - **bench**: wasmill beside a native loop, and what is fair about it.
 //!
 //! Whatever is started here ends with the process that started it, however that one ends.
@@ -32,6 +34,7 @@ pub mod registry;
 pub mod scratch;
 pub mod shared;
 pub mod signal;
+pub mod swaps;
 pub mod terminal;
 pub mod tool;
 pub mod versions;

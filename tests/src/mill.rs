@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -193,13 +193,40 @@ impl Mill {
     /// # Errors
     /// The command failed; what it said is the message.
     pub fn command(&self, words: &[&str]) -> Result<String> {
-        let mut command = Command::new(binary()?);
-        command.args(words).arg("--config").arg(self.folder.path().join("wasmill.toml")).stdin(Stdio::null());
-        let done = command.output().context("cannot start wasmill")?;
+        let done = self.output(words)?;
         if !done.status.success() {
             bail!("wasmill {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+
+    /// The same, whatever its exit code.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn output(&self, words: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary()?);
+        command.args(words).arg("--config").arg(self.folder.path().join("wasmill.toml")).stdin(Stdio::null());
+        command.output().context("cannot start wasmill")
+    }
+
+    /// Writes another configuration for it, with the same admin port. It goes on with the old one until it is told.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure(&self, options: &Options) -> Result<()> {
+        Ok(std::fs::write(self.folder.path().join("wasmill.toml"), options.toml(self.port))?)
+    }
+
+    /// A call that changes something, with the process's token and without `wasmill`: code and answer.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn post(&self, path: &str, body: &str) -> Result<(u16, Value)> {
+        let token = std::fs::read_to_string(self.folder.path().join(".wasmill/admin-token"))?;
+        let request = ureq::post(&self.url(path)).header("Authorization", format!("Bearer {}", token.trim()));
+        let mut answer = request.config().http_status_as_error(false).build().send(body)?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_json()?))
     }
 
     /// `/api/v1/status`.
@@ -245,6 +272,20 @@ impl Mill {
             ureq::get(&url).config().http_status_as_error(false).timeout_global(Some(Duration::from_secs(5))).build();
         let mut answer = request.call().with_context(|| format!("no answer from {url}"))?;
         Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+    }
+
+    /// Code and answer of a call that changes something, made with the process's own token. The body is a component or JSON.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Value)> {
+        let token =
+            std::fs::read_to_string(self.folder.path().join(".wasmill/admin-token")).context("no admin token")?;
+        let url = self.url(path);
+        let request = ureq::post(&url).header("Authorization", format!("Bearer {}", token.trim())).config();
+        let request = request.http_status_as_error(false).timeout_global(Some(Duration::from_secs(120))).build();
+        let mut answer = request.send(body).with_context(|| format!("no answer from {url}"))?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_json().with_context(|| format!("{url} answers no JSON"))?))
     }
 
     /// Address of a page of the admin port.

@@ -21,6 +21,8 @@ pub enum Signal {
     Cont,
     /// As from the keyboard.
     Int,
+    /// Read the configuration again.
+    Hup,
 }
 
 impl Signal {
@@ -31,6 +33,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Cont => "CONT",
             Self::Int => "INT",
+            Self::Hup => "HUP",
         }
     }
 }

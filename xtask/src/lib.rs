@@ -6,6 +6,7 @@
 //! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
 //! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
 //! - **registry**: a registry for handlers, from Debian's archive.
+//! - **swaps**: the proof that a swap loses nothing, and how long nothing comes out around one.
 //! - **bench**: wasmill beside a native loop on librdkafka.
 //!
 //! It is a library, too, so that the end-to-end tests find Kafka and the handlers where the set-up put them.
@@ -20,5 +21,6 @@ pub mod ledger;
 pub mod process;
 pub mod registry;
 pub mod setup;
+pub mod swaps;
 pub mod test;
 pub mod tidy;

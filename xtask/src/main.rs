@@ -2,10 +2,11 @@
 
 #![deny(unsafe_code)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, languages, ledger, setup, test, tidy};
+use xtask::{bench, languages, ledger, setup, swaps, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "the project's chores")]
@@ -54,6 +55,22 @@ enum Chore {
         #[arg(long)]
         mutant: Option<String>,
     },
+    /// Swap handlers in a row under load: nothing may be lost, come twice or out of order, and every boundary must be the one
+    /// that was reported
+    Swaps {
+        /// Swaps in a row
+        #[arg(long, default_value_t = 1000)]
+        swaps: usize,
+        /// Measure instead for how long nothing comes out around a swap, with the release build
+        #[arg(long)]
+        gap: bool,
+        /// Where the report goes; by default into the target folder
+        #[arg(long)]
+        report: Option<PathBuf>,
+        /// More for the program, after `--`
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
     /// Run the ledger for every way of breaking a promise on purpose and expect it to fail
     Mutants {
         #[command(flatten)]
@@ -95,6 +112,18 @@ fn main() -> ExitCode {
             bench::bench(&arguments)
         }
         Chore::Ledger { run, mutant } => ledger::ledger(&run.options(mutant)),
+        Chore::Swaps { swaps, gap, report, more } => {
+            let mut arguments = vec![format!("--swaps={swaps}")];
+            arguments.extend(gap.then(|| "--gap".to_owned()));
+            // The program runs where cargo runs it.
+            arguments.extend(
+                report
+                    .and_then(|path| std::path::absolute(path).ok())
+                    .map(|path| format!("--report={}", path.display())),
+            );
+            arguments.extend(more);
+            swaps::swaps(&arguments)
+        }
         Chore::Mutants { run } => ledger::mutants(&run.options(None)),
     };
     match done {

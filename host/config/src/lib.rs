@@ -4,6 +4,7 @@
 //! cannot hold a bad value; a [key](keys) is one name a table may hold, with its kind, default, bounds and meaning.
 #![deny(unsafe_code)]
 
+mod changes;
 mod check;
 mod checked;
 mod compound;
@@ -24,6 +25,7 @@ mod units;
 
 use std::path::Path;
 
+pub use changes::{Change, changes, process_changes};
 pub use checked::{
     Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, OnExhausted, Order,
     OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
@@ -33,6 +35,7 @@ pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
+pub use units::{parse_duration, time_ms};
 pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
 
 /// Reads and checks the file at `path`.

@@ -69,7 +69,9 @@ table! {
     RawConfig {
         /// What messages may use, all pipelines together. Half is for what is fetched ahead, in equal parts for all partitions
         /// of the topics that are read; a quarter for what is on its way out, in equal parts for the pipelines. The rest is
-        /// for what is being handled, which `span.bytes` bounds. Instances have their own `limits.memory`.
+        /// for what is being handled, which `span.bytes` bounds. Instances have their own `limits.memory`. A pipeline that a
+        /// reload adds gets its part of what is left, and of nothing the least that a client gets on with; the others keep
+        /// what they have until `wasmill restart`.
         memory: u64 = Size(16 * MIB, TIB),
             default("512MiB", "measured: 64 partitions are fast with half of it");
         /// The cluster.
@@ -362,7 +364,7 @@ table! {
         /// All messages so far back. Not together with `sample`.
         since: Duration = Time(SECOND, 3650 * DAY), optional("`sample` decides");
         /// So many messages, spread over all partitions and all of what is there.
-        sample: u64 = Count(1, 10_000_000), default(1000, "a second or two, and what is one in a hundred is met ten times");
+        sample: u64 = Count(1, 10_000_000), default(1000, "measured: less than a second; what is one in a hundred is met ten times");
         /// The share of messages that may come out otherwise: another verdict, or other outputs.
         differ: Share = Percent(Share::NONE), optional("differences are told and not judged");
         /// The share of messages that are given up may be so much larger.

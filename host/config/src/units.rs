@@ -80,6 +80,18 @@ fn show(value: u64, units: &[(&str, u64)]) -> String {
     format!("{}{unit}", value / scale)
 }
 
+/// Milliseconds since 1970 of a time as the file writes it, `2026-01-31T00:00:00Z`, with an offset; `None` of anything else.
+#[must_use]
+pub fn time_ms(text: &str) -> Option<i64> {
+    epoch_ms(&text.parse().ok()?)
+}
+
+/// A duration as the file writes it, `1m30s`; `None` of anything else.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// Milliseconds since 1970 of a time with an offset; `None` without one or before 1970.
 pub(crate) fn epoch_ms(time: &Datetime) -> Option<i64> {
     let (date, clock) = (time.date?, time.time?);

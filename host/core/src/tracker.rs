@@ -96,8 +96,10 @@ pub struct Tracker {
     done: DoneSet,
     /// The highest done message that was met but lies behind everything handed over.
     skipped: Option<Offset>,
-    /// Behind everything that a rewind dropped unfinished.
+    /// Behind everything that a rewind dropped unfinished, or that a seek wants again.
     unfinished: NextOffset,
+    /// Behind the highest message that was ever handed over.
+    handed: NextOffset,
 }
 
 impl Tracker {
@@ -120,6 +122,8 @@ impl Tracker {
             done,
             skipped: None,
             unfinished: start,
+            // Nothing: where the assignment starts may be far behind the last message.
+            handed: NextOffset::at(0),
         };
         tracker.raise_watermark(start);
         tracker
@@ -153,6 +157,7 @@ impl Tracker {
         self.span_messages += u64::from(messages);
         self.span_bytes += bytes;
         self.position = self.position.max(NextOffset::after(last));
+        self.handed = self.handed.max(self.position);
         RunId(id)
     }
 
@@ -254,6 +259,28 @@ impl Tracker {
         for run in self.runs.iter().filter(|run| run.state == State::Open) {
             self.unfinished = self.unfinished.max(NextOffset::after(Offset(run.last)));
         }
+        self.begin_epoch();
+        self.position = self.watermark;
+        self.watermark
+    }
+
+    /// Begins a new epoch at `to`, wherever that is: an operator wants everything from there on handed over, complete or
+    /// not, and nothing below it. What is in flight is dropped, and what was complete is forgotten. The watermark can go
+    /// back by this, and by nothing else.
+    pub fn seek(&mut self, to: NextOffset) {
+        if self.closed {
+            return;
+        }
+        self.begin_epoch();
+        // What is remembered as complete at or behind the target would be left out, and it was asked for.
+        self.done = DoneSet::new();
+        self.watermark = to;
+        self.position = to;
+        // All of it comes again, though not at once: until then an idle queue says nothing.
+        self.unfinished = to.max(self.handed);
+    }
+
+    fn begin_epoch(&mut self) {
         self.fence.epoch = self.fence.epoch.next();
         // Numbers go on, so that a run of the old epoch cannot be taken for one of the new.
         self.base += self.runs.len() as u64;
@@ -264,8 +291,6 @@ impl Tracker {
         self.span_messages = 0;
         self.span_bytes = 0;
         self.skipped = None;
-        self.position = self.watermark;
-        self.watermark
     }
 
     /// Notes that `first` to `last` are complete though no run says so: after a rewind, what a run held beside the

@@ -58,9 +58,14 @@ impl Loader {
         Ok(Self { engine: open_engine(cache.clone())?, cache })
     }
 
-    /// Reads, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline grants.
-    /// Runs nothing of it.
+    /// Reads or fetches, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline
+    /// grants. Runs nothing of it.
     pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
+        self.load_fetched(pipeline, &self.fetch_for(pipeline)?)
+    }
+
+    /// Reads or fetches the handler of a pipeline, no more of it than the pipeline allows.
+    pub fn fetch_for(&self, pipeline: &config::Pipeline) -> anyhow::Result<Fetched> {
         let of = || format!("pipeline {}: handler {}", pipeline.name, pipeline.handler);
         if let Some(size) = pipeline.handler.file().and_then(|path| std::fs::metadata(path).ok()) {
             gate::size(size.len(), pipeline).with_context(of)?;
@@ -74,7 +79,7 @@ impl Loader {
             tracing::info!(pipeline = %pipeline.name, handler, artifact, sha256, "handler fetched");
         }
         gate::size(fetched.bytes.len() as u64, pipeline).with_context(of)?;
-        self.load_fetched(pipeline, &fetched)
+        Ok(fetched)
     }
 
     /// Reads a handler's file, or fetches it from its registry. Takes as long as the registry takes to answer.

@@ -12,6 +12,7 @@ mod mutant;
 mod oci;
 mod pipeline;
 mod project;
+mod registry;
 mod swap;
 mod telemetry;
 

@@ -1,7 +1,7 @@
 //! `wasmill diff` and the backtest: two versions over messages of the past, and nothing of it anywhere afterwards.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -40,6 +40,13 @@ fn diff(shared: &Shared, [old, new]: [&str; 2], words: &[&str]) -> Result<Done> 
 
 fn told(done: &Done) -> Result<Value> {
     serde_json::from_str(&done.out).with_context(|| format!("{} {} {}", done.code, done.out, done.err))
+}
+
+/// The offsets of a partition's messages that differ.
+fn offsets(report: &Value, partition: i64) -> Vec<i64> {
+    let of_partition = |one: &&Value| one["partition"] == partition;
+    let all = report["differences"].as_array().into_iter().flatten().filter(of_partition);
+    all.filter_map(|one| one["offset"].as_i64()).collect()
 }
 
 /// Orders `k0`, `k1` and so on, the last in each partition a marker of a transaction.
@@ -112,11 +119,6 @@ fn a_sample_is_as_large_as_was_asked_for_and_begins_and_ends_with_what_is_there(
             diff(&shared, ["echo", "upper"], &[&["--topic", &topic, "--json", "--show", "5000"], words].concat())?;
         told(&done)
     };
-    let offsets = |report: &Value, partition: i64| -> Vec<i64> {
-        let of_partition = |one: &&Value| one["partition"] == partition;
-        let all = report["differences"].as_array().into_iter().flatten().filter(of_partition);
-        all.filter_map(|one| one["offset"].as_i64()).collect()
-    };
     let sample = report(&["--sample", "400"])?;
     // The markers at the ends have offsets, and are no messages.
     assert_eq!((&sample["messages"], &sample["differing"]), (&json!(396), &json!(396)), "{:#}", sample["old"]);
@@ -151,13 +153,41 @@ fn gaps_of_compaction_aborted_messages_and_retention_hold_nothing_up() -> Result
     shared.eye.produce(&topic, &some(1000)[..300])?;
     shared.eye.produce_with(&topic, &some(1500), &aborted, true)?;
     shared.eye.delete_records(&topic, 1, 100)?;
-    let report =
-        |words: &[&str]| told(&diff(&shared, ["echo", "echo"], &[&["--topic", &topic, "--json"], words].concat())?);
+    let words = ["--topic", &topic, "--json", "--show", "5000"];
+    let report = |more: &[&str]| told(&diff(&shared, ["echo", "upper"], &[&words[..], more].concat())?);
     let all = report(&["--since", "1h"])?;
     assert_eq!((&all["messages"], &all["complete"]), (&json!(250 + 150 + 150 + 150), &json!(true)), "{all:#}");
     let sample = report(&["--sample", "600"])?;
     let messages = sample["messages"].as_u64().context("messages")?;
     ensure!((100..=600).contains(&messages) && sample["complete"] == true, "{sample:#}");
+    // Places of the sample lie wholly in what was aborted: what stands behind it belongs to the next, and comes once.
+    for partition in 0..2 {
+        let found = offsets(&sample, partition);
+        ensure!(found.len() > 50 && found.windows(2).all(|two| two[0] < two[1]), "{found:?}");
+        ensure!(found.iter().any(|offset| *offset > 500), "{found:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_older_than_asked_for_is_left_out() -> Result<()> {
+    let shared = shared()?;
+    let topic = unique("diff-since");
+    shared.eye.create_topic(&topic, 2, &[])?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let aged = |partition: i32, hours: i64| {
+        let timestamp = Some(now - hours * 3_600_000);
+        Message { timestamp, ..Message::new("k", format!("{hours} h")).on(partition) }
+    };
+    // Sent one by one: the broker finds times by batch.
+    for message in [aged(0, 50), aged(0, 30), aged(0, 2), aged(1, 49), aged(0, 1), aged(1, 48)] {
+        shared.eye.produce(&topic, &[message])?;
+    }
+    for (since, messages) in [("24h", 2), ("40h", 3), ("48h30m", 4), ("3d", 6), ("1970-01-01T00:00:00Z", 6), ("1m", 0)]
+    {
+        let report = told(&diff(&shared, ["echo", "upper"], &["--topic", &topic, "--since", since, "--json"])?)?;
+        assert_eq!(report["messages"], json!(messages), "{since}: {report:#}");
+    }
     Ok(())
 }
 
@@ -270,6 +300,17 @@ fn the_gate_judges_as_the_pipeline_says() -> Result<()> {
         "{}",
         done.out
     );
+    // Without the gate, and by the topic or by name, it is the same pipeline.
+    let config = ["--config", &file.display().to_string()];
+    for words in [["--topic", &case.input], ["--pipeline", &case.name]] {
+        let (echo, reject) = (guest("echo")?, guest("reject")?);
+        let done = wasmill(&[&["diff", &echo, &reject, "--limit", "4"][..], &words, &config].concat())?;
+        let said = format!("4 of 4 messages differ (100%); settings of pipeline {}", case.name);
+        ensure!(done.code == 0 && done.out.contains(&said), "{words:?}: {} {}", done.out, done.err);
+    }
+    let words = ["--topic", &case.input, "--output", "elsewhere", config[0], config[1]];
+    let done = wasmill(&[&["diff", &guest("echo")?, &guest("echo")?][..], &words].concat())?;
+    ensure!(done.code == 2 && done.err.contains("are for handlers without a pipeline"), "{} {}", done.out, done.err);
     // One that never comes back costs what the time allows, and no more.
     let began = std::time::Instant::now();
     let done = gate("{ sample = 40, time = \"3s\" }", ["echo", "spin"])?;

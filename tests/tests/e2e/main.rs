@@ -4,6 +4,7 @@
 
 mod admin;
 mod article;
+mod bad_moments;
 mod clients;
 mod commits;
 mod compiling;
@@ -25,9 +26,12 @@ mod plain;
 mod projects;
 mod recycling;
 mod registry;
+mod reload;
 mod rollout;
+mod seek;
 mod spine;
 mod swap;
+mod swaps;
 mod topics;
 mod workbench;
 mod zombie;

@@ -206,6 +206,48 @@ fn an_empty_queue_after_a_rewind_does_not_pass_what_was_dropped() {
 }
 
 #[test]
+fn an_answer_from_before_a_seek_is_stale_and_what_lies_behind_the_target_is_to_be_handed_over() {
+    let mut tracker = tracker(0);
+    let [low, middle, high] = [over(&mut tracker, 0, 2), over(&mut tracker, 3, 5), over(&mut tracker, 6, 8)];
+    done(&mut tracker, low);
+    done(&mut tracker, high);
+    let fence = tracker.fence();
+    tracker.seek(at(1));
+    assert_eq!((tracker.watermark(), tracker.position(), tracker.outstanding()), (at(1), at(1), 0));
+    assert_eq!(tracker.complete(fence, middle), Completion::Stale);
+    assert_eq!(tracker.advance_idle(fence, at(9)), Completion::Stale);
+    assert!(tracker.done().is_empty(), "what was complete behind the target would be left out");
+    assert!((1..9).all(|offset| !tracker.is_done(Offset(offset))) && tracker.is_done(Offset(0)));
+    let again = over(&mut tracker, 1, 8);
+    assert_eq!(done(&mut tracker, again), Completion::Moved(at(9)));
+}
+
+#[test]
+fn an_empty_queue_after_a_seek_back_does_not_pass_what_was_handed_over_before() {
+    let mut tracker = tracker(0);
+    let all = over(&mut tracker, 0, 8);
+    done(&mut tracker, all);
+    tracker.seek(at(2));
+    assert_eq!(idle(&mut tracker, 9), Completion::Held, "messages 2 to 8 are still to come");
+    let again = over(&mut tracker, 2, 8);
+    done(&mut tracker, again);
+    assert_eq!(idle(&mut tracker, 11), Completion::Moved(at(11)));
+}
+
+#[test]
+fn a_seek_forward_passes_what_lies_before_the_target_and_nothing_behind_it() {
+    let mut tracker = tracker(0);
+    over(&mut tracker, 0, 2);
+    tracker.remember_done(Offset(21), Offset(22));
+    tracker.seek(at(20));
+    assert_eq!((tracker.watermark(), tracker.is_done(Offset(19)), tracker.is_done(Offset(21))), (at(20), true, false));
+    assert_eq!(idle(&mut tracker, 24), Completion::Moved(at(24)), "an empty partition behind the target is no backlog");
+    tracker.close();
+    tracker.seek(at(3));
+    assert_eq!(tracker.watermark(), at(24), "nothing moves once the generation is over");
+}
+
+#[test]
 fn what_was_complete_is_not_handed_over_again_after_a_rewind() {
     let mut tracker = tracker(0);
     let low = over(&mut tracker, 0, 2);

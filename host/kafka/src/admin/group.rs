@@ -334,7 +334,9 @@ fn not_empty(group: &str, members: usize) -> ClientError {
     ClientError::Refused {
         what: format!("reset group {group}"),
         code: "NON_EMPTY_GROUP".into(),
-        text: format!("the group has {members} members; hint: stop them first, or they would commit over it"),
+        text: format!(
+            "the group has {members} members; hint: stop them first, or they would commit over it; `wasmill seek` moves a pipeline that runs"
+        ),
     }
 }
 

@@ -373,6 +373,23 @@ impl MemberHandle {
         Some(id).filter(|id| !id.is_empty())
     }
 
+    /// The first offset of a partition with a message of this time or later, in milliseconds since 1970, asked of the
+    /// broker. None if there is no such message.
+    ///
+    /// # Errors
+    /// The request failed or was not answered within `timeout`.
+    pub fn offset_at(&self, id: &TopicPartition, ms: i64, timeout: Duration) -> Result<Option<i64>, ClientError> {
+        let open = self.shared.client()?;
+        // Below zero are stand-ins, and no message is that old.
+        // SAFETY: the gate is open, so the client is alive.
+        let rows = unsafe { start::offsets_at(open.client.0, [(id, ms.max(0))], timeout) }?;
+        let row = rows.into_iter().next().ok_or(ClientError::Closed)?;
+        if row.err.is_error() {
+            return Err(ClientError::request(format!("offset of {id} at a time"), row.err));
+        }
+        Ok((row.offset >= 0).then_some(row.offset))
+    }
+
     /// The partitions held now.
     pub fn partitions(&self) -> Vec<TopicPartition> {
         lock(&self.shared.live).keys().cloned().collect()

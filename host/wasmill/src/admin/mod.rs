@@ -1,6 +1,7 @@
 //! The admin port: health, metrics, status, and the calls that move things. It has a thread and a runtime of its own,
 //! so that it answers whatever the pipelines are doing.
 
+mod changes;
 mod gauges;
 mod guard;
 mod routes;
@@ -15,14 +16,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use wasmill_config as config;
 
-use crate::pipeline::Handle;
+use crate::registry::Registry;
 
 pub use guard::{load_token, token_path};
 
 /// What the routes look at.
 pub struct State {
     /// The pipelines.
-    pub pipelines: Vec<Handle>,
+    pub registry: Arc<Registry>,
     /// The metrics.
     pub metrics: PrometheusHandle,
     /// What calls that change something must carry.

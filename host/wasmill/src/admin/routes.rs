@@ -11,12 +11,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmill_kafka::TopicPartition;
 
 use super::State;
 use super::guard::may_change;
-use super::{gauges, versions};
+use super::{changes, gauges, versions};
 use crate::pipeline::Handle;
 use crate::pipeline::status::PipelineStatus;
 
@@ -46,7 +47,7 @@ struct Which {
 pub(super) type Refused = (StatusCode, Json<serde_json::Value>);
 pub(super) type Answer = Result<Json<serde_json::Value>, Refused>;
 /// A call's body as it came, or why it did not come whole.
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// All routes.
 pub fn router(state: Arc<State>) -> Router {
@@ -54,6 +55,9 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/pipelines/{name}/resume", post(resume))
         .route("/api/v1/pipelines/{name}/pause", post(pause))
         .route("/api/v1/pipelines/{name}/skip", post(skip))
+        .route("/api/v1/pipelines/{name}/seek", post(changes::seek))
+        .route("/api/v1/pipelines/{name}/restart", post(changes::restart))
+        .route("/api/v1/reload", post(changes::reload))
         .route_layer(from_fn_with_state(state.clone(), guard));
     // A component is more than a few words; its own gate says how much more.
     let versions = versions::changes()
@@ -97,7 +101,7 @@ fn too_large() -> Refused {
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
-    for pipeline in &state.pipelines {
+    for pipeline in state.registry.handles() {
         let bound = pipeline.shared.settings.drain_timeout + WEDGED;
         if let Some(member) = pipeline.members.iter().find(|member| member.has_joined() && member.silent_for() > bound)
         {
@@ -110,7 +114,8 @@ async fn health(Shared(state): Shared<Arc<State>>) -> Response {
 
 async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
     let not_ready: Vec<String> = state
-        .pipelines
+        .registry
+        .handles()
         .iter()
         .map(Handle::status)
         .filter(|status| !status.ready)
@@ -151,13 +156,13 @@ fn why_not_ready(status: &PipelineStatus) -> String {
 }
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let pipelines: Vec<_> = state.pipelines.iter().map(Handle::status).collect();
+    let pipelines: Vec<_> = state.registry.handles().iter().map(Handle::status).collect();
     let text = state.metrics.render() + &gauges::render(&pipelines);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
-    let pipelines: Vec<_> = state.pipelines.iter().map(Handle::status).collect();
+    let pipelines: Vec<_> = state.registry.handles().iter().map(Handle::status).collect();
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
@@ -168,7 +173,7 @@ async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
 
 async fn resume(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
     let (pipeline, which) = asked(&state, &name, body)?;
-    let id = one_partition(pipeline, &which)?;
+    let id = one_partition(&pipeline, &which)?;
     let resumed: Vec<_> = pipeline
         .resume(id.as_ref())
         .await
@@ -185,7 +190,7 @@ async fn resume(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, bod
 
 async fn pause(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
     let (pipeline, which) = asked(&state, &name, body)?;
-    let id = one_partition(pipeline, &which)?;
+    let id = one_partition(&pipeline, &which)?;
     let paused: Vec<_> = pipeline.pause(id.as_ref()).iter().map(ToString::to_string).collect();
     tracing::info!(pipeline = name, partitions = paused.len(), "paused by an operator");
     Ok(Json(serde_json::json!({ "paused": paused })))
@@ -193,7 +198,7 @@ async fn pause(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body
 
 async fn skip(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
     let (pipeline, which) = asked(&state, &name, body)?;
-    let (Some(id), Some(offset)) = (one_partition(pipeline, &which)?, which.offset) else {
+    let (Some(id), Some(offset)) = (one_partition(&pipeline, &which)?, which.offset) else {
         return Err(refuse(StatusCode::BAD_REQUEST, "skip needs a partition and an offset"));
     };
     match pipeline.skip(&id, offset).await {
@@ -207,37 +212,44 @@ pub(super) fn refuse(status: StatusCode, text: &str) -> Refused {
 }
 
 /// The pipeline of that name.
-pub(super) fn find<'a>(state: &'a State, name: &str) -> Result<&'a Handle, Refused> {
-    state.pipelines.iter().find(|pipeline| pipeline.shared.name == name).ok_or_else(|| {
-        let names: Vec<_> = state.pipelines.iter().map(|pipeline| pipeline.shared.name.as_str()).collect();
-        refuse(StatusCode::NOT_FOUND, &format!("no pipeline `{name}`; there is {}", names.join(", ")))
+pub(super) fn find(state: &State, name: &str) -> Result<Handle, Refused> {
+    state.registry.handle(name).ok_or_else(|| {
+        let text = format!("no pipeline `{name}`; there is {}", state.registry.names());
+        refuse(StatusCode::NOT_FOUND, &text)
     })
 }
 
 /// The pipeline that a call is about, and what of it.
-fn asked<'a>(state: &'a State, name: &str, body: Body) -> Result<(&'a Handle, Which), Refused> {
+fn asked(state: &State, name: &str, body: Body) -> Result<(Handle, Which), Refused> {
     let pipeline = find(state, name)?;
+    Ok((pipeline, read(body, "send {}, or {\"partition\": 0} for one")?))
+}
+
+/// What a body asks for; `hint` says what to send.
+pub(super) fn read<T: Default + DeserializeOwned>(body: Body, hint: &str) -> Result<T, Refused> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => refuse(status, &rejection.body_text()),
     })?;
     if body.is_empty() {
-        return Ok((pipeline, Which::default()));
+        return Ok(T::default());
     }
     // Whatever the body says it is: one that is passed over in silence would turn one partition into all of them.
-    let which = serde_json::from_slice(&body).map_err(|error| {
-        let text = format!("the body is not understood: {error}; hint: send {{}}, or {{\"partition\": 0}} for one");
-        refuse(StatusCode::BAD_REQUEST, &text)
-    })?;
-    Ok((pipeline, which))
+    serde_json::from_slice(&body)
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body is not understood: {error}; hint: {hint}")))
 }
 
 /// The partition a call names; the topic may be left out where the pipeline has one.
 fn one_partition(pipeline: &Handle, which: &Which) -> Result<Option<TopicPartition>, Refused> {
     let Some(number) = which.partition else { return Ok(None) };
+    named(pipeline, which.topic.as_deref(), number).map(Some)
+}
+
+/// A partition by its number, and by its topic where there are several.
+pub(super) fn named(pipeline: &Handle, topic: Option<&str>, number: i32) -> Result<TopicPartition, Refused> {
     let topics = &pipeline.shared.settings.topics;
-    let topic = match (&which.topic, topics.as_slice()) {
-        (Some(topic), _) => topic.clone(),
+    let topic = match (topic, topics.as_slice()) {
+        (Some(topic), _) => topic.to_owned(),
         (None, [only]) => only.clone(),
         (None, _) => return Err(refuse(StatusCode::BAD_REQUEST, "the pipeline has several topics: name one")),
     };
@@ -245,5 +257,5 @@ fn one_partition(pipeline: &Handle, which: &Which) -> Result<Option<TopicPartiti
     if pipeline.partition(&id).is_none() {
         return Err(refuse(StatusCode::NOT_FOUND, &format!("partition {id} is not assigned to this process")));
     }
-    Ok(Some(id))
+    Ok(id)
 }

@@ -59,7 +59,7 @@ async fn swap(
     Query(asked): Query<Asked>,
     request: Request,
 ) -> Answer {
-    let handle = find(&state, &name)?.clone();
+    let handle = find(&state, &name)?;
     let settings = handle.shared.deployed().version.settings.clone();
     // One component at a time is kept in memory; others wait outside of the process.
     let _upload =
@@ -98,7 +98,7 @@ async fn swap(
 }
 
 async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Answer {
-    let handle = find(&state, &name)?.clone();
+    let handle = find(&state, &name)?;
     let by = shown(asked.by, "admin");
     if asked.group {
         return swap_group(&handle, Wanted::Previous, by).await;

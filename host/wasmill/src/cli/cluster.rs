@@ -9,7 +9,8 @@ use wasmill_kafka::admin::Admin;
 use wasmill_kafka::{ClientError, ClientSettings};
 
 use super::load;
-use crate::app::{Exit, Failure, client_settings};
+use crate::app::{Exit, Failure};
+use crate::registry::client_settings;
 
 /// How long the cluster may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(30);

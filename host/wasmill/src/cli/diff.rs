@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -16,9 +17,11 @@ use super::{alone, cache_folder, differences, jsonl, print};
 use crate::app::{Exit, Failure};
 use crate::compare::backtest;
 use crate::compare::history::{self, Missing, Plan, Wanted, Which};
-use crate::compare::replay::{Bounds, Report, Version, replay};
+use crate::compare::replay::{Bounds, Report, replay};
 use crate::compile::Loader;
 use crate::pipeline::instances;
+use crate::pipeline::version::Version;
+use crate::swap::gate;
 
 /// Messages of a sample if nothing else is said.
 const SAMPLE: u64 = 1000;
@@ -91,33 +94,30 @@ impl Diff {
     pub fn run(self) -> Result<Exit, Failure> {
         let loaded = self.cluster.loaded()?;
         let pipeline = self.settings(loaded.as_ref().map(|loaded| &loaded.config))?;
-        let bytes = [alone::read(&self.old)?, alone::read(&self.new)?];
         let client = self.cluster.client()?;
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
-        let [old, new] = [(&self.old, &bytes[0]), (&self.new, &bytes[1])]
-            .map(|(path, bytes)| plugin(&loader, path, bytes, &pipeline));
-        let (old, new) = (old?, new?);
-        let versions = [Version { plugin: &old, pipeline: &pipeline }, Version { plugin: &new, pipeline: &pipeline }];
+        let pipeline = Arc::new(pipeline);
+        let (old, new) = (version(&loader, &self.old, &pipeline)?, version(&loader, &self.new, &pipeline)?);
         let (report, refused) = if self.gate {
             let settings = backtest_of(&pipeline)?;
-            let report = backtest::run(versions[0], versions[1], &client, settings).map_err(Failure::start)?;
+            let report = backtest::run(&old, &new, &client, settings).map_err(Failure::start)?;
             let refused = backtest::refusal(&report, settings);
             (report, refused)
         } else {
-            (self.compare(versions, &client)?, None)
+            (self.compare([&old, &new], &client)?, None)
         };
         self.tell(&report, refused.as_deref(), &pipeline)?;
         let differs = self.fail && report.summary.differing > 0;
         Ok(if differs || refused.is_some() { Exit::Failed } else { Exit::Done })
     }
 
-    fn compare(&self, versions: [Version<'_>; 2], client: &ClientSettings) -> Result<Report, Failure> {
+    fn compare(&self, versions: [&Version; 2], client: &ClientSettings) -> Result<Report, Failure> {
         let which = match (self.sample, self.since, self.limit) {
             (None, None, None) => Which::Sample(SAMPLE),
             (Some(count), ..) => Which::Sample(count),
             (None, time, limit) => Which::Since { time, limit },
         };
-        let topics = if self.topic.is_empty() { versions[0].pipeline.topics.clone() } else { self.topic.clone() };
+        let topics = if self.topic.is_empty() { versions[0].settings.topics.clone() } else { self.topic.clone() };
         let wanted = Wanted { topics, partitions: self.partition.clone(), which };
         let plan = Plan::make(&self.cluster.admin()?, &wanted, ANSWER).map_err(missing)?;
         let template = "  {wide_bar} {pos}/{len} messages, {eta}";
@@ -197,15 +197,19 @@ impl Diff {
     }
 }
 
-fn plugin(loader: &Loader, path: &Path, bytes: &[u8], pipeline: &config::Pipeline) -> Result<Plugin, Failure> {
-    let loaded = loader.compile(bytes, &pipeline.limits).map_err(anyhow::Error::from).and_then(|plugin| {
+fn version(loader: &Loader, path: &Path, pipeline: &Arc<config::Pipeline>) -> Result<Version, Failure> {
+    let bytes = alone::read(path)?;
+    let load = || -> anyhow::Result<Plugin> {
+        gate::size(bytes.len() as u64, pipeline)?;
+        let plugin = loader.compile(&bytes, &pipeline.limits)?;
         match plugin.check(instances::grants(pipeline)) {
             Err(refused) if pipeline.name == alone::NAME => Err(alone::not_granted(refused)),
             Err(refused) => Err(refused.into()),
             Ok(()) => Ok(plugin),
         }
-    });
-    loaded.with_context(|| format!("handler {}", path.display())).map_err(Failure::start)
+    };
+    let plugin = load().with_context(|| format!("handler {}", path.display())).map_err(Failure::start)?;
+    Ok(Version::new(plugin, pipeline.clone(), path.display().to_string()))
 }
 
 fn backtest_of(pipeline: &config::Pipeline) -> Result<&config::Backtest, Failure> {

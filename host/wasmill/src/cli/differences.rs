@@ -6,8 +6,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::cluster::table;
 use crate::compare::backtest::percent;
+use crate::compare::numbers::Numbers;
 use crate::compare::replay::{Differing, Report};
-use crate::compare::tally::Tally;
 
 /// Fields of the summary that are shown.
 const FIELDS: usize = 15;
@@ -42,7 +42,7 @@ pub fn text(report: &Report, refused: Option<&str>, pipeline: Option<&str>) -> S
         text.push('\n');
     }
     if summary.messages > 0 {
-        text += &numbers(&report.old, &report.new);
+        text += &beside(&report.old, &report.new);
         text.push('\n');
     }
     text += &verdict(report);
@@ -76,17 +76,17 @@ fn message(differing: &Differing) -> String {
     text
 }
 
-fn numbers(old: &Tally, new: &Tally) -> String {
-    let count = |name: &str, of: fn(&Tally) -> u64| {
+fn beside(old: &Numbers, new: &Numbers) -> String {
+    let count = |name: &str, of: fn(&Numbers) -> u64| {
         let (was, is) = (of(old), of(new));
         let change = is as i128 - was as i128;
         row(name, was.to_string(), is.to_string(), if change == 0 { String::new() } else { format!("{change:+}") })
     };
-    let measured = |name: &str, show: fn(f64) -> String, of: fn(&Tally) -> f64| {
+    let measured = |name: &str, show: fn(f64) -> String, of: fn(&Numbers) -> f64| {
         let (was, is) = (of(old), of(new));
         row(name, show(was), show(is), if was > 0.0 { format!("x{:.2}", is / was) } else { String::new() })
     };
-    let digest = |tally: &Tally| tally.digest.chars().take(DIGEST).collect::<String>();
+    let digest = |numbers: &Numbers| numbers.digest.chars().take(DIGEST).collect::<String>();
     let size = |bytes: f64| bytesize::ByteSize(bytes as u64).display().iec().to_string();
     let micros = |micros: f64| format!("{micros:.1} µs");
     let same = if old.digest == new.digest { "the same file".to_owned() } else { String::new() };
@@ -95,7 +95,7 @@ fn numbers(old: &Tally, new: &Tally) -> String {
         count("messages", |it| it.messages),
         count("acknowledged", |it| it.acks),
         count("rejected", |it| it.rejects),
-        count("given up, rejected ones too", |it| it.given_up),
+        count("given up, rejected too", |it| it.given_up),
         count("retries", |it| it.retries),
         count("crashes", |it| it.crashes),
         count("outputs", |it| it.outputs),

@@ -3,6 +3,7 @@
 mod alone;
 mod build;
 mod capture;
+mod change;
 mod check;
 mod cluster;
 mod conformance;
@@ -101,6 +102,12 @@ enum Command {
     Pause(operate::Pause),
     /// Pass over the message at which a partition stands
     Skip(operate::Skip),
+    /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
+    Reload(change::Reload),
+    /// Have one pipeline drain, leave its group and start again with what the configuration says now
+    Restart(change::Restart),
+    /// Go on at another message, while the pipeline runs
+    Seek(change::Seek),
     /// Replace the handler of a running pipeline while messages flow
     Swap(swap::Swap),
     /// Go back to the handler before, or end a canary or a shadow
@@ -145,6 +152,9 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
             Command::Skip(skip) => skip.run(),
+            Command::Reload(reload) => reload.run(),
+            Command::Restart(restart) => restart.run(),
+            Command::Seek(seek) => seek.run(),
             Command::Swap(swap) => swap.run(),
             Command::Rollback(rollback) => rollback.run(),
             Command::History(history) => history.run(),

@@ -44,6 +44,9 @@ pub struct Resume {
 }
 
 /// Keep messages from being handed over, without leaving the group
+///
+/// What was handed over is finished. A pause lasts until `wasmill resume`, through swaps of the handler, and ends with the
+/// assignment: a rebalance, a restart of the pipeline or of the process lets the partition go on.
 #[derive(Debug, clap::Args)]
 pub struct Pause {
     #[command(flatten)]

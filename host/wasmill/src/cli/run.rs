@@ -10,6 +10,7 @@ use wasmill_config as config;
 
 use super::{Global, cache_folder, load};
 use crate::app::{App, Exit, Failure, Options, Signals, control_plane};
+use crate::registry::File;
 use crate::telemetry;
 
 /// Run the pipelines of a configuration until a signal
@@ -29,8 +30,11 @@ impl Run {
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let runtime = control_plane()?;
         // Before anything else: while the cluster is looked for, which can take long, a signal is an order as well.
-        let signals = runtime.block_on(async { Signals::new() })?;
-        let mut loaded = load(&self.config)?;
+        let signals = runtime.block_on(async { Signals::with_reload() })?;
+        let path = super::file(&self.config);
+        let mut loaded = load(&path)?;
+        // As the file has it, for what is read again to be compared with.
+        let file = File { path, config: loaded.config.clone() };
         if let Some(listen) = self.admin {
             listen_at(&mut loaded.config, listen)?;
         }
@@ -40,7 +44,7 @@ impl Run {
             tracing::warn!("{warning}");
         }
         let metrics = telemetry::start_metrics().map_err(Failure::start)?;
-        let exit = runtime.block_on(start_and_run(loaded.config, metrics, signals));
+        let exit = runtime.block_on(start_and_run(loaded.config, file, metrics, signals));
         // A thread that did not end in time must not keep the process.
         runtime.shutdown_background();
         drop(guard);
@@ -50,15 +54,17 @@ impl Run {
 
 async fn start_and_run(
     config: config::Config,
+    file: File,
     metrics: PrometheusHandle,
     mut signals: Signals,
 ) -> Result<Exit, Failure> {
     let start = spawn_blocking(move || {
-        App::start(Options { config, cache: cache_folder(), observer: None, embedded: false }, metrics)
+        let file = Some(file);
+        App::start(Options { config, file, cache: cache_folder(), observer: None, embedded: false }, metrics)
     });
     let app = tokio::select! {
         started = start => started.context("the start was cut off").map_err(Failure::start)??,
-        () = signals.next() => {
+        () = signals.ended() => {
             tracing::info!("asked to end before anything was handed over");
             return Ok(Exit::Done);
         }

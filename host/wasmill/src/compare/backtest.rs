@@ -9,8 +9,9 @@ use wasmill_kafka::ClientSettings;
 use wasmill_kafka::admin::Admin;
 
 use super::history::{Missing, Plan, Wanted};
-use super::replay::{Bounds, Report, Version, replay};
+use super::replay::{Bounds, Report, replay};
 use crate::app::told;
+use crate::pipeline::version::Version;
 
 /// How long the cluster may take to say what there is.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -22,8 +23,8 @@ const KEPT: usize = 10;
 /// # Errors
 /// Why the new version must not take over: it differs too far, or that could not be found out.
 pub fn backtest(
-    old: Version<'_>,
-    new: Version<'_>,
+    old: &Version,
+    new: &Version,
     client: &ClientSettings,
     settings: &config::Backtest,
 ) -> Result<Report, String> {
@@ -36,13 +37,13 @@ pub fn backtest(
 
 /// Both versions over the messages that the settings name, without a judgement.
 pub fn run(
-    old: Version<'_>,
-    new: Version<'_>,
+    old: &Version,
+    new: &Version,
     client: &ClientSettings,
     settings: &config::Backtest,
 ) -> anyhow::Result<Report> {
     let deadline = Instant::now() + settings.time;
-    let topics = settings.topic.clone().map_or_else(|| new.pipeline.topics.clone(), |topic| vec![topic]);
+    let topics = settings.topic.clone().map_or_else(|| new.settings.topics.clone(), |topic| vec![topic]);
     let wanted = Wanted { topics, partitions: Vec::new(), which: settings.messages.into() };
     let plan =
         Plan::make(&Admin::open(client)?, &wanted, ANSWER.min(settings.time)).map_err(|missing| match missing {
@@ -109,17 +110,17 @@ mod tests {
     use wasmill_config::Share;
 
     use super::*;
+    use crate::compare::numbers::Numbers;
     use crate::compare::summary::Summary;
-    use crate::compare::tally::Tally;
 
     fn report(messages: u64, differing: u64, old: u64, new: u64) -> Report {
-        let tally = |given_up| {
-            let mut tally = Tally::new("digest");
-            (tally.messages, tally.given_up) = (messages, given_up);
-            tally
+        let numbers = |given_up| {
+            let mut numbers = Numbers::new("digest");
+            (numbers.messages, numbers.given_up) = (messages, given_up);
+            numbers
         };
         let summary = Summary { messages, differing, ..Summary::default() };
-        Report { complete: true, summary, old: tally(old), new: tally(new), ..Report::default() }
+        Report { complete: true, summary, old: numbers(old), new: numbers(new), ..Report::default() }
     }
 
     fn settings(differ: Option<Share>, rejects: Share) -> config::Backtest {

@@ -5,6 +5,7 @@
 //!   its path in there (`json.rs`).
 //! - **summary**: how many messages differ, and in which fields (`summary.rs`).
 //! - **history**: messages of the past, and which of them are read (`history.rs`).
+//! - **numbers**: what a version did with all messages (`numbers.rs`).
 //! - **replay**: both versions over the same history, each in a lane of its own, with nothing published (`replay.rs`).
 //! - **backtest**: a replay that is judged (`backtest.rs`).
 
@@ -12,6 +13,6 @@ pub mod backtest;
 pub mod fields;
 pub mod history;
 mod json;
+pub mod numbers;
 pub mod replay;
 pub mod summary;
-pub mod tally;

@@ -5,32 +5,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_kafka::stretches::{Step, Stretch, StretchReader};
-use wasmill_wasm::Plugin;
 
 use super::fields::{Differences, Made, Output, shown};
 use super::history::Plan;
+use super::numbers::Numbers;
 use super::summary::Summary;
-use super::tally::Tally;
 use crate::cases::lane::{Answer, Lane, Verdict};
+use crate::pipeline::version::Version;
 
 /// How long the brokers may say nothing before that is a failure.
 const SILENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
+/// So few messages are timed in the first call too.
+const FEW: usize = 10;
 /// Messages of all partitions that wait to fill their batches, in bytes.
 const WAITING_BYTES: usize = 64 << 20;
-
-/// A version: a handler, and the settings that it runs with.
-#[derive(Clone, Copy)]
-pub struct Version<'a> {
-    /// The handler.
-    pub plugin: &'a Plugin,
-    /// Config, grants, limits, outputs, retry policy, batch.
-    pub pipeline: &'a config::Pipeline,
-}
 
 /// How far a replay goes.
 pub struct Bounds {
@@ -51,9 +43,9 @@ pub struct Report {
     #[serde(flatten)]
     pub summary: Summary,
     /// The old version, in numbers.
-    pub old: Tally,
+    pub old: Numbers,
     /// The new version, in numbers.
-    pub new: Tally,
+    pub new: Numbers,
     /// The first messages that differ.
     pub differences: Vec<Differing>,
 }
@@ -78,27 +70,30 @@ pub struct Differing {
 struct Side {
     lane: Lane,
     name: &'static str,
-    tally: Tally,
+    numbers: Numbers,
 }
 
 impl Side {
-    fn start(name: &'static str, version: Version<'_>) -> anyhow::Result<Self> {
-        let mut lane = Lane::new(version.plugin.clone(), version.pipeline);
+    fn start(name: &'static str, version: &Version) -> anyhow::Result<Self> {
+        let mut lane = Lane::new(version.plugin.clone(), &version.settings);
         lane.start().map(drop).with_context(|| format!("the {name} version does not start"))?;
-        Ok(Self { lane, name, tally: Tally::new(version.plugin.digest()) })
+        let mut numbers = Numbers::new(version.digest());
+        // That of one that crashes at each message is never seen again.
+        numbers.memory_bytes = lane.memory_bytes();
+        Ok(Self { lane, name, numbers })
     }
 
     fn settle(&mut self, messages: &[PlainMessage], deadline: Option<Instant>) -> anyhow::Result<Vec<Vec<Answer>>> {
         let told = self.lane.settle_by(messages, deadline).with_context(|| format!("the {} version", self.name));
-        self.tally.memory_bytes = self.tally.memory_bytes.max(self.lane.memory_bytes());
+        self.numbers.memory_bytes = self.numbers.memory_bytes.max(self.lane.memory_bytes());
         // They are nobody's to read here, and would pile up.
         drop(self.lane.take_log());
         told
     }
 
-    fn end(mut self) -> Tally {
-        self.tally.end(self.lane.crashes(), self.lane.instances());
-        self.tally
+    fn end(mut self) -> Numbers {
+        self.numbers.end(self.lane.crashes(), self.lane.instances());
+        self.numbers
     }
 }
 
@@ -117,8 +112,8 @@ struct Replay<'a> {
     most: usize,
     now: usize,
     bytes: usize,
-    /// Which version goes first, in turns: the second finds the messages in the processor's caches.
-    turn: bool,
+    /// So many were settled. The versions go first in turns: the second finds the messages in the processor's caches.
+    batches: u64,
     report: Report,
 }
 
@@ -129,20 +124,20 @@ struct Replay<'a> {
 pub fn replay(
     client: &ClientSettings,
     plan: Plan,
-    [old, new]: [Version<'_>; 2],
+    [old, new]: [&Version; 2],
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
 ) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let batch = new.pipeline.batch_messages.max(1);
+    let batch = new.settings.batch_messages.max(1);
     let mut replay = Replay {
         old: Side::start("old", old)?,
         new: Side::start("new", new)?,
         bounds,
         most: batch,
         now: batch,
-        bytes: new.pipeline.batch_bytes,
-        turn: false,
+        bytes: new.settings.batch_bytes,
+        batches: 0,
         report: Report { complete: true, ..Report::default() },
     };
     for (topic, stretches) in plan.topics {
@@ -223,9 +218,8 @@ impl Replay<'_> {
         }
         let deadline = self.bounds.deadline;
         let crashes = self.old.lane.crashes() + self.new.lane.crashes();
-        self.turn = !self.turn;
         let (old, new);
-        if self.turn {
+        if self.batches.is_multiple_of(2) {
             old = self.old.settle(&messages, deadline)?;
             new = self.new.settle(&messages, deadline)?;
         } else {
@@ -234,14 +228,17 @@ impl Replay<'_> {
         }
         let crashed = self.old.lane.crashes() + self.new.lane.crashes() > crashes;
         self.now = if crashed { (self.now / 2).max(1) } else { (self.now * 2).min(self.most) };
+        // An instance's first call finds nothing in memory. Of a few messages there is no other.
+        let timed = self.batches > 0 || messages.len() < FEW;
+        self.batches += 1;
         for ((message, old), new) in messages.iter().zip(&old).zip(&new) {
             // The time was up for one of them: what the other made of it is compared with nothing.
             let (Some(made_old), Some(made_new)) = (made(old), made(new)) else {
                 self.report.complete = false;
                 return Ok(());
             };
-            self.old.tally.count(old);
-            self.new.tally.count(new);
+            self.old.numbers.count(old, timed);
+            self.new.numbers.count(new, timed);
             let differences = Differences::between(&made_old, &made_new);
             if differences.is_empty() {
                 self.report.summary.same(1);

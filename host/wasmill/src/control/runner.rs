@@ -53,17 +53,20 @@ impl Beginning {
 }
 
 impl Group {
-    /// Follows what the group agrees on, from now on.
-    pub fn start(
+    /// Of a pipeline that was just made.
+    pub fn new(
         control: Arc<Control>,
         shared: Arc<PipelineShared>,
         members: Arc<Vec<Arc<MemberShared>>>,
         swapper: Arc<Swapper>,
-    ) -> std::io::Result<Self> {
-        let epoch = shared.deployed().version.epoch;
-        let runner = Arc::new(Pipeline { shared, members, swapper });
-        Follower::start(control.clone(), runner.clone(), epoch)?;
-        Ok(Self { control, runner })
+    ) -> Self {
+        Self { control, runner: Arc::new(Pipeline { shared, members, swapper }) }
+    }
+
+    /// Follows what the group agrees on, from now on.
+    pub fn start(&self) -> std::io::Result<()> {
+        let epoch = self.runner.shared.deployed().version.epoch;
+        Follower::start(self.control.clone(), self.runner.clone(), epoch)
     }
 
     /// Waits until this process has answered to what is asked at the moment: whoever joins the group without would be a

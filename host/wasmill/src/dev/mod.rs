@@ -17,10 +17,11 @@ use wasmill_config as config;
 use wasmill_kafka::mock::MockBroker;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 
-use crate::app::{App, Exit, Failure, Options, Signals, client_settings, control_plane};
+use crate::app::{App, Exit, Failure, Options, Signals, control_plane};
 use crate::cli::{Global, cache_folder, jsonl, load};
 use crate::pipeline::Handle;
 use crate::project::Missing;
+use crate::registry::client_settings;
 use crate::telemetry;
 pub use build::command as build_command;
 use show::{Onlooker, Screen};
@@ -96,8 +97,10 @@ impl Dev {
         let observe = Box::new(move |pipeline: &config::Pipeline| -> Arc<dyn crate::pipeline::shared::Observer> {
             Arc::new(Onlooker::new(pipeline, onlooker.clone()))
         });
-        let app =
-            App::start(Options { config, cache: cache_folder(), observer: Some(observe), embedded: true }, metrics)?;
+        let app = App::start(
+            Options { config, file: None, cache: cache_folder(), observer: Some(observe), embedded: true },
+            metrics,
+        )?;
         screen.note(&format!("embedded broker at {}", broker.bootstrap()));
         if !self.once {
             let address = broker.bootstrap();
@@ -108,14 +111,14 @@ impl Dev {
         }
         let mut watches = Vec::new();
         if !self.once {
-            for handle in &app.handles {
-                let watch = build::watch(handle.clone(), directory.clone(), screen.clone());
+            for handle in app.registry.handles() {
+                let watch = build::watch(handle, directory.clone(), screen.clone());
                 watches.extend(watch.map_err(Failure::start)?);
             }
         }
         let failed = Arc::new(AtomicBool::new(false));
         let feed = Feed {
-            handles: app.handles.clone(),
+            handles: app.registry.handles(),
             producer: PlainProducer::open(&client, SEND).map_err(Failure::start)?,
             screen: screen.clone(),
             once: self.once,

@@ -13,6 +13,7 @@ use wasmill_kafka::{MemberHandle, PartitionQueue, TopicPartition, Wake};
 use wasmill_wasm::{Canceller, Instance};
 
 use super::partition::Partition;
+use super::seek::Seek;
 use super::shared::PipelineShared;
 use super::status::LaneStatus;
 use super::turn::Worker;
@@ -44,6 +45,8 @@ pub enum Command {
         /// Hears what happened.
         done: tokio::sync::oneshot::Sender<Result<i64, String>>,
     },
+    /// Move a partition to another message.
+    Seek(Box<Seek>),
     /// End the thread.
     Stop,
 }

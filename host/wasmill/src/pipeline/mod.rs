@@ -15,6 +15,7 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+pub mod seek;
 mod shadow;
 pub mod shared;
 pub mod status;
@@ -163,11 +164,10 @@ impl Pipeline {
             .collect();
         let (ask, shutdown) = watch::channel(false);
         let members = Arc::new(members);
-        let follow = |control: &Arc<Control>| {
-            Group::start(control.clone(), shared.clone(), members.clone(), swapper.clone())
-                .map_err(|error| ClientError::Open(format!("no thread: {error}")))
-        };
-        let group = parts.control.as_ref().map(follow).transpose()?.map(Arc::new);
+        let group = parts
+            .control
+            .as_ref()
+            .map(|control| Arc::new(Group::new(control.clone(), shared.clone(), members.clone(), swapper.clone())));
         let handle = Handle { shared, lanes, members, swapper, group, shutdown: Arc::new(ask) };
         let producer = Rest::new();
         Ok(Self { handle, settings: member_settings, parts, slots, producer, producer_due: None, events, shutdown })
@@ -180,8 +180,12 @@ impl Pipeline {
 
     /// The control loop: joins, hears of events and acts, until told to shut down.
     pub async fn run(mut self) -> End {
+        self.handle.swapper.begin();
         if let Some(group) = self.handle.group.clone() {
             let mut shutdown = self.shutdown.clone();
+            if let Err(error) = group.start() {
+                return End::Failed(format!("no thread to follow the group with: {error}"));
+            }
             tokio::select! {
                 _ = spawn_blocking(move || group.wait_ready_to_join()) => {}
                 _ = shutdown.changed() => {}
@@ -207,9 +211,6 @@ impl Pipeline {
             }
         };
         let drained = self.close().await;
-        if let Some(group) = &self.handle.group {
-            group.stop();
-        }
         match failure {
             Some(failure) => End::Failed(failure),
             None if drained => End::Drained,
@@ -378,6 +379,15 @@ impl Pipeline {
             in_time = tokio::time::timeout_at(deadline, spawn_blocking(move || lanes.stop())).await.is_ok();
         }
         in_time && !self.handle.members.iter().any(|member| member.is_overdue())
+    }
+}
+
+impl Drop for Pipeline {
+    /// One that was only prepared has a thread as well, which reads the control topic.
+    fn drop(&mut self) {
+        if let Some(group) = &self.handle.group {
+            group.stop();
+        }
     }
 }
 

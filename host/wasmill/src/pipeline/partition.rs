@@ -16,6 +16,7 @@ use wasmill_kafka::{DeliveryError, TopicPartition, Wake};
 
 use super::committer::Dirty;
 use super::counters::PartitionCounters;
+use super::seek::Moved;
 use super::succession::Succession;
 use crate::mutant::{self, Mutant};
 
@@ -97,8 +98,25 @@ pub struct State {
     pub succession: Option<Succession>,
     /// For status.
     pub phase: Phase,
+    /// A seek whose new position is not yet committed.
+    pub moved: Option<Moved>,
+    /// What was in force when a commit was last asked for.
+    asked: Option<Fence>,
     /// The lane found no room in the span and wants to be woken by the next completion.
     pub starved: bool,
+}
+
+impl State {
+    /// Forgets what is in flight and all that was to become of messages, after the tracker was moved.
+    pub fn forget_all(&mut self) {
+        self.tickets = 0;
+        self.retry = None;
+        self.refused.clear();
+        self.giving_up.clear();
+        self.complete_beside_refused.clear();
+        self.topic_refused = None;
+        self.must_rewind = false;
+    }
 }
 
 /// One assigned partition.
@@ -198,6 +216,8 @@ impl Partition {
                 must_rewind: false,
                 succession,
                 phase: if start.first_commit { Phase::Starting } else { Phase::Running },
+                moved: None,
+                asked: None,
                 starved: false,
             }),
             dirty,
@@ -311,6 +331,7 @@ impl Partition {
     pub fn is_committed(&self) -> bool {
         let state = self.lock();
         state.tracker.outstanding() == 0
+            && !state.first_commit
             && state.committed.is_some_and(|committed| committed >= state.tracker.watermark())
     }
 
@@ -320,6 +341,11 @@ impl Partition {
         let watermark = state.tracker.watermark().get();
         state.giving_up = state.giving_up.split_off(&watermark);
         state.giving_up.insert(offset, stage);
+    }
+
+    /// Its position must be committed, and nothing waits for the interval.
+    pub fn mark_urgent(&self) {
+        self.dirty.mark_urgent();
     }
 
     /// Something must be committed though no watermark moved.
@@ -349,6 +375,7 @@ impl Partition {
             None => return None,
         };
         state.note_dirty = false;
+        state.asked = Some(state.tracker.fence());
         let next = if mutant::is(Mutant::WatermarkPlusOne) { NextOffset::after(Offset(next.get())) } else { next };
         let retry = state.retry.filter(|retry| retry.offset >= next.get());
         let version = state.succession.and_then(|succession| succession.note());
@@ -364,13 +391,25 @@ impl Partition {
         if let Some(succession) = &mut state.succession {
             succession.confirm(due.epoch);
         }
+        if state.first_commit && state.asked != Some(state.tracker.fence()) {
+            // It was on its way when the partition was moved: to go on now would be to go on from a position that nobody
+            // committed, and a crash would fall back to the old one.
+            state.note_dirty = true;
+            drop(state);
+            return self.mark_urgent();
+        }
+        let mut moved = None;
         if state.first_commit {
             state.first_commit = false;
+            moved = state.moved.take();
             if state.phase == Phase::Starting {
                 state.phase = Phase::Running;
             }
         }
         drop(state);
+        if let Some(Moved { done, sought }) = moved {
+            let _ = done.send(Ok(sought));
+        }
         self.wake();
     }
 
@@ -380,11 +419,6 @@ impl Partition {
         state.first_commit || state.succession.is_some_and(|succession| succession.is_pending())
     }
 
-    /// Something must be committed at once: until then nothing is handed over.
-    pub fn mark_urgent(&self) {
-        self.dirty.mark_urgent();
-    }
-
     /// Closes the generation: nothing of it moves or is committed any more.
     pub fn close(&self) {
         if mutant::is(Mutant::NoFence) {
@@ -392,6 +426,7 @@ impl Partition {
         }
         let mut state = self.lock();
         state.tracker.close();
+        state.moved = None;
         state.phase = Phase::Closed;
     }
 
@@ -400,6 +435,7 @@ impl Partition {
     pub fn orphan(&self, reason: &str) {
         let mut state = self.lock();
         state.tracker.close();
+        state.moved = None;
         let offset = state.tracker.position().get();
         state.phase = Phase::Stopped { offset, reason: reason.to_owned() };
         drop(state);

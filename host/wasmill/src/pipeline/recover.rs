@@ -174,6 +174,7 @@ impl Worker {
             Command::Resume { id, skip, done } => {
                 let _ = done.send(self.resume(&id, skip));
             }
+            Command::Seek(seek) => self.begin_seek(*seek),
             Command::Stop => {}
         }
     }
@@ -331,6 +332,7 @@ impl Held {
             backlog_from: 0,
             not_before: None,
             seek_to: None,
+            seeking: None,
             stopped: false,
             stands_at: None,
             out_of_range: false,
@@ -347,7 +349,7 @@ impl Held {
     }
 
     /// Forgets what was taken; the queue is read from `to`.
-    fn restart_at(&mut self, to: NextOffset) {
+    pub(super) fn restart_at(&mut self, to: NextOffset) {
         self.again = None;
         self.backlog.clear();
         self.backlog_from = 0;

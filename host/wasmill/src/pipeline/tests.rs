@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RunId, SpanBound, VersionNote};
+use wasmill_core::{
+    CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound, VersionNote,
+};
 use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
 
 use super::committer::{Dirty, Holdings};
 use super::counters::PartitionCounters;
 use super::flight::{Flight, TicketId};
 use super::partition::{GiveUpStage, Partition, Phase, Start};
+use super::seek::{Moved, Sought};
 use super::succession::Admit;
 
 const SYNC: CommitMode = CommitMode::Sync;
@@ -330,4 +333,51 @@ fn a_first_position_is_committed_with_the_version_that_runs() {
     assert_eq!((due.epoch, CommitNote::decode(&due.note).version), (7, version(7, 100)));
     partition.confirmed(&due);
     assert_eq!(admit(&partition, 7), Admit::Now);
+}
+
+#[test]
+fn a_commit_that_was_on_its_way_when_a_partition_was_moved_does_not_let_it_go_on() {
+    let partition = fresh();
+    let (fence, run) = ten(&partition, 100);
+    partition.complete(fence, run, false);
+    let old = partition.due(&SYNC, false).expect("what is complete is due");
+    let (done, mut answer) = tokio::sync::oneshot::channel();
+    let sought = Sought { from: 110, to: 50, dropped: 0 };
+    {
+        let mut state = partition.lock();
+        state.tracker.seek(NextOffset::at(50));
+        state.forget_all();
+        state.first_commit = true;
+        state.phase = Phase::Starting;
+        state.moved = Some(Moved { done, sought: sought.clone() });
+    }
+    partition.confirmed(&old);
+    assert!(partition.lock().first_commit && answer.try_recv().is_err(), "50 is committed by nobody yet");
+    assert!(!partition.is_committed());
+    let due = partition.due(&SYNC, false).expect("the new position is due, although it is the lower one");
+    assert_eq!(due.next, NextOffset::at(50));
+    partition.confirmed(&due);
+    assert_eq!(partition.lock().phase, Phase::Running);
+    assert_eq!(answer.try_recv(), Ok(Ok(sought)));
+    assert_eq!(partition.due(&SYNC, true), None);
+}
+
+#[test]
+fn what_was_known_of_messages_before_a_move_counts_for_nothing_after_it() {
+    let (partition, flight) = (fresh(), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    flight.sent(ticket, 1, 109);
+    {
+        let mut state = partition.lock();
+        state.retry = Some(RetryNote { offset: 120, attempts: 3, first_failure_ms: 0 });
+        state.tracker.seek(NextOffset::at(50));
+        state.forget_all();
+    }
+    let mut reports = confirmed(ticket, 100, 100..101);
+    reports[0].error = refused("MSG_SIZE_TOO_LARGE", false);
+    flight.delivered(&reports);
+    let state = partition.lock();
+    assert!(!state.must_rewind && state.refused.is_empty() && state.retry.is_none(), "a late refusal counted");
+    assert_eq!((state.tickets, state.tracker.watermark()), (0, NextOffset::at(50)));
 }

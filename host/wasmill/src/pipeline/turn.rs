@@ -18,6 +18,7 @@ use super::lane::{Lane, Side, Turn};
 use super::partition::{GiveUpStage, Partition, Phase};
 use super::publish::{Publication, publish};
 use super::publisher::Publisher;
+use super::seek::Seeking;
 use super::shared::PipelineShared;
 use super::version::Deployed;
 use crate::mutant::{self, Mutant};
@@ -36,6 +37,8 @@ pub(super) struct Held {
     pub(super) not_before: Option<Instant>,
     /// Where the queue must be put before it is read again.
     pub(super) seek_to: Option<NextOffset>,
+    /// An operator moves it; nothing is handed over until that is done.
+    pub(super) seeking: Option<Seeking>,
     /// Stands until an operator moves it, or the control loop does.
     pub(super) stopped: bool,
     /// The message that it stands at while it has nothing in hand: it went back after the broker had refused that one.
@@ -191,6 +194,9 @@ impl Worker {
     fn may_hand_over(&mut self, index: usize, now: Instant) -> Turn {
         let held = &mut self.held[index];
         let partition = &held.partition;
+        if held.seeking.is_some() && !partition.is_leaving() {
+            return self.seek_when_settled(index, now);
+        }
         if held.stopped || partition.is_leaving() || partition.is_paused() || self.shared.is_held() {
             return Turn::Idle;
         }

@@ -115,19 +115,11 @@ impl Swapper {
         state: Option<&Path>,
         configured: Option<String>,
     ) -> Self {
-        let deployed = shared.deployed();
         let history = History::open(state, &shared.name);
-        let named = Named::from(&*deployed.version);
-        if let Some(last) = history.served_last().filter(|last| last.digest != named.digest) {
-            tracing::warn!(
-                pipeline = %shared.name, configured = named.digest, before = last.digest, source = last.source,
-                "the configuration names another handler than the one that ran before: a swap that it does not know, or a new file"
-            );
-        }
-        history.add(Record::now(What::Start, "start", history.served_last(), named.clone()));
+        let digest = shared.deployed().version.digest().to_owned();
         let handler = shared.settings.handler.clone();
-        let seen = handler.file().and_then(|path| watch::look(path).ok());
-        let configured = Configured { handler, seen, digest: configured.unwrap_or(named.digest) };
+        let digest = configured.unwrap_or(digest);
+        let configured = Configured { seen: see(&handler), handler, digest };
         Self {
             shared,
             lanes,
@@ -144,6 +136,28 @@ impl Swapper {
     /// What loads handlers.
     pub fn loader(&self) -> &Loader {
         &self.loader
+    }
+
+    /// The pipeline begins to run; one that was only prepared has no history.
+    pub fn begin(&self) {
+        let named = Named::from(&*self.shared.deployed().version);
+        let last = self.history.served_last();
+        if let Some(last) = last.as_ref().filter(|last| last.digest != named.digest) {
+            tracing::warn!(
+                pipeline = %self.shared.name, configured = named.digest, before = last.digest, source = last.source,
+                "the configuration names another handler than the one that ran before: a swap that it does not know, or a new file"
+            );
+        }
+        self.history.add(Record::now(What::Start, "start", last, named));
+    }
+
+    /// The configuration names this handler from now on.
+    pub fn configure(&self, handler: &config::Handler) {
+        let mut configured = lock(&self.configured);
+        if configured.handler != *handler {
+            configured.handler = handler.clone();
+            configured.seen = None;
+        }
     }
 
     /// The events so far, the latest last.
@@ -420,7 +434,7 @@ impl Swapper {
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
         let mut configured = lock(&self.configured);
-        let now = configured.handler.file().and_then(|path| watch::look(path).ok());
+        let now = see(&configured.handler);
         if now != configured.seen {
             // The file that is there now is what a restart would run.
             if let Some(Ok(bytes)) = configured.handler.file().map(std::fs::read) {
@@ -443,6 +457,11 @@ impl Swapper {
             ),
         })
     }
+}
+
+/// A handler's file as it is now.
+fn see(handler: &config::Handler) -> Option<watch::Look> {
+    handler.file().and_then(|path| watch::look(path).ok())
 }
 
 /// As much of a digest as tells it from others.

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
+use wasmill_config as config;
 
 use super::{Ask, gate};
 use crate::app::told;
@@ -50,14 +51,11 @@ pub fn settle(path: &Path) -> anyhow::Result<()> {
     bail!("handler {} keeps changing", path.display())
 }
 
-/// Swaps whatever is saved under the handler's name, from now on.
-pub fn start(handle: Handle) -> anyhow::Result<Watch> {
-    let Some(path) = handle.shared.settings.handler.file().map(Path::to_owned) else {
-        bail!(
-            "pipeline {}: swap.watch watches a file, and the handler is {}; hint: take it out",
-            handle.shared.name,
-            handle.shared.settings.handler
-        );
+/// Swaps whatever is saved under this handler's name, from now on.
+pub fn start(handle: Handle, handler: &config::Handler) -> anyhow::Result<Watch> {
+    let Some(path) = handler.file().map(Path::to_owned) else {
+        let name = &handle.shared.name;
+        bail!("pipeline {name}: swap.watch watches a file, and the handler is {handler}; hint: take it out");
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().context("a handler is a file")?.to_owned();
@@ -89,7 +87,7 @@ fn swap(handle: &Handle, path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     settle(path)?;
-    gate::size(look(path)?.bytes, &handle.shared.settings)?;
+    gate::size(look(path)?.bytes, &handle.shared.deployed().version.settings)?;
     let bytes = std::fs::read(path).with_context(|| format!("cannot read handler {}", path.display()))?;
     let ask = Ask {
         bytes: Some(bytes),

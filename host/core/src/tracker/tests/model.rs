@@ -18,6 +18,8 @@ enum Step {
     /// An answer that was given before, or belongs to an earlier epoch or generation.
     CompleteStale(prop::sample::Index),
     Rewind,
+    /// An operator moves the partition to a place from its start to its end.
+    Seek(prop::sample::Index),
     /// Nothing in the queue.
     Idle,
     /// A position from an earlier epoch or generation.
@@ -34,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(run, at)| Step::Split(run, at)),
         2 => any::<prop::sample::Index>().prop_map(Step::CompleteStale),
         1 => Just(Step::Rewind),
+        1 => any::<prop::sample::Index>().prop_map(Step::Seek),
         1 => Just(Step::Idle),
         1 => any::<prop::sample::Index>().prop_map(Step::IdleStale),
         1 => any::<bool>().prop_map(Step::Reassign),
@@ -50,6 +53,7 @@ struct ModelRun {
 struct World {
     /// Offsets that exist; the others are gaps.
     existing: Vec<i64>,
+    start: i64,
     end: i64,
     tracker: Tracker,
     generation: u64,
@@ -82,6 +86,7 @@ impl World {
         let tracker = Tracker::new(at(start), Generation(1), MODEL_BOUND, DoneSet::new());
         Self {
             existing,
+            start,
             end: offset + 3,
             tracker,
             generation: 1,
@@ -156,6 +161,16 @@ impl World {
         self.cursor = self.tracker.watermark().get();
     }
 
+    /// What lies below counts as complete from now on, what lies behind it does not, whatever came of it before.
+    fn seek(&mut self, to: i64) {
+        let fence = self.tracker.fence();
+        self.tracker.seek(at(to));
+        assert_eq!((self.tracker.watermark(), self.tracker.position()), (at(to), at(to)));
+        assert_ne!(self.tracker.fence(), fence);
+        self.complete = self.existing.iter().copied().filter(|&offset| offset < to).collect();
+        self.forget_flight(fence);
+    }
+
     fn reassign(&mut self, with_note: bool) {
         let fence = self.tracker.fence();
         let watermark = self.tracker.watermark();
@@ -206,6 +221,10 @@ impl World {
                 let fence = self.tracker.fence();
                 assert_eq!(self.tracker.rewind(), watermark);
                 self.forget_flight(fence);
+            }
+            Step::Seek(place) => {
+                self.seek(self.start + place.index((self.end - self.start + 1) as usize) as i64);
+                return self.check();
             }
             Step::Idle if self.gathered.is_empty() => {
                 self.tracker.advance_idle(self.tracker.fence(), at(self.cursor));

@@ -11,7 +11,7 @@ const STEPS: usize = 16;
 
 /// What a version did with all messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Tally {
+pub struct Numbers {
     /// SHA-256 of the handler's file.
     pub digest: String,
     /// Messages that were settled.
@@ -40,14 +40,14 @@ pub struct Tally {
     times: Times,
 }
 
-impl Tally {
+impl Numbers {
     /// Of this version, nothing yet.
     pub fn new(digest: &str) -> Self {
         Self { digest: digest.to_owned(), ..Self::default() }
     }
 
-    /// Counts what came of a message, attempt by attempt.
-    pub fn count(&mut self, answers: &[Answer]) {
+    /// Counts what came of a message, attempt by attempt. `timed`: its time counts.
+    pub fn count(&mut self, answers: &[Answer], timed: bool) {
         let Some(last) = answers.last() else { return };
         self.messages += 1;
         self.retries += answers.len() as u64 - 1;
@@ -60,7 +60,9 @@ impl Tally {
             Verdict::Again { .. } => {}
         }
         self.outputs += last.emitted.len() as u64;
-        self.times.add(answers.iter().map(|answer| answer.time).sum());
+        if timed {
+            self.times.add(answers.iter().map(|answer| answer.time).sum());
+        }
     }
 
     /// Notes what is known at the end.

@@ -1,0 +1,149 @@
+//! The calls that change pipelines or move them: reload, restart, seek.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use wasmill_kafka::TopicPartition;
+
+use super::State;
+use super::routes::{Answer, Body, Refused, find, named, read, refuse};
+use crate::pipeline::Handle;
+use crate::pipeline::dead_letter::now_ms;
+use crate::pipeline::seek::To;
+use crate::registry;
+
+/// How long the cluster may take to say how many partitions a topic has; nothing depends on it.
+const ASK: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A call without anything to say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// Where to move what.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Where {
+    topic: Option<String>,
+    partition: Option<i32>,
+    /// `earliest`, `latest`, an offset, a time, an age.
+    to: Option<Value>,
+}
+
+/// Reads the configuration again.
+pub(super) async fn reload(Shared(state): Shared<Arc<State>>, body: Body) -> Answer {
+    let Nothing {} = read(body, "send {}")?;
+    let registry = state.registry.clone();
+    changed(move || registry.reload("wasmill reload")).await
+}
+
+/// Starts a pipeline again.
+pub(super) async fn restart(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+    find(&state, &name)?;
+    let Nothing {} = read(body, "send {}")?;
+    let registry = state.registry.clone();
+    changed(move || registry.restart(&name, "wasmill restart")).await
+}
+
+/// Makes a change on a thread that may wait.
+async fn changed<T, F>(change: F) -> Answer
+where
+    T: Serialize + Send + 'static,
+    F: FnOnce() -> Result<T, registry::Refused> + Send + 'static,
+{
+    let refused = |refused: registry::Refused| (StatusCode::CONFLICT, Json(json!(refused)));
+    Ok(Json(json!(waited(change).await?.map_err(refused)?)))
+}
+
+async fn waited<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    spawn_blocking(wait).await.map_err(|panic| refuse(StatusCode::INTERNAL_SERVER_ERROR, &panic.to_string()))
+}
+
+/// Moves partitions to other messages.
+pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+    let handle = find(&state, &name)?;
+    let asked: Where = read(body, "send {\"to\": \"earliest\"}, with \"partition\": 0 for one")?;
+    let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, text);
+    let to = match &asked.to {
+        Some(Value::String(text)) => To::read(text, now_ms()),
+        Some(Value::Number(number)) => To::read(&number.to_string(), now_ms()),
+        _ => Err("\"to\" is missing".to_owned()),
+    };
+    let to = to.map_err(|hint| bad(&format!("it is not said where to; hint: {hint}")))?;
+    let ids = wanted(&handle, &asked)?;
+    if matches!(to, To::Offset(_)) && ids.len() > 1 {
+        let text = "an offset belongs to one partition, and this process holds several; hint: add --partition N";
+        return Err(bad(text));
+    }
+    let not_here = not_here(&state, &handle, &asked, &ids).await;
+    if ids.is_empty() {
+        let text = format!("this process holds no partition of pipeline {name}; others: {}", not_here.join(", "));
+        return Err(refuse(StatusCode::CONFLICT, text.trim_end_matches("; others: ")));
+    }
+    let asking = handle.clone();
+    let found = waited(move || {
+        // All of them are asked before any is moved.
+        ids.into_iter().map(|id| asking.find_offset(&id, to).map(|offset| (id, offset))).collect::<Vec<_>>()
+    });
+    let (mut targets, mut refusals) = (Vec::new(), Vec::new());
+    for found in found.await? {
+        match found {
+            Ok(target) => targets.push(target),
+            Err(reason) => refusals.push(reason),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(refuse(StatusCode::CONFLICT, &refusals.join("\n")));
+    }
+    let rows = handle.seek(targets).await.into_iter().map(|(id, answer)| match answer {
+        Ok(sought) => {
+            json!({ "partition": id.to_string(), "from": sought.from, "to": sought.to, "dropped": sought.dropped })
+        }
+        Err(error) => json!({ "partition": id.to_string(), "error": error }),
+    });
+    Ok(Json(json!({ "sought": rows.collect::<Vec<_>>(), "not_here": not_here })))
+}
+
+/// The partitions of this process that are meant.
+fn wanted(handle: &Handle, asked: &Where) -> Result<Vec<TopicPartition>, Refused> {
+    if let Some(topic) = &asked.topic
+        && !handle.shared.settings.topics.contains(topic)
+    {
+        let topics = handle.shared.settings.topics.join(", ");
+        return Err(refuse(StatusCode::BAD_REQUEST, &format!("no topic `{topic}` is read here; there is {topics}")));
+    }
+    match asked.partition {
+        Some(number) => Ok(vec![named(handle, asked.topic.as_deref(), number)?]),
+        None => {
+            let of_topic = |id: &TopicPartition| asked.topic.as_ref().is_none_or(|topic| *id.topic == **topic);
+            Ok(handle.partitions().into_iter().filter(of_topic).collect())
+        }
+    }
+}
+
+/// The partitions that are meant and that other processes hold: this call does not move them.
+async fn not_here(state: &State, handle: &Handle, asked: &Where, here: &[TopicPartition]) -> Vec<String> {
+    if asked.partition.is_some() {
+        return Vec::new();
+    }
+    let topics: Vec<String> = match &asked.topic {
+        Some(topic) => vec![topic.clone()],
+        None => handle.shared.settings.topics.clone(),
+    };
+    let client = state.registry.client().clone();
+    let known = spawn_blocking(move || {
+        let admin = wasmill_kafka::admin::Admin::open(&client).ok()?;
+        let partitions = topics.into_iter().filter_map(|topic| {
+            let known = admin.describe_topic(&topic, ASK).ok()?;
+            Some(known.partitions.iter().map(|one| TopicPartition::new(&*topic, one.id)).collect::<Vec<_>>())
+        });
+        Some(partitions.flatten().collect::<Vec<_>>())
+    });
+    let known = known.await.ok().flatten().unwrap_or_default();
+    known.iter().filter(|id| !here.contains(id)).map(ToString::to_string).collect()
+}
