@@ -50,7 +50,7 @@ impl Push {
         let limits = alone::pipeline(&[])?.limits;
         // What no pipeline could load is of no use to anybody who pulls it.
         Loader::open(cache_folder())
-            .and_then(|loader| loader.compile(&bytes, &limits))
+            .and_then(|loader| Ok(loader.compile(&bytes, &limits)?))
             .with_context(|| format!("{} is no handler, and is not pushed", self.file.display()))
             .map_err(Failure::start)?;
         let found = inspect(&bytes);
@@ -104,7 +104,7 @@ impl Pull {
     fn refusal(&self, bytes: &[u8]) -> Result<Option<String>, Failure> {
         let limits = alone::pipeline(&[])?.limits;
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
-        Ok(loader.compile(bytes, &limits).err().as_ref().map(app::told))
+        Ok(loader.compile(bytes, &limits).err().map(|error| error.to_string()))
     }
 }
 

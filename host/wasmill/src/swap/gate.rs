@@ -10,7 +10,7 @@ use wasmill_wasm::{LoadKind, Plugin, StartError};
 
 use crate::app::told;
 use crate::cases::{self, Told, file};
-use crate::compare::{backtest, replay};
+use crate::compare::backtest;
 use crate::compile::{Loader, Unloadable};
 use crate::pipeline::instances;
 use crate::pipeline::version::Version;
@@ -111,10 +111,7 @@ pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
 /// Runs both versions over messages of the past.
 pub fn backtest(old: &Version, new: &Version, client: &ClientSettings) -> Result<(), Refusal> {
     let Some(wanted) = &new.settings.swap.backtest else { return Ok(()) };
-    fn side(version: &Version) -> replay::Version<'_> {
-        replay::Version { plugin: &version.plugin, pipeline: &version.settings }
-    }
-    backtest::backtest(side(old), side(new), client, wanted)
+    backtest::backtest(old, new, client, wanted)
         .map(drop)
         .map_err(|reason| Refusal::at(Gate::Backtest, reason))
 }
