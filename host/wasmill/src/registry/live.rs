@@ -49,8 +49,7 @@ pub fn prepare(
         rollout,
     };
     let prepared = handle.swapper.prepare(ask);
-    let prepared =
-        prepared.with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
+    let prepared = prepared.with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
     Ok(Ready { handle: handle.clone(), prepared })
 }
 

@@ -21,6 +21,8 @@ use crate::pipeline::version::Version;
 pub enum Gate {
     /// Something else is going on.
     Busy,
+    /// The pipeline's versions are the group's: one process alone changes none.
+    Group,
     /// `limits.component`.
     Size,
     /// Whether it is WebAssembly, and whole.
@@ -44,6 +46,7 @@ impl Gate {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Group => "group",
             Self::Size => "size",
             Self::Format => "format",
             Self::Contract => "contract",
