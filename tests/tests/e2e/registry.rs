@@ -217,9 +217,8 @@ fn bytes_that_are_not_what_a_digest_says_are_never_used() -> Result<()> {
     let text_of = std::fs::read_to_string(&manifest)?;
     std::fs::write(&manifest, text_of.replace("upper.wasm", "lower.wasm"))?;
     ensure!(std::fs::read_to_string(&manifest)? != text_of, "nothing to change in {text_of}");
-    let done = Machine::new()?.check(text(&pushed["pinned"])?)?;
-    ensure!(done.code == 3, "{}", done.out);
-    Ok(())
+    let said = format!("sent something else than {}", text(&pushed["digest"])?);
+    Machine::new()?.check(text(&pushed["pinned"])?)?.said(3, &[&said])
 }
 
 #[test]
