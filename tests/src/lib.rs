@@ -5,6 +5,7 @@
 //!   own commits proves nothing.
 //! - **case**: topics and a pipeline for one test.
 //! - **mill**: a wasmill process under test.
+//! - **versions**: a handler under as many digests as a test wants.
 //! - **cost**: what kills cost: messages lost and handled again, by kill.
 //! - **scratch**: a folder that is kept when the test fails.
 //! - **walk**, **reader**, **terminal**: a README that is walked through, command by command.
@@ -33,4 +34,5 @@ pub mod shared;
 pub mod signal;
 pub mod terminal;
 pub mod tool;
+pub mod versions;
 pub mod walk;

@@ -1,7 +1,7 @@
 //! A wasmill process under test.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,19 @@ pub struct Mill {
     child: Child,
     port: u16,
     folder: Scratch,
+    environment: Vec<(String, String)>,
+}
+
+/// Starts the program in its folder.
+fn launch(folder: &Path, environment: &[(String, String)]) -> Result<Child> {
+    let log = File::create(folder.join("wasmill.log"))?;
+    let mut command = Command::new(binary()?);
+    command.arg("run").arg(folder.join("wasmill.toml")).current_dir(folder).stdin(Stdio::null());
+    command.stdout(File::create(folder.join("wasmill.out"))?).stderr(log);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let child = command.spawn().context("cannot start wasmill")?;
+    guard(child.id())?;
+    Ok(child)
 }
 
 impl Mill {
@@ -103,17 +116,19 @@ impl Mill {
     pub fn spawn(options: &Options) -> Result<Self> {
         let folder = Scratch::new("mill")?;
         let port = ports::free()?;
-        let config = folder.path().join("wasmill.toml");
-        std::fs::write(&config, options.toml(port))?;
-        let log = File::create(folder.path().join("wasmill.log"))?;
-        let mut command = Command::new(binary()?);
-        command.arg("run").arg(&config).current_dir(folder.path()).stdin(Stdio::null());
-        command.stdout(File::create(folder.path().join("wasmill.out"))?).stderr(log);
-        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
-        let child = command.spawn().context("cannot start wasmill")?;
-        let mill = Self { child, port, folder };
-        guard(mill.child.id())?;
-        Ok(mill)
+        std::fs::write(folder.path().join("wasmill.toml"), options.toml(port))?;
+        let child = launch(folder.path(), &options.environment)?;
+        Ok(Self { child, port, folder, environment: options.environment.clone() })
+    }
+
+    /// Starts it once more after it ended, with the same folder and a new log, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As of [`Mill::start`].
+    pub fn start_again(&mut self) -> Result<()> {
+        unguard(self.child.id());
+        self.child = launch(self.folder.path(), &self.environment)?;
+        self.wait_ready(START)
     }
 
     /// Waits until `/readyz` says yes.
@@ -299,7 +314,7 @@ impl Mill {
     }
 
     /// Its folder: configuration, log, whatever a test puts there.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 

@@ -19,6 +19,16 @@ pub fn describe(bootstrap: &str, groups: &[&str]) -> Result<String> {
     xtask::process::output(&mut tool)
 }
 
+/// All groups there are, by `kafka-consumer-groups.sh --list`.
+///
+/// # Errors
+/// It fails; what it says is the message.
+pub fn groups(bootstrap: &str) -> Result<Vec<String>> {
+    let mut tool = xtask::kafka::install()?.java(128);
+    tool.args([MAIN, "--bootstrap-server", bootstrap, "--list"]);
+    Ok(xtask::process::output(&mut tool)?.lines().map(str::to_owned).collect())
+}
+
 /// The column CURRENT-OFFSET of a group and topic.
 ///
 /// # Errors

@@ -5,24 +5,30 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::checked::{Admin, Config, Dev, Kafka, Limits, OnExhausted, Output, Pipeline};
+use crate::checked::{
+    Admin, Backtest, Canary, Config, Dev, History, Kafka, Limits, OnExhausted, Output, Pipeline, Shadow, Swap, Watched,
+};
 use crate::compound::{At, Either, properties};
 use crate::environment::{Lookup, Substitution};
 use crate::finding::{Loaded, Mistakes, Severity};
 use crate::raw::{
-    Exhausted, Mode, Pairs, RawAdmin, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput, RawPipeline,
+    Exhausted, Mode, Pairs, RawAdmin, RawBacktest, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput,
+    RawPipeline, RawSwap,
 };
 use crate::report::{Place, Report};
 use crate::rules;
 use crate::source::Source;
 use crate::table::{Field, read_table};
-use crate::{BreakerPolicy, CommitMode, Properties, RetryPolicy, SpanBound};
+use crate::{BreakerPolicy, Budget, CommitMode, Properties, RetryPolicy, Share, SpanBound};
 
 /// Kafka's default; a third of the session timeout is the most that is sound.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Auto mode commits so often if the file does not say.
 const AUTO_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A canary's shares if the file does not say.
+const STEPS: [Share; 2] = [Share::millionths(50_000), Share::millionths(250_000)];
 
 /// The window after a start or a swap is so much smaller if the file does not say.
 const FIRST_WINDOW_PART: u64 = 5;
@@ -136,6 +142,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
             Either::B(breaker) => Some(convert_breaker(breaker)?),
         },
         limits: convert_limits(raw.limits.value.as_ref()?)?,
+        swap: convert_swap(raw.swap.value.as_ref()?, directory)?,
         config: pairs(&raw.config),
         properties: pairs(&raw.properties),
         dev: convert_dev(raw.dev.value.as_ref()?, directory)?,
@@ -147,6 +154,7 @@ fn convert_output(raw: &RawOutput) -> Option<Output> {
         default: raw.topic.value.clone(),
         granted: raw.topics.value.as_deref().map(values).unwrap_or_default(),
         linger: raw.linger.value?,
+        digest_header: raw.digest_header.value?,
         compression: Some(raw.compression.value?).filter(|codec| *codec != "none").map(str::to_owned),
         properties: pairs(&raw.properties),
     })
@@ -178,12 +186,59 @@ fn convert_limits(raw: &RawLimits) -> Option<Limits> {
         time: raw.time.value?,
         time_cap: raw.time_cap.value?,
         init_time: raw.init_time.value?,
+        component_bytes: raw.component.value?,
         compile_memory_bytes: raw.compile_memory.value?,
         compile_time: raw.compile_time.value?,
         output_messages: number(&raw.output_messages)?,
         output_bytes: number(&raw.output_bytes)?,
         log_lines_per_second: number(&raw.log_lines)?,
         log_line_bytes: number(&raw.log_line)?,
+    })
+}
+
+fn convert_swap(raw: &RawSwap, directory: &Path) -> Option<Swap> {
+    let (canary, shadow) = (raw.canary.value.as_ref()?, raw.shadow.value.as_ref()?);
+    let budget = raw.budget.value.as_ref()?;
+    let tests = raw.tests.value.as_deref().map(values).unwrap_or_default();
+    let watched =
+        |messages: &Field<u64>, time: &Field<Duration>| Some(Watched { messages: messages.value?, time: time.value? });
+    Some(Swap {
+        tests: tests.iter().map(|path| directory.join(path)).collect(),
+        watch: raw.watch.value?,
+        rollout: raw.rollout.value?,
+        canary: Canary {
+            by: canary.by.value?,
+            steps: canary.steps.value.as_deref().map_or_else(|| STEPS.to_vec(), values),
+            step: watched(&canary.messages, &canary.time)?,
+        },
+        shadow: Shadow { until: watched(&shadow.messages, &shadow.time)?, differences: number(&shadow.differences)? },
+        rollback: match raw.rollback.value.as_ref()? {
+            Either::A(()) => None,
+            Either::B(rollback) => Some(watched(&rollback.messages, &rollback.time)?),
+        },
+        budget: Budget {
+            given_up: budget.given_up.value?,
+            crashes: number(&budget.crashes)?,
+            slower: Some(budget.slower.value?),
+            window: budget.window.value?,
+        },
+        backtest: match &raw.backtest.value {
+            Some(backtest) => Some(convert_backtest(backtest)?),
+            None => None,
+        },
+    })
+}
+
+fn convert_backtest(raw: &RawBacktest) -> Option<Backtest> {
+    Some(Backtest {
+        topic: raw.topic.value.clone(),
+        messages: match raw.since.value {
+            Some(since) => History::Since(since),
+            None => History::Sample(raw.sample.value?),
+        },
+        differ: raw.differ.value,
+        rejects: raw.rejects.value?,
+        time: raw.time.value?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, CommitMode, Handler, Properties, RetryPolicy, SpanBound};
+use crate::{BreakerPolicy, Budget, CommitMode, Handler, Properties, RetryPolicy, Share, SpanBound};
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +95,8 @@ pub struct Pipeline {
     pub breaker: Option<BreakerPolicy>,
     /// What a handler may use.
     pub limits: Limits,
+    /// How a new handler takes over.
+    pub swap: Swap,
     /// For the handler's init; scalars as text.
     pub config: Properties,
     /// For the consumers of this pipeline.
@@ -186,6 +188,8 @@ pub struct Output {
     pub granted: Vec<String>,
     /// How long the producer waits to fill a request.
     pub linger: Duration,
+    /// Each emitted message names the handler's digest.
+    pub digest_header: bool,
     /// `gzip`, `snappy`, `lz4` or `zstd`; `None`: not compressed.
     pub compression: Option<String>,
     /// For the producer of this pipeline.
@@ -214,6 +218,8 @@ pub struct Limits {
     pub time_cap: Duration,
     /// For init.
     pub init_time: Duration,
+    /// For the handler's file, in bytes.
+    pub component_bytes: u64,
     /// For the process that compiles the handler, in bytes.
     pub compile_memory_bytes: u64,
     /// For that process; at least a second.
@@ -226,6 +232,112 @@ pub struct Limits {
     pub log_lines_per_second: u32,
     /// Bytes of one log line; the rest is cut off.
     pub log_line_bytes: usize,
+}
+
+/// How a new handler takes over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Swap {
+    /// Files with cases that it must pass.
+    pub tests: Vec<PathBuf>,
+    /// The handler's file is watched.
+    pub watch: bool,
+    /// For which messages first.
+    pub rollout: Rollout,
+    /// With `rollout = "canary"`.
+    pub canary: Canary,
+    /// With `rollout = "shadow"`.
+    pub shadow: Shadow,
+    /// How long it is watched once it has taken over; `None`: `rollback = false`.
+    pub rollback: Option<Watched>,
+    /// How much worse it may be.
+    pub budget: Budget,
+    /// `None`: it is not run over messages of the past.
+    pub backtest: Option<Backtest>,
+}
+
+/// Which messages of the past a new handler is run over beside the old one, and how far it may differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backtest {
+    /// `None`: the pipeline's topics.
+    pub topic: Option<String>,
+    /// Which messages.
+    pub messages: History,
+    /// The share of messages that may come out otherwise; `None`: any.
+    pub differ: Option<Share>,
+    /// By how much the share of messages that are given up may rise.
+    pub rejects: Share,
+    /// After so long what was compared by then counts.
+    pub time: Duration,
+}
+
+/// Messages of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// All of them that are no older.
+    Since(Duration),
+    /// So many, spread over everything that is there.
+    Sample(u64),
+}
+
+/// For which messages a new handler takes over first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// For all.
+    All,
+    /// For a share that grows.
+    Canary,
+    /// For none: it runs beside the old one.
+    Shadow,
+}
+
+impl Rollout {
+    /// As the file names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// A share that grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// What stays together.
+    pub by: CanaryBy,
+    /// Ascending; at least one.
+    pub steps: Vec<Share>,
+    /// How long a step is at least: both.
+    pub step: Watched,
+}
+
+/// What of the messages stays together in a canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CanaryBy {
+    /// All messages of a key.
+    Key,
+    /// All of a partition.
+    Partition,
+}
+
+/// How long a handler runs beside the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Until the first of both.
+    pub until: Watched,
+    /// Messages that are reported with each field that differs.
+    pub differences: usize,
+}
+
+/// How long something is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Messages.
+    pub messages: u64,
+    /// Time.
+    pub time: Duration,
 }
 
 /// What `wasmill dev` uses, and nothing else does.

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use crate::manual::Entry;
 use crate::report::{Place, Report};
-use crate::units;
+use crate::{Share, units};
 
 /// A value of the file, at its key.
 #[derive(Clone, Copy)]
@@ -237,6 +237,45 @@ impl Kind for Time {
 
     fn instead(&self, node: Node<'_>) -> Option<String> {
         integer(node.value).map(|number| format!("write the unit, in quotes: `\"{number}s\"` or `\"{number}ms\"`"))
+    }
+}
+
+/// A percentage in quotes, from the first to `100%`.
+pub(crate) struct Percent(pub Share);
+
+impl Kind for Percent {
+    type Value = Share;
+
+    fn facts(&self) -> Facts {
+        let json = json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,4})?%$" });
+        let mut refused = vec!["\"5\"".to_owned(), "\"101%\"".to_owned(), "\"some\"".to_owned()];
+        if self.0 > Share::NONE {
+            refused.push("\"0%\"".to_owned());
+        }
+        Facts::new("a percentage in quotes", format!("\"{}\" to \"100%\"", self.0), json, "\"5%\"")
+            .refusing(refused.into_iter().map(|text| (text, 0)))
+    }
+
+    fn takes(&self, value: &DeValue<'_>) -> bool {
+        value.is_str()
+    }
+
+    fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Share> {
+        match units::percent(node.value.as_str()?) {
+            Ok(value) => {
+                let bounds = [self.0, Share::ALL].map(|bound| (bound, format!("\"{bound}\"")));
+                bounded(node, Some(value), bounds, report)
+            }
+            Err(instead) => {
+                let typed = report.source.typed(&node.at.span);
+                report.error(node.at, format!("`{}`: {typed} is no percentage", node.at.name()), instead);
+                None
+            }
+        }
+    }
+
+    fn instead(&self, node: Node<'_>) -> Option<String> {
+        integer(node.value).map(|number| format!("write it with its sign, in quotes: `\"{number}%\"`"))
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::handler::{HANDLER, Handler};
-use crate::kind::{Choice, Count, Flag, Off, Size, Time};
+use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Time};
 use crate::table::{Sub, table};
 use crate::text::{
     ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
 };
-use crate::{Assignor, Grant, Order, OutOfRange, Start, owned};
+use crate::{Assignor, CanaryBy, Grant, Order, OutOfRange, Rollout, Share, Start, owned};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -22,6 +22,7 @@ const TIB: u64 = 1 << 40;
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 
 const PROPERTIES: Scalars = Scalars {
     noun: "a table of librdkafka properties",
@@ -193,6 +194,8 @@ table! {
         breaker: Either<(), RawBreaker> = OneOf(Off, Sub::<RawBreaker>::new()), section;
         /// What the handler may use.
         limits: RawLimits = Sub::<RawLimits>::new(), section;
+        /// How a new handler takes over while messages flow.
+        swap: RawSwap = Sub::<RawSwap>::new(), section;
         /// Names and values for the handler's init.
         config: Pairs = HANDLER_CONFIG, optional("nothing");
         /// librdkafka properties of this pipeline's consumers, over those in `[kafka]`.
@@ -211,6 +214,8 @@ table! {
         topics: Vec<At<String>> = OUTPUT_TOPICS, optional("none");
         /// How long the producer waits to fill a request.
         linger: Duration = Time(0, MINUTE), default("5ms", "hardly felt, and requests are well filled");
+        /// Put the digest of the handler into each message that it emits, as the header `wasmill.plugin`.
+        digest_header: bool = Flag, default(false, "64 bytes for each message");
         /// How requests are compressed.
         compression: &'static str = Choice {
             words: &[("none", "none"), ("gzip", "gzip"), ("snappy", "snappy"), ("lz4", "lz4"), ("zstd", "zstd")],
@@ -296,6 +301,8 @@ table! {
         time_cap: Duration = Time(1, HOUR), default("10s", "an endless loop holds its lane no longer");
         /// The time of init.
         init_time: Duration = Time(1, HOUR), default("5s", "tables are built in init, and every new instance waits for it");
+        /// The handler's file. Larger ones are refused before they are read.
+        component: u64 = Size(KIB, 256 * MIB), default("64MiB", "ample for a handler that brings a language's runtime along");
         /// The memory of the process that compiles the handler.
         compile_memory: u64 = Size(64 * MIB, TIB), default("2GiB", "measured: 64 MiB do for a handler of 110 kB; one that holds a language's runtime takes more");
         /// The time of that process.
@@ -308,6 +315,107 @@ table! {
         log_lines: u64 = Count(0, 100_000), default(100, "enough to read, too few to fill a disk");
         /// Bytes of a log line; the rest is cut off.
         log_line: u64 = Size(16, 64 * KIB), default("2KiB", "a message and its context fit");
+    }
+}
+
+table! {
+    /// How a new handler takes over: `wasmill swap`, a file that changes, a reload.
+    RawSwap {
+        /// Files with cases, as `wasmill test` runs them, that a new handler must pass before it takes over.
+        tests: Vec<At<PathBuf>> = List { of: FILE, unique: true }, optional("no cases are run");
+        /// Swap when the handler's file changes.
+        watch: bool = Flag, default(false, "a file that is copied by mistake should change nothing");
+        /// `"all"`: at once, for all messages. `"canary"`: first for a growing share of them. `"shadow"`: beside the old
+        /// one, which goes on alone: the new one gets the same messages, nothing of what it emits is sent, and what it
+        /// would have done otherwise is reported.
+        rollout: Rollout = Choice {
+            words: &[("all", Rollout::All), ("canary", Rollout::Canary), ("shadow", Rollout::Shadow)],
+            later: &[],
+        }, default("all", "one version at a time is the simplest to think about");
+        /// The share that a new handler gets first, and how it grows.
+        canary: RawCanary = Sub::<RawCanary>::new(), section;
+        /// How long a new handler runs beside the old one.
+        shadow: RawShadow = Sub::<RawShadow>::new(), section;
+        /// Go back to the old handler if the new one exceeds its budget soon after it took over for all messages. `false`
+        /// switches it off.
+        rollback: Either<(), RawRollback> = OneOf(Off, Sub::<RawRollback>::new()), section;
+        /// What a new handler may do beyond what the old one does, as a canary and until `rollback` is over.
+        budget: RawBudget = Sub::<RawBudget>::new(), section;
+        /// Run a new handler beside the old one over messages of the past, with nothing published, before it takes over, and
+        /// compare. `wasmill diff --gate` tries it.
+        backtest: RawBacktest = Sub::<RawBacktest>::new(), optional("it is not run over messages of the past");
+    }
+}
+
+table! {
+    /// Which messages of the past a new handler is run over, and how far it may differ from the old one.
+    RawBacktest {
+        /// The topic that they are read from, without a group.
+        topic: String = TOPIC, optional("the pipeline's `topics`");
+        /// All messages so far back. Not together with `sample`.
+        since: Duration = Time(SECOND, 3650 * DAY), optional("`sample` decides");
+        /// So many messages, spread over all partitions and all of what is there.
+        sample: u64 = Count(1, 10_000_000), default(1000, "a second or two, and what is one in a hundred is met ten times");
+        /// The share of messages that may come out otherwise: another verdict, or other outputs.
+        differ: Share = Percent(Share::NONE), optional("differences are told and not judged");
+        /// The share of messages that are given up may be so much larger.
+        rejects: Share = Percent(Share::NONE), default("0%", "what the old one could handle the new one should");
+        /// After so long what was compared by then counts.
+        time: Duration = Time(SECOND, HOUR), default("1m", "whoever asked for the swap waits for its answer");
+    }
+}
+
+table! {
+    /// A handler that takes over for a share of the messages first.
+    RawCanary {
+        /// `"key"`: all messages of a key go to the same version; one without a key goes to either. `"partition"`: all of a
+        /// partition.
+        by: CanaryBy = Choice {
+            words: &[("key", CanaryBy::Key), ("partition", CanaryBy::Partition)],
+            later: &[],
+        }, default("key", "a share of any size is possible, and what belongs together stays so");
+        /// The shares, ascending. Behind the last one the new handler takes over for all messages.
+        steps: Vec<At<Share>> = List { of: Percent(Share::millionths(1)), unique: true }, optional("`[\"5%\", \"25%\"]`");
+        /// Messages that it must have handled in a step before the next one.
+        messages: u64 = Count(1, 1_000_000_000), default(1000, "ten times the detection window");
+        /// The time that a step lasts at least.
+        time: Duration = Time(0, 24 * HOUR), default("30s", "time to look at a graph");
+    }
+}
+
+table! {
+    /// A handler that runs beside the old one, unheard. Ends with what comes first.
+    RawShadow {
+        /// Messages that it is given.
+        messages: u64 = Count(1, 1_000_000_000), default(10000, "what differs in one of a thousand is seen ten times");
+        /// The time that it is given.
+        time: Duration = Time(SECOND, 24 * HOUR), default("5m", "where little flows, somebody waits for the report");
+        /// Messages that differ and are reported with each field; the others are counted.
+        differences: u64 = Count(1, 1000), default(10, "the first few say what it is");
+    }
+}
+
+table! {
+    /// How long a handler that took over is watched. Ends with what comes first.
+    RawRollback {
+        /// Messages.
+        messages: u64 = Count(1, 1_000_000_000), default(1000, "ten times the detection window");
+        /// Time.
+        time: Duration = Time(SECOND, 24 * HOUR), default("1m", "somebody who deploys looks on so long");
+    }
+}
+
+table! {
+    /// How much worse than the old one a new handler may be.
+    RawBudget {
+        /// The share of messages that are given up may be so much larger.
+        given_up: Share = Percent(Share::NONE), default("1%", "what the old one gives up as well does not count");
+        /// So many more calls may trap, hit a limit or break the contract.
+        crashes: u64 = Count(0, 1_000_000), default(0, "a handler that traps where the old one did not is broken");
+        /// A message may take so much longer, beyond 50 microseconds: `"100%"` is twice the time.
+        slower: Share = Percent(Share::NONE), default("100%", "less is often chance");
+        /// The detection window, in messages: until so many were seen, the budget is that of so many.
+        window: u64 = Count(10, 1_000_000), default(100, "one in a hundred is the budget, so a hundred it takes");
     }
 }
 

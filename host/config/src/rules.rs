@@ -11,7 +11,7 @@ use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
 use crate::report::{Place, Report};
 use crate::table::Field;
 use crate::units::{show_duration, show_size};
-use crate::{OutOfRange, Start};
+use crate::{Handler, OutOfRange, Start};
 
 /// Brokers refuse less by default (`group.min.session.timeout.ms`).
 const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);
@@ -28,9 +28,12 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         timeouts(pipeline, report);
         bounds(pipeline, &raw.memory, report);
         breaker(pipeline, report);
+        steps(pipeline, report);
         starts(pipeline, report);
         topics(pipeline, report);
         misplaced_properties(pipeline, report);
+        backtest(pipeline, report);
+        watch(pipeline, report);
     }
     shared_groups(pipelines, report);
     loops_between(pipelines, report);
@@ -55,6 +58,25 @@ fn admin(raw: &RawConfig, report: &mut Report<'_>) {
     }
 }
 
+/// A share that shrinks would take keys back from the new handler and give them to it again.
+fn steps(raw: &RawPipeline, report: &mut Report<'_>) {
+    let canary = raw.swap.value.as_ref().and_then(|swap| swap.canary.value.as_ref());
+    let steps = canary.and_then(|canary| canary.steps.value.as_deref()).unwrap_or_default();
+    if let Some([before, after]) = steps.array_windows().find(|[before, after]| after.value < before.value) {
+        let message = format!("`{}`: {} comes after {}", after.place.name(), after.value, before.value);
+        report.error(&after.place, message, "write the steps from the smallest to the largest");
+    }
+}
+
+/// A tag that moves is not a file that changes: nobody would tell.
+fn watch(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(swap) = &raw.swap.value else { return };
+    if let (Some(true), Some(Handler::Oci(reference))) = (swap.watch.value, &raw.handler.value) {
+        let message = format!("`watch = true` watches a file, and the handler is {reference}");
+        report.error(&swap.watch.key, message, "take it out; `wasmill swap PIPELINE oci://...` brings another one");
+    }
+}
+
 /// Exactly one of `dead_letter` and `on_exhausted`: that a message may be lost must have been written by somebody.
 fn exhaustion(raw: &RawPipeline, place: &Place, report: &mut Report<'_>) {
     match (raw.dead_letter.written, raw.on_exhausted.written) {
@@ -76,6 +98,14 @@ fn exhaustion(raw: &RawPipeline, place: &Place, report: &mut Report<'_>) {
             "`on_exhausted = \"skip\"` loses every message that is given up",
             "write `dead_letter = \"TOPIC\"` to keep them",
         );
+    }
+}
+
+fn backtest(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(backtest) = raw.swap.value.as_ref().and_then(|swap| swap.backtest.value.as_ref()) else { return };
+    if backtest.since.chosen().is_some() && backtest.sample.chosen().is_some() {
+        let message = "`sample` contradicts `since`: all messages since then are compared";
+        report.error(&backtest.sample.key, message, "take one of the two out");
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use toml::value::{Datetime, Offset};
 
+use crate::Share;
+
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
@@ -40,6 +42,19 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         return Err(meant.map_or_else(wrong, |(name, _)| format!("write `\"{amount}{name}\"`")));
     };
     amount.checked_mul(*scale).ok_or_else(wrong)
+}
+
+/// `"5%"`, `"0.25%"`: millionths; the error is what to write instead.
+pub(crate) fn percent(text: &str) -> Result<Share, String> {
+    let wrong = || "write a percentage of at most four decimals: `\"5%\"`, `\"0.1%\"`".to_owned();
+    let number = text.strip_suffix('%').ok_or_else(wrong)?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || decimals.len() > 4 {
+        return Err(wrong());
+    }
+    let parts = format!("{whole}{decimals:0<4}").parse::<u32>().map_err(|_| wrong())?;
+    if parts > 1_000_000 { Err("write `\"100%\"` or less".to_owned()) } else { Ok(Share::millionths(parts)) }
 }
 
 /// `"12ms34s"` → `(12, "ms", "34s")`.
@@ -114,6 +129,16 @@ mod tests {
         assert_eq!(size("64m").unwrap_err(), "write `\"64MiB\"`");
         for text in ["", "64", "MiB", "1.5GiB", "64MiB1B", "1 parsec", "99999999999TiB", "7ż"] {
             assert!(size(text).unwrap_err().contains("64MiB"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_read_as_it_is_shown() {
+        for text in ["0%", "5%", "0.25%", "99.9999%", "100%"] {
+            assert_eq!(percent(text).unwrap().to_string(), text);
+        }
+        for text in ["", "5", "%", ".5%", "5.%", "1.23456%", "-1%", "5 %", "100.0001%", "4294967296%", "five%"] {
+            assert!(percent(text).is_err(), "{text}");
         }
     }
 

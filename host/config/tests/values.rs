@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_config::{
-    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, LoadError, OnExhausted, OutOfRange, RetryPolicy,
-    SpanBound, Start, keys, load, parse_with, reference, schema,
+    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, History, LoadError, OnExhausted, OutOfRange,
+    RetryPolicy, Share, SpanBound, Start, keys, load, parse_with, reference, schema,
 };
 
 const LEAST: &str = r#"
@@ -131,6 +131,22 @@ fn reads_sizes_durations_and_what_becomes_of_failures() {
     assert_eq!(pipeline.on_exhausted, OnExhausted::DeadLetter("dead".to_owned()));
     let stop = LEAST.replace("dead_letter = \"dead\"", "on_exhausted = \"stop\"");
     assert_eq!(parse("wasmill.toml", &stop).pipelines[0].on_exhausted, OnExhausted::Stop);
+}
+
+#[test]
+fn a_backtest_is_read_as_it_is_written() {
+    let backtest = |value: &str| with(&format!("swap.backtest = {value}\n")).pipelines.remove(0).swap.backtest.unwrap();
+    let least = backtest("{ }");
+    assert_eq!((least.topic, least.messages, least.differ), (None, History::Sample(1000), None));
+    assert_eq!((least.rejects, least.time), (Share::NONE, Duration::from_secs(60)));
+    let most = backtest("{ topic = \"copy\", since = \"2d\", differ = \"0.5%\", rejects = \"100%\", time = \"5s\" }");
+    assert_eq!((most.topic.as_deref(), most.messages), (Some("copy"), History::Since(Duration::from_secs(172_800))));
+    assert_eq!(
+        (most.differ, most.rejects, most.time),
+        (Some(Share::millionths(5000)), Share::ALL, Duration::from_secs(5))
+    );
+    assert_eq!(backtest("{ sample = 7 }").messages, History::Sample(7));
+    assert_eq!(with("").pipelines[0].swap.backtest, None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod metadata;
 pub mod offset;
 pub mod recycle;
 pub mod tracker;
+pub mod trial;
 pub mod verdict;
 
 pub use backoff::Backoff;
@@ -28,6 +29,7 @@ pub use metadata::{CommitNote, RetryNote};
 pub use offset::{NextOffset, Offset};
 pub use recycle::Growth;
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
+pub use trial::{Budget, Excess, Place, Share, Tally};
 pub use verdict::{
     AfterCrash, BatchBound, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,
 };

@@ -14,6 +14,7 @@ pub mod plain;
 mod producer;
 mod queue;
 mod settings;
+pub mod stretches;
 
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};

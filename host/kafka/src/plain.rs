@@ -10,7 +10,7 @@ use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -229,15 +229,8 @@ impl PlainConsumer {
         from: From,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let mut config = settings.base();
-        // librdkafka reads assigned partitions only with a group id. Nothing is ever asked of that group.
-        config
-            .set("group.id", format!("{}-without-group", settings.client_id))
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "100");
+        let mut config = without_group(settings);
+        config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "100");
         let what = || format!("topic {topic}");
         let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
         let consumer: BaseConsumer = config.create().map_err(failed)?;
@@ -325,8 +318,20 @@ impl std::fmt::Debug for PlainConsumer {
     }
 }
 
+/// What a consumer is made with that belongs to no group.
+pub(crate) fn without_group(settings: &ClientSettings) -> ClientConfig {
+    let mut config = settings.base();
+    // librdkafka reads assigned partitions only with a group id. Nothing is ever asked of that group.
+    config
+        .set("group.id", format!("{}-without-group", settings.client_id))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true");
+    config
+}
+
 /// Errors that librdkafka works on by itself: reading goes on when they are over.
-fn passes(error: &KafkaError) -> bool {
+pub(crate) fn passes(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as C;
     matches!(
         error.rdkafka_error_code(),
@@ -334,7 +339,7 @@ fn passes(error: &KafkaError) -> bool {
     )
 }
 
-fn owned(message: &rdkafka::message::BorrowedMessage<'_>) -> PlainMessage {
+pub(crate) fn owned(message: &rdkafka::message::BorrowedMessage<'_>) -> PlainMessage {
     let mut headers = Vec::new();
     let add = |name: &[u8], value: Option<&[u8]>| {
         headers.push((String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)));

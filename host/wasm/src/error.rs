@@ -97,6 +97,50 @@ pub enum LoadError {
     },
 }
 
+/// What is asked of a plugin before it runs, in the order in which it is asked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum LoadKind {
+    /// Its size.
+    Size,
+    /// That it is WebAssembly, whole, and says what it was made for.
+    Format,
+    /// Its imports.
+    Imports,
+    /// Its exports.
+    Contract,
+    /// Its code.
+    Compile,
+}
+
+impl LoadKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Size, Self::Format, Self::Imports, Self::Contract, Self::Compile];
+
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "size",
+            Self::Format => "format",
+            Self::Imports => "imports",
+            Self::Contract => "contract",
+            Self::Compile => "compile",
+        }
+    }
+}
+
+impl LoadError {
+    /// What it was refused at.
+    pub fn kind(&self) -> LoadKind {
+        match self {
+            Self::TooLarge { .. } => LoadKind::Size,
+            Self::NotWasm(_) | Self::Text(_) | Self::NoComponentType | Self::Encode(_) => LoadKind::Format,
+            Self::Import { .. } | Self::TwoWorlds { .. } | Self::ImportType(_) => LoadKind::Imports,
+            Self::NoExport { .. } | Self::ExportType { .. } => LoadKind::Contract,
+            Self::Compile(_) => LoadKind::Compile,
+        }
+    }
+}
+
 /// The instance was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -26,7 +26,7 @@ pub use capabilities::Grant;
 pub use componentize::{Ask, asks, componentize, note_language};
 pub use deadline::Canceller;
 pub use engine::{Engine, EngineOptions};
-pub use error::{CallError, EngineError, LoadError, StartError};
+pub use error::{CallError, EngineError, LoadError, LoadKind, StartError};
 pub use grants::{Capability, Grants, NotGranted};
 pub use inspect::{Form, Import, Inspection, Listed, Producer, contract, inspect};
 pub use instance::Instance;

@@ -66,6 +66,8 @@ impl Plugin {
     pub(crate) fn load(engine: &Engine, linkers: &Linkers, bytes: &[u8]) -> Result<Self, LoadError> {
         let component = compile(engine, bytes)?;
         let Imports { names: imports, asked } = Imports::of(engine, &component);
+        // First, since it is the graver matter: one that asks for a socket need not be told what else it lacks.
+        check_strangers(&imports)?;
         let (world, handle) = world(engine, &component)?;
         check_imports(world, &imports)?;
         let linker = match world {
@@ -245,6 +247,17 @@ fn exported(engine: &Engine, component: &Component, name: &'static str) -> Resul
             let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             Err(LoadError::NoExport { name, found })
         }
+    }
+}
+
+/// What neither world has.
+fn check_strangers(imports: &[String]) -> Result<(), LoadError> {
+    let [batches, messages] = [World::Batches, World::Messages].map(capabilities::allowed);
+    let known =
+        |import: &&String| capabilities::is_allowed(import, &batches) || capabilities::is_allowed(import, &messages);
+    match imports.iter().find(|import| !known(import)) {
+        None => Ok(()),
+        Some(import) => Err(LoadError::Import { import: import.clone(), allowed: batches.join(", ") }),
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wasmill_config as config;
 use wasmill_kafka::{ClientSettings, TopicRules};
@@ -20,6 +21,7 @@ use crate::admin::{self, Admin};
 use crate::compile::Loader;
 use crate::pipeline::shared::Observer;
 use crate::pipeline::{End, Handle, Parts, Pipeline, instances};
+use crate::swap::watch::{self, Watch};
 
 /// How long the cluster may take to answer at the start.
 const ASK: Duration = Duration::from_secs(15);
@@ -123,8 +125,8 @@ pub struct Options {
 /// Everything that runs.
 pub struct App {
     pipelines: Vec<Pipeline>,
-    /// For plugins that come later.
-    pub loader: Loader,
+    /// What swaps handlers that change on the disk.
+    watches: Vec<Watch>,
     /// The pipelines for everybody else.
     pub handles: Vec<Handle>,
     /// The admin port.
@@ -158,6 +160,8 @@ impl App {
             let parts = Parts {
                 client: client.clone(),
                 plugin,
+                loader: loader.clone(),
+                state: (!embedded).then(|| config.directory.join(".wasmill").join("history")),
                 prefetch_bytes,
                 buffer_bytes,
                 rules: rules.clone(),
@@ -167,7 +171,7 @@ impl App {
                 .with_context(|| format!("pipeline {}", settings.name))
                 .map_err(Failure::start)?;
             let shared = pipeline.handle().shared;
-            instances::rehearse(&shared.deployed().plugin, &shared)
+            instances::rehearse(&shared.deployed().version.plugin, settings)
                 .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))
                 .map_err(Failure::start)?;
             tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
@@ -175,7 +179,10 @@ impl App {
         }
         let handles: Vec<_> = pipelines.iter().map(Pipeline::handle).collect();
         let admin = start_admin(&config, &handles, metrics).map_err(Failure::start)?;
-        Ok(Self { pipelines, loader, handles, admin })
+        // In `dev` it is the sources that are watched.
+        let watched = handles.iter().filter(|handle| !embedded && handle.shared.settings.swap.watch);
+        let watches = watched.map(|handle| watch::start(handle.clone())).collect::<anyhow::Result<_>>();
+        Ok(Self { pipelines, watches: watches.map_err(Failure::start)?, handles, admin })
     }
 
     /// Runs until a signal or until a pipeline can go on no longer. One that fails ends the others in good order: an
@@ -186,6 +193,7 @@ impl App {
             let name = pipeline.handle().shared.name.clone();
             tasks.spawn(async move { (name, pipeline.run().await) });
         }
+        let _watches = self.watches;
         let handles = self.handles.clone();
         let mut asked = false;
         let mut exit = Exit::Done;
@@ -339,6 +347,7 @@ fn start_admin(
         metrics,
         token,
         allow_remote: settings.allow_remote,
+        uploads: Semaphore::new(1),
         started: Instant::now(),
     };
     let admin = Admin::start(settings, state)?;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmill_config as config;
-use wasmill_wasm::{Engine, EngineOptions, Plugin, digest};
+use wasmill_wasm::{Engine, EngineOptions, LoadKind, Plugin, digest};
 
-use crate::app::{Exit, Failure};
+use crate::app::{Exit, Failure, told};
 use crate::oci;
 use crate::pipeline::instances;
+use crate::swap::gate;
 
 /// The hidden command that compiles.
 const COMMAND: &str = "compile-handler";
@@ -60,7 +61,8 @@ impl Loader {
     /// Reads, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline grants.
     /// Runs nothing of it.
     pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
-        let fetched = self.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name))?;
+        let fetched = self.fetch(&pipeline.handler, pipeline.limits.component_bytes, oci::Offline::Allowed);
+        let fetched = fetched.with_context(|| format!("pipeline {}", pipeline.name))?;
         if let Some(warning) = &fetched.warning {
             tracing::warn!(pipeline = %pipeline.name, "{warning}");
         }
@@ -71,19 +73,25 @@ impl Loader {
         self.load_fetched(pipeline, &fetched)
     }
 
-    /// Reads a handler's file, or fetches it from its registry. Takes as long as the registry takes to answer.
-    pub fn fetch(&self, handler: &config::Handler) -> anyhow::Result<Fetched> {
+    /// Reads a handler's file, or fetches it from its registry, which takes as long as that takes to answer. `most`: bytes
+    /// that it may have.
+    ///
+    /// # Errors
+    /// There is none, it is too large, or it is not to be had.
+    pub fn fetch(&self, handler: &config::Handler, most: u64, offline: oci::Offline) -> anyhow::Result<Fetched> {
         let source = handler.to_string();
         match handler {
             config::Handler::File(path) => {
-                let bytes = std::fs::read(path)
-                    .with_context(|| format!("cannot read handler {source}; hint: build it first"))?;
+                let cannot = || format!("cannot read handler {source}; hint: build it first");
+                let size = std::fs::metadata(path).with_context(cannot)?.len();
+                gate::fits(size, most).with_context(|| format!("handler {source}"))?;
+                let bytes = std::fs::read(path).with_context(cannot)?;
                 Ok(Fetched { digest: digest(&bytes), bytes, source, artifact: None, warning: None })
             }
             config::Handler::Oci(reference) => {
                 let folder = self.cache.as_deref().map(plugins);
-                let pulled = oci::pull(reference, folder.as_deref(), oci::Offline::Allowed)
-                    .context("cannot fetch the handler")?;
+                let pulled =
+                    oci::pull(reference, folder.as_deref(), most, offline).context("cannot fetch the handler")?;
                 let warning = match &pulled.from {
                     oci::Source::Remembered(reason) => Some(format!(
                         "{source} is {} from the cache, as it was last seen, because {reason}",
@@ -102,21 +110,40 @@ impl Loader {
     /// Compiles and checks a handler that was fetched, and whether it asks for no more than the pipeline grants. Runs
     /// nothing of it.
     pub fn load_fetched(&self, pipeline: &config::Pipeline, fetched: &Fetched) -> anyhow::Result<Plugin> {
-        let plugin = self.compile(&fetched.bytes, &pipeline.limits);
-        plugin
-            .and_then(|plugin| {
-                plugin.check(instances::grants(pipeline))?;
-                Ok(plugin)
-            })
-            .with_context(|| format!("pipeline {}: handler {}", pipeline.name, fetched.source))
+        let load = || -> anyhow::Result<Plugin> {
+            let plugin = self.compile(&fetched.bytes, &pipeline.limits)?;
+            plugin.check(instances::grants(pipeline))?;
+            Ok(plugin)
+        };
+        load().with_context(|| format!("pipeline {}: handler {}", pipeline.name, fetched.source))
     }
 
     /// Compiles and checks a handler. Runs nothing of it.
-    pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> anyhow::Result<Plugin> {
+    ///
+    /// # Errors
+    /// [`Unloadable`]: it is none, or it could not be compiled within the limits.
+    pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> Result<Plugin, Unloadable> {
         if let Some(cache) = &self.cache {
             compile_apart(bytes, cache, limits)?;
         }
-        Ok(self.engine.load(bytes)?)
+        self.engine.load(bytes).map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })
+    }
+}
+
+/// Why there is no plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unloadable {
+    /// What was asked of it.
+    pub kind: LoadKind,
+    /// What it lacks, or what became of the compiler.
+    pub reason: String,
+}
+
+/// The compiler's process came to no answer.
+impl From<anyhow::Error> for Unloadable {
+    fn from(error: anyhow::Error) -> Self {
+        Self { kind: LoadKind::Compile, reason: told(&error) }
     }
 }
 
@@ -130,7 +157,32 @@ fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
 }
 
 /// Has another process compile these bytes. They go through a pipe: a file could be another by the time it is read.
-fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> anyhow::Result<()> {
+fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> Result<(), Unloadable> {
+    let (status, said) = run_apart(bytes, cache, limits)?;
+    if status.success() {
+        return Ok(());
+    }
+    // It came to an answer, and the answer is no.
+    if status.code() == Some(i32::from(Exit::Start as u8))
+        && let Some((kind, reason)) = said.split_once('\n')
+        && let Some(kind) = LoadKind::ALL.into_iter().find(|one| one.as_str() == kind)
+    {
+        return Err(Unloadable { kind, reason: reason.trim().to_owned() });
+    }
+    let error = anyhow::anyhow!(
+        "the process that compiles it ended with {status}; it may use {}; hint: limits.compile_memory\n{}",
+        bytesize::ByteSize(limits.compile_memory_bytes),
+        said.trim()
+    );
+    Err(error.into())
+}
+
+/// How that process ended, and what it said.
+fn run_apart(
+    bytes: &[u8],
+    cache: &Path,
+    limits: &config::Limits,
+) -> anyhow::Result<(std::process::ExitStatus, String)> {
     let mut child = Command::new(this_program()?)
         .arg(COMMAND)
         .arg("--cache")
@@ -146,20 +198,9 @@ fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> anyhow:
         // One that ended early says why in another way.
         let _ = input.write_all(bytes);
     }
-    let reason = wait(&mut child, limits.compile_time)?;
+    let said = wait(&mut child, limits.compile_time)?;
     let status = child.wait().context("the process that compiles it")?;
-    if status.success() {
-        return Ok(());
-    }
-    match status.code() {
-        // It came to an answer, and the answer is no.
-        Some(code) if code == i32::from(Exit::Start as u8) => bail!("{}", reason.trim()),
-        _ => bail!(
-            "the process that compiles it ended with {status}; it may use {}; hint: limits.compile_memory\n{}",
-            bytesize::ByteSize(limits.compile_memory_bytes),
-            reason.trim()
-        ),
-    }
+    Ok((status, said))
 }
 
 /// What the process said until it ended, or until its time was up: then it is ended.
@@ -209,8 +250,8 @@ impl CompileHandler {
         match engine.load(&bytes) {
             Ok(_) => Ok(Exit::Done),
             Err(error) => {
-                // By itself and in full: whoever asked adds which handler it is.
-                let _ = write!(std::io::stderr(), "{:#}", anyhow::Error::from(error));
+                // In what it lacks, then by itself and in full: whoever asked adds which handler it is.
+                let _ = write!(std::io::stderr(), "{}\n{:#}", error.kind().as_str(), anyhow::Error::from(error));
                 Ok(Exit::Start)
             }
         }

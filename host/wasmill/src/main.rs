@@ -4,12 +4,14 @@ mod admin;
 mod app;
 mod cases;
 mod cli;
+mod compare;
 mod compile;
 mod dev;
 mod mutant;
 mod oci;
 mod pipeline;
 mod project;
+mod swap;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -59,11 +59,8 @@ fn lag_is_zero_behind_transactions_that_were_committed_or_aborted() -> Result<()
     Ok(())
 }
 
-#[test]
-fn lag_is_zero_behind_gaps_that_compaction_left() -> Result<()> {
-    let shared = &shared()?;
-    let mut case = Case::new(&shared.eye, "lag-gaps", 1)?;
-    case.input = unique("lag-compacted");
+/// A compacted topic of one partition, compacted: `first` and `last` stay, and of `often` one. Returns its end.
+pub fn compacted(shared: &Shared, topic: &str) -> Result<i64> {
     let compacted = [
         ("cleanup.policy", "compact"),
         ("segment.bytes", "1048576"),
@@ -71,29 +68,37 @@ fn lag_is_zero_behind_gaps_that_compaction_left() -> Result<()> {
         ("min.cleanable.dirty.ratio", "0.0"),
         ("delete.retention.ms", "0"),
     ];
-    shared.eye.create_topic(&case.input, 1, &compacted)?;
+    shared.eye.create_topic(topic, 1, &compacted)?;
     // A key that stays at each end, and one in between whose earlier messages go.
     let message = |key: &str, value: usize| Message::new(key, format!("{key}-{value}")).on(0);
     let mut messages = vec![message("first", 0)];
     messages.extend((0..20).map(|n| message("often", n)));
     for one in &messages {
-        shared.eye.produce(&case.input, std::slice::from_ref(one))?;
+        shared.eye.produce(topic, std::slice::from_ref(one))?;
     }
     let end = std::time::Instant::now() + SOON;
     loop {
         // A segment is closed by the first message that comes when it is old enough; only closed ones are compacted.
         messages.push(message("last", messages.len()));
-        shared.eye.produce(&case.input, &messages[messages.len() - 1..])?;
-        let left = shared.eye.read(&case.input, &Offsets::new())?;
+        shared.eye.produce(topic, &messages[messages.len() - 1..])?;
+        let left = shared.eye.read(topic, &Offsets::new())?;
         if left.iter().filter(|one| one.key.as_deref() == Some(b"often")).count() == 1 {
             break;
         }
         ensure!(std::time::Instant::now() < end, "the topic was not compacted: {left:?}");
     }
+    Ok(messages.len() as i64)
+}
+
+#[test]
+fn lag_is_zero_behind_gaps_that_compaction_left() -> Result<()> {
+    let shared = &shared()?;
+    let mut case = Case::new(&shared.eye, "lag-gaps", 1)?;
+    case.input = unique("lag-compacted");
+    let ends = Offsets::from([(0, compacted(shared, &case.input)?)]);
     // One message a call, so that gaps lie between what is complete and what is not.
     let options = case.options(&shared.broker.bootstrap(), "echo", "batch.messages = 1")?;
     let mut mill = Mill::start(&options)?;
-    let ends = Offsets::from([(0, messages.len() as i64)]);
     wait_no_lag(shared, &case, &ends)?;
     ensure!(mill.stop()?.success());
     let outputs = case.outputs(&shared.eye)?;

@@ -202,6 +202,20 @@ impl Admin {
         }
     }
 
+    /// For each partition: the offset of its first message of this time or later, in milliseconds since 1970; None if there
+    /// is none.
+    ///
+    /// # Errors
+    /// No such partition; no answer in time.
+    pub fn offsets_at(
+        &self,
+        ids: &[TopicPartition],
+        time: i64,
+        timeout: Duration,
+    ) -> Result<Vec<Option<i64>>, ClientError> {
+        self.persist(timeout, |left| self.offsets(ids, time.max(0), left))
+    }
+
     /// For each partition: the offset that `spec` means there (a time, [`EARLIEST`] or [`LATEST`]); None if it has none,
     /// such as no message of that time or later.
     fn offsets(&self, ids: &[TopicPartition], spec: i64, timeout: Duration) -> Result<Vec<Option<i64>>, ClientError> {

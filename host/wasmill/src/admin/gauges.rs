@@ -31,6 +31,27 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
         let (name, ready) = (escaped(&pipeline.name), u8::from(pipeline.ready));
         let _ = writeln!(text, "wasmill_pipeline_ready{{pipeline=\"{name}\"}} {ready}");
     }
+    head(&mut text, "wasmill_plugin_info", "1 for the version that serves, and for one that is on trial beside it");
+    for pipeline in pipelines {
+        let mut row = |digest: &str, source: &str, role: &str| {
+            let (name, source) = (escaped(&pipeline.name), escaped(source));
+            let labels = format!("pipeline=\"{name}\",digest=\"{digest}\",source=\"{source}\",role=\"{role}\"");
+            let _ = writeln!(text, "wasmill_plugin_info{{{labels}}} 1");
+        };
+        row(&pipeline.plugin, &pipeline.source, "serving");
+        if let Some(trial) = pipeline.trial.as_ref().filter(|trial| trial.rollout != "watch") {
+            row(&trial.plugin, &trial.source, trial.rollout);
+        }
+    }
+    head(&mut text, "wasmill_drift", "1 while a restart would bring another handler than the one that serves");
+    for pipeline in pipelines {
+        let _ = writeln!(
+            text,
+            "wasmill_drift{{pipeline=\"{}\"}} {}",
+            escaped(&pipeline.name),
+            u8::from(pipeline.drift.is_some())
+        );
+    }
     for (gauge, help, value) in OF_PARTITIONS {
         head(&mut text, gauge, help);
         for pipeline in pipelines {

@@ -4,6 +4,7 @@
 mod gauges;
 mod guard;
 mod routes;
+mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use wasmill_config as config;
 
 use crate::pipeline::Handle;
@@ -27,6 +29,8 @@ pub struct State {
     pub token: String,
     /// Whether the port may be reached by other names than loopback's.
     pub allow_remote: bool,
+    /// Components that are being received.
+    pub uploads: Semaphore,
     /// When the process started.
     pub started: std::time::Instant,
 }

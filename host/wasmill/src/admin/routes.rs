@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use wasmill_kafka::TopicPartition;
 
 use super::State;
-use super::gauges;
 use super::guard::may_change;
+use super::{gauges, versions};
 use crate::pipeline::Handle;
 use crate::pipeline::status::PipelineStatus;
 
@@ -43,8 +43,8 @@ struct Which {
     offset: Option<i64>,
 }
 
-type Refused = (StatusCode, Json<serde_json::Value>);
-type Answer = Result<Json<serde_json::Value>, Refused>;
+pub(super) type Refused = (StatusCode, Json<serde_json::Value>);
+pub(super) type Answer = Result<Json<serde_json::Value>, Refused>;
 /// A call's body as it came, or why it did not come whole.
 type Body = Result<Bytes, BytesRejection>;
 
@@ -55,17 +55,31 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/api/v1/pipelines/{name}/pause", post(pause))
         .route("/api/v1/pipelines/{name}/skip", post(skip))
         .route_layer(from_fn_with_state(state.clone(), guard));
+    // A component is more than a few words; its own gate says how much more.
+    let versions = versions::changes()
+        .layer(DefaultBodyLimit::disable())
+        .route_layer(from_fn_with_state(state.clone(), guard_large));
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .merge(versions::looks())
         .merge(changes)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .merge(versions)
         .with_state(state)
 }
 
 /// Lets through who may change something. Before anything of the body is read: whoever may not is not even listened to.
+async fn guard_large(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    match may_change(request.headers(), &state.token, state.allow_remote) {
+        Ok(()) => next.run(request).await,
+        Err((status, text)) => refuse(status, text).into_response(),
+    }
+}
+
+/// The same, for calls of a few words.
 async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     if let Err((status, text)) = may_change(request.headers(), &state.token, state.allow_remote) {
         return refuse(status, text).into_response();
@@ -188,17 +202,21 @@ async fn skip(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body:
     }
 }
 
-fn refuse(status: StatusCode, text: &str) -> Refused {
+pub(super) fn refuse(status: StatusCode, text: &str) -> Refused {
     (status, Json(serde_json::json!({ "error": text })))
+}
+
+/// The pipeline of that name.
+pub(super) fn find<'a>(state: &'a State, name: &str) -> Result<&'a Handle, Refused> {
+    state.pipelines.iter().find(|pipeline| pipeline.shared.name == name).ok_or_else(|| {
+        let names: Vec<_> = state.pipelines.iter().map(|pipeline| pipeline.shared.name.as_str()).collect();
+        refuse(StatusCode::NOT_FOUND, &format!("no pipeline `{name}`; there is {}", names.join(", ")))
+    })
 }
 
 /// The pipeline that a call is about, and what of it.
 fn asked<'a>(state: &'a State, name: &str, body: Body) -> Result<(&'a Handle, Which), Refused> {
-    let Some(pipeline) = state.pipelines.iter().find(|pipeline| pipeline.shared.name == name) else {
-        let names: Vec<_> = state.pipelines.iter().map(|pipeline| pipeline.shared.name.as_str()).collect();
-        let text = format!("no pipeline `{name}`; there is {}", names.join(", "));
-        return Err(refuse(StatusCode::NOT_FOUND, &text));
-    };
+    let pipeline = find(state, name)?;
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => refuse(status, &rejection.body_text()),

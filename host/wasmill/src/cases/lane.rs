@@ -98,6 +98,7 @@ pub struct Lane {
     /// Calls of the instance.
     calls: u64,
     instances: u64,
+    crashes: u64,
 }
 
 impl Lane {
@@ -105,7 +106,7 @@ impl Lane {
     pub fn new(plugin: Plugin, pipeline: &config::Pipeline) -> Self {
         let log = Arc::new(Kept::default());
         let spec = InstanceSpec { log: log.clone(), ..instances::spec(pipeline, 0) };
-        Self { plugin, spec, retry: pipeline.retry, log, instance: None, calls: 0, instances: 0 }
+        Self { plugin, spec, retry: pipeline.retry, log, instance: None, calls: 0, instances: 0, crashes: 0 }
     }
 
     /// Starts an instance, unless there is one that can go on.
@@ -136,6 +137,11 @@ impl Lane {
         self.instances
     }
 
+    /// Calls that failed as a whole so far.
+    pub fn crashes(&self) -> u64 {
+        self.crashes
+    }
+
     /// Hands one message over. A retry is told and not followed.
     pub fn call(&mut self, message: &PlainMessage, attempt: u32) -> anyhow::Result<Answer> {
         let mut before = None;
@@ -154,9 +160,19 @@ impl Lane {
     /// Hands messages over as one batch and goes on as a lane would, retries included but not waited for, until each is
     /// settled. What came of each message, in the order of its attempts.
     pub fn settle(&mut self, messages: &[PlainMessage]) -> anyhow::Result<Vec<Vec<Answer>>> {
+        self.settle_by(messages, None)
+    }
+
+    /// As [`Lane::settle`], and no call begins after the deadline: of messages that are not settled by then nothing came, or a
+    /// retry at last.
+    pub fn settle_by(
+        &mut self,
+        messages: &[PlainMessage],
+        deadline: Option<Instant>,
+    ) -> anyhow::Result<Vec<Vec<Answer>>> {
         let mut told: Vec<Vec<Answer>> = messages.iter().map(|_| Vec::new()).collect();
         let (mut at, mut attempt, mut alone_until) = (0, 1, 0);
-        while at < messages.len() {
+        while at < messages.len() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             let end = if at < alone_until { at + 1 } else { messages.len() };
             match self.pass(&messages[at..end], attempt)? {
                 Pass::Alone(_) => alone_until = alone_until.max(end),
@@ -191,6 +207,7 @@ impl Lane {
             Ok(reached) => self.judged(messages, &batch, reached, attempt),
             Err(error) => {
                 self.instance = None;
+                self.crashes += 1;
                 match self.crashed(error, messages.len(), fresh, attempt) {
                     Ok(answer) => vec![answer],
                     Err(error) => return Ok(Pass::Alone(error)),

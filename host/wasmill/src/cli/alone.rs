@@ -11,7 +11,7 @@ use crate::app::Failure;
 /// Topic of the messages that name none.
 pub const INPUT: &str = "input";
 /// The name of the pipeline and of the group that such a handler is told.
-const NAME: &str = "alone";
+pub const NAME: &str = "alone";
 
 /// The bytes of a handler that was named.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {

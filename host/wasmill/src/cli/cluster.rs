@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use wasmill_config as config;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::{ClientError, ClientSettings};
 
@@ -25,12 +26,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The configuration: `--config`, else wasmill.toml if it is there.
+    pub fn loaded(&self) -> Result<Option<config::Loaded>, Failure> {
+        let default = PathBuf::from("wasmill.toml");
+        self.config.clone().or_else(|| default.is_file().then_some(default)).map(|config| load(&config)).transpose()
+    }
+
     /// Settings of a client.
     pub fn client(&self) -> Result<ClientSettings, Failure> {
-        let default = PathBuf::from("wasmill.toml");
-        let config = self.config.clone().or_else(|| default.is_file().then_some(default));
-        let mut settings = match config {
-            Some(config) => client_settings(&load(&config)?.config.kafka),
+        let mut settings = match self.loaded()? {
+            Some(loaded) => client_settings(&loaded.config.kafka),
             None => ClientSettings {
                 bootstrap: "localhost:9092".to_owned(),
                 client_id: "wasmill".to_owned(),

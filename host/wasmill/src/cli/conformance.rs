@@ -71,7 +71,7 @@ impl Conformance {
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
         let loaded = loader.compile(&bytes, &pipeline.limits);
         let refused = |error: anyhow::Error| Failure::start(error.context(self.file.display().to_string()));
-        let plugin = loaded.map_err(refused)?;
+        let plugin = loaded.map_err(|error| refused(error.into()))?;
         plugin.check(instances::grants(&pipeline)).map_err(|missing| refused(alone::not_granted(missing)))?;
         let mut lines = Vec::new();
         let suite = file::parse(SUITE)?;

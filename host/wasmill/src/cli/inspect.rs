@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wasmill_wasm::{Capability, Form, Grant, Grants, Inspection, contract, inspect};
 
 use super::{alone, cache_folder, print};
-use crate::app::{self, Exit, Failure};
+use crate::app::{Exit, Failure};
 use crate::compile::Loader;
 
 const HELP: &str = "Nothing of the handler runs. An import is granted always (the contract's own interfaces), through \
@@ -33,7 +33,7 @@ impl Inspect {
         let bytes = alone::read(&self.file)?;
         let limits = alone::pipeline(&[])?.limits;
         let loaded = Loader::open(cache_folder()).map_err(Failure::start)?.compile(&bytes, &limits);
-        let refusal = loaded.as_ref().err().map(app::told);
+        let refusal = loaded.as_ref().err().map(ToString::to_string);
         let found = inspect(&bytes);
         let file = self.file.display().to_string();
         if self.json {

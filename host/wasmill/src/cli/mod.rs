@@ -6,6 +6,8 @@ mod capture;
 mod check;
 mod cluster;
 mod conformance;
+mod diff;
+mod differences;
 mod group;
 mod inspect;
 mod invoke;
@@ -16,6 +18,7 @@ mod new;
 mod operate;
 mod registry;
 mod run;
+mod swap;
 mod test;
 mod topic;
 
@@ -78,6 +81,8 @@ enum Command {
     Pull(registry::Pull),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
+    /// Run two versions of a handler over messages of a topic, and show where they differ
+    Diff(Box<diff::Diff>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(crate::dev::Dev),
     /// Make, list, describe and delete topics
@@ -96,6 +101,12 @@ enum Command {
     Pause(operate::Pause),
     /// Pass over the message at which a partition stands
     Skip(operate::Skip),
+    /// Replace the handler of a running pipeline while messages flow
+    Swap(swap::Swap),
+    /// Go back to the handler before, or end a canary or a shadow
+    Rollback(swap::Rollback),
+    /// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
+    History(swap::History),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
@@ -124,6 +135,7 @@ impl Cli {
             Command::Push(push) => push.run(),
             Command::Pull(pull) => pull.run(),
             Command::Invoke(invoke) => invoke.run(),
+            Command::Diff(diff) => diff.run(),
             Command::Dev(dev) => dev.run(&self.global),
             Command::Topic(topic) => topic.run(),
             Command::Produce(produce) => produce.run(),
@@ -133,6 +145,9 @@ impl Cli {
             Command::Resume(resume) => resume.run(),
             Command::Pause(pause) => pause.run(),
             Command::Skip(skip) => skip.run(),
+            Command::Swap(swap) => swap.run(),
+            Command::Rollback(rollback) => rollback.run(),
+            Command::History(history) => history.run(),
             Command::CompileHandler(compile) => compile.run(),
             Command::Schema => print(&format!("{:#}\n", config::schema())),
             Command::Reference => print(&config::reference()),

@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_secs(40);
 
 /// Which process is meant.
 #[derive(Debug, clap::Args)]
-struct Target {
+pub(super) struct Target {
     /// The configuration the process runs with: tells the admin port and the token
     #[arg(long, default_value = "wasmill.toml")]
     config: PathBuf,
@@ -99,17 +99,39 @@ impl Target {
         ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false).build().into()
     }
 
-    fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(super) fn get(&self, path: &str) -> Result<Value, Failure> {
         let (base, _) = self.find()?;
         let mut answer =
             Self::agent().get(format!("{base}{path}")).call().map_err(|error| unreachable(&base, &error))?;
         Ok(answer.body_mut().read_json().context("the admin port answered something else than JSON")?)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(path, &[], ANSWER, "application/json", body.to_string().as_bytes())
+    }
+
+    /// Sends a body of any kind; the query's values are what people typed.
+    pub(super) fn send(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        patience: Duration,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<Value, Failure> {
         let (base, token) = self.find()?;
-        let request = Self::agent().post(format!("{base}{path}")).header("Authorization", format!("Bearer {}", token?));
-        let mut answer = request.send_json(body).map_err(|error| unreachable(&base, &error))?;
+        let request = Self::agent()
+            .post(format!("{base}{path}"))
+            .query_pairs(query.iter().copied())
+            .header("Authorization", format!("Bearer {}", token?))
+            .header("Content-Type", kind)
+            // What is refused by its size is answered before it is sent; without this the answer would be lost behind a
+            // broken pipe.
+            .header("Expect", "100-continue")
+            .config()
+            .timeout_global(Some(patience))
+            .build();
+        let mut answer = request.send(body).map_err(|error| unreachable(&base, &error))?;
         let ok = answer.status().is_success();
         let answer: Value =
             answer.body_mut().read_json().context("the admin port answered something else than JSON")?;
@@ -168,7 +190,7 @@ impl Which {
     }
 }
 
-fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
 }
 
@@ -231,6 +253,14 @@ fn table(status: &Value) -> String {
             let (failures, next) = (show(&producer["failures"]), show(&producer["next_in_ms"]));
             text += &format!("  producer failed ({failures} in a row), the next one in {next} ms: {reason}\n");
         }
+        text += &format!("  handler {} of {}\n", short(&pipeline["plugin"]), show(&pipeline["source"]));
+        let trial = &pipeline["trial"];
+        if !trial.is_null() {
+            text += &format!("  {}\n", on_trial(trial));
+        }
+        if let Some(reason) = pipeline["drift"]["reason"].as_str() {
+            text += &format!("  drift: {reason}\n");
+        }
         for topic in pipeline["topics_gone"].as_array().into_iter().flatten() {
             text += &format!("  topic {} was deleted\n", show(topic));
         }
@@ -268,7 +298,29 @@ fn table(status: &Value) -> String {
     text.trim_end().to_owned()
 }
 
-fn show(value: &Value) -> String {
+/// A version on trial, in a line.
+pub(super) fn on_trial(trial: &Value) -> String {
+    let what = match trial["rollout"].as_str() {
+        Some("canary") => format!("canary of {}", show(&trial["share"])),
+        Some("watch") => "watched since it took over".to_owned(),
+        _ => "shadow".to_owned(),
+    };
+    let differing = trial["differing"].as_u64().map_or(String::new(), |count| format!(", {count} differ"));
+    format!(
+        "{} {what}: {} messages, {} given up, {} crashes{differing}",
+        short(&trial["plugin"]),
+        show(&trial["messages"]),
+        show(&trial["given_up"]),
+        show(&trial["crashes"])
+    )
+}
+
+/// As much of a digest as tells it from others.
+pub(super) fn short(digest: &Value) -> String {
+    crate::swap::short(digest.as_str().unwrap_or("-")).to_owned()
+}
+
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
-use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
+use notify_debouncer_full::notify::RecursiveMode;
+use notify_debouncer_full::{DebounceEventResult, new_debouncer};
 use wasmill_config as config;
 
 use super::show::Screen;
-use crate::compile::Loader;
 use crate::pipeline::Handle;
 use crate::project::{Project, Reporter, ask_of};
-
-/// Editors save in several steps; a change is one once nothing happened for so long.
-const QUIET: Duration = Duration::from_millis(300);
+use crate::swap::answer::Done;
+use crate::swap::watch::{QUIET, Watch, settle};
+use crate::swap::{Ask, short};
 
 /// The project that the pipeline's handler is built from, where no command says how.
 fn project(pipeline: &config::Pipeline, directory: &Path) -> Option<Project> {
@@ -95,12 +94,9 @@ fn add_target(arguments: &[String], directory: &Path, reporter: &dyn Reporter) -
     Ok(())
 }
 
-/// What keeps the watch alive.
-pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
-
 /// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
 /// change. The old handler goes on until a new one has been built, loaded and rehearsed.
-pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen) -> anyhow::Result<Option<Watch>> {
+pub fn watch(handle: Handle, directory: PathBuf, screen: Screen) -> anyhow::Result<Option<Watch>> {
     let Some((watch, changes)) = watch_sources(&handle.shared.settings, &directory)? else { return Ok(None) };
     std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
         while let Ok(change) = changes.recv() {
@@ -108,7 +104,7 @@ pub fn watch(handle: Handle, directory: PathBuf, loader: Loader, screen: Screen)
                 screen.note("wasmill.toml has changed, which counts from the next `wasmill dev` on");
                 continue;
             }
-            if let Err(error) = swap(&handle, &directory, &loader, &screen) {
+            if let Err(error) = swap(&handle, &directory, &screen) {
                 screen.trouble(&format!("{error:#}; the handler of before goes on"));
             }
         }
@@ -145,6 +141,8 @@ fn watch_sources(
     settings: &config::Pipeline,
     directory: &Path,
 ) -> anyhow::Result<Option<(Watch, mpsc::Receiver<Change>)>> {
+    // One from a registry is used as it is, whatever is saved here.
+    let Some(handler) = settings.handler.file() else { return Ok(None) };
     let mut wanted = settings.dev.watch.clone();
     let mut project = project(settings, directory);
     if let Some(project) = &mut project {
@@ -152,7 +150,7 @@ fn watch_sources(
         project.directory = project.directory.canonicalize().context("cannot watch the project")?;
         wanted.push(project.directory.clone());
     } else if settings.dev.build.is_none() {
-        wanted.extend(settings.handler.file().map(Path::to_owned));
+        wanted.push(handler.to_owned());
     }
     if wanted.is_empty() {
         return Ok(None);
@@ -196,44 +194,22 @@ fn watch_sources(
     Ok(Some((debouncer, changes)))
 }
 
-fn swap(handle: &Handle, directory: &Path, loader: &Loader, screen: &Screen) -> anyhow::Result<()> {
+fn swap(handle: &Handle, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     let settings = &handle.shared.settings;
     build(settings, directory, screen)?;
-    if let Some(file) = settings.handler.file() {
-        settle(file)?;
-    }
-    let plugin = loader.load(settings)?;
-    let digest = plugin.digest().to_owned();
-    if handle.shared.deployed().plugin.digest() == digest {
-        screen.note(&format!("{}: the handler is the same as before, {}", settings.name, &digest[..12]));
+    let Some(file) = settings.handler.file() else { return Ok(()) };
+    settle(file)?;
+    let source = file.display().to_string();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read handler {source}"))?;
+    let ask = Ask { bytes: Some(bytes), settings: None, source, by: "dev".to_owned(), rollout: None };
+    let outcome = handle.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
+    let digest = short(&outcome.to.digest);
+    if outcome.outcome == Done::Unchanged {
+        screen.note(&format!("{}: the handler is the same as before, {digest}", settings.name));
         return Ok(());
     }
-    handle.deploy(plugin).with_context(|| format!("pipeline {}: the new handler does not start", settings.name))?;
-    let from: Vec<String> = handle
-        .status()
-        .partitions
-        .iter()
-        .map(|partition| format!("{}/{} @{}", partition.topic, partition.partition, partition.position))
-        .collect();
-    screen.note(&format!("{}: handler {} takes over from {}", settings.name, &digest[..12], from.join(", ")));
+    let from: Vec<String> =
+        outcome.partitions.iter().map(|one| format!("{} @{}", one.partition, one.first_offset)).collect();
+    screen.note(&format!("{}: handler {digest} takes over from {}", settings.name, from.join(", ")));
     Ok(())
-}
-
-/// Waits until a file stops growing: one that is being written must not be loaded.
-fn settle(path: &Path) -> anyhow::Result<()> {
-    let look = || -> std::io::Result<_> {
-        let meta = std::fs::metadata(path)?;
-        Ok((meta.len(), meta.modified()?))
-    };
-    let seen = || look().with_context(|| format!("cannot read handler {}", path.display()));
-    let mut before = seen()?;
-    for _ in 0..100 {
-        std::thread::sleep(Duration::from_millis(50));
-        let now = seen()?;
-        if now == before && now.0 > 0 {
-            return Ok(());
-        }
-        before = now;
-    }
-    bail!("handler {} keeps changing", path.display())
 }

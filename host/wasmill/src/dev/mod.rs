@@ -109,7 +109,7 @@ impl Dev {
         let mut watches = Vec::new();
         if !self.once {
             for handle in &app.handles {
-                let watch = build::watch(handle.clone(), directory.clone(), app.loader.clone(), screen.clone());
+                let watch = build::watch(handle.clone(), directory.clone(), screen.clone());
                 watches.extend(watch.map_err(Failure::start)?);
             }
         }
@@ -316,6 +316,9 @@ fn embed(config: &mut config::Config) -> anyhow::Result<MockBroker> {
     // What is needed to reach the real cluster would only be in the way of reaching this one.
     config.kafka.properties = without_security(&config.kafka.properties);
     for pipeline in &mut config.pipelines {
+        // What is saved takes over, whatever it does: whoever saved it looks on.
+        pipeline.swap.rollout = config::Rollout::All;
+        pipeline.swap.rollback = None;
         pipeline.properties = without_security(&pipeline.properties);
         pipeline.output.properties = without_security(&pipeline.output.properties);
     }

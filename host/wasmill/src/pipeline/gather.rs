@@ -1,10 +1,15 @@
 //! Where a call's messages come from: what an earlier call left, then what was taken but not handed over, then the
 //! partition's queue.
 
-use wasmill_core::{Batch, ErrorClass, GivenUp, Offset};
+use std::ops::Range;
 
+use wasmill_config::CanaryBy;
+use wasmill_core::{Batch, ErrorClass, GivenUp, Offset, Place};
+
+use super::lane::Side;
 use super::partition::{GiveUpStage, Refusal};
 use super::turn::{Call, Worker};
+use super::version::Split;
 
 /// What `Worker::batch` holds now.
 pub(super) enum Next {
@@ -29,9 +34,12 @@ impl Worker {
             let alone = again.from < again.alone_until;
             let bytes = self.shared.settings.batch_bytes;
             let end = if alone { again.from + 1 } else { reach(&again.batch, again.from, self.bound.get(), bytes) };
+            let partition = self.held[index].partition.id.partition;
+            let (side, end) = self.of_one_side(partition, &again.batch, again.from..end);
             self.batch.copy_from(&again.batch, again.from..end);
             self.batch.set_attempt(0, again.attempt);
-            return Next::Messages(Call { run: again.run, fence: again.fence, attempt: again.attempt, is_again: true });
+            let (run, fence, attempt) = (again.run, again.fence, again.attempt);
+            return Next::Messages(Call { run, fence, attempt, is_again: true, side });
         }
         if self.held[index].backlog_from < self.held[index].backlog.len() {
             return self.next_of_backlog(index);
@@ -76,7 +84,10 @@ impl Worker {
         };
         // A ticket's tokens count offsets from the first one in 32 bits.
         let wide = last - first >= i64::from(u32::MAX);
-        if strange || wide || reach(&self.batch, 0, self.bound.get(), batch_bytes) < count {
+        let number = self.held[index].partition.id.partition;
+        let mixed = self.of_one_side(number, &self.batch, 0..count).1 < count;
+        let held = &mut self.held[index];
+        if strange || wide || mixed || reach(&self.batch, 0, self.bound.get(), batch_bytes) < count {
             std::mem::swap(&mut self.batch, &mut held.backlog);
             held.backlog_from = 0;
             return self.next_of_backlog(index);
@@ -138,6 +149,7 @@ impl Worker {
             } else {
                 let from = held.backlog_from;
                 let mut end = reach(&held.backlog, from, self.bound.get(), batch_bytes);
+                end = of_one_side(self.deployed.split(), held.partition.id.partition, &held.backlog, from..end).1;
                 for at in from + 1..end {
                     let later = Offset(held.backlog.message(at).offset);
                     let counted = state.retry.is_some_and(|retry| retry.offset == later.0);
@@ -175,8 +187,30 @@ impl Worker {
         if attempt > 1 {
             self.batch.set_attempt(0, attempt);
         }
-        Call { run, fence, attempt, is_again: false }
+        let (side, _) = self.of_one_side(partition.id.partition, &self.batch, 0..1);
+        Call { run, fence, attempt, is_again: false, side }
     }
+
+    fn of_one_side(&self, partition: i32, batch: &Batch, range: Range<usize>) -> (Side, usize) {
+        of_one_side(self.deployed.split(), partition, batch, range)
+    }
+}
+
+/// Which version gets the first of these messages, and where those end that it gets in one call. A partition's messages
+/// go one after the other whoever gets them, so that their order holds across both versions.
+fn of_one_side(split: Option<Split>, partition: i32, batch: &Batch, range: Range<usize>) -> (Side, usize) {
+    let Some(split) = split else { return (Side::Serving, range.end) };
+    let side = |at: usize| {
+        let message = batch.message(at);
+        let place = match split.by {
+            CanaryBy::Key => Place::of_message(message.key(), message.offset),
+            CanaryBy::Partition => Place::of_partition(partition),
+        };
+        if place.is_in(split.share) { Side::Candidate } else { Side::Serving }
+    };
+    let first = side(range.start);
+    let end = (range.start + 1..range.end).find(|at| side(*at) != first).unwrap_or(range.end);
+    (first, end)
 }
 
 /// The end of what fits into one call from `from` on: at least one message.

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use wasmill_kafka::TopicPartition;
-use wasmill_wasm::Plugin;
 
-use super::instances;
 use super::lane::{Command, Lanes};
 use super::member::MemberShared;
 use super::partition::{Partition, Phase};
 use super::shared::PipelineShared;
+use crate::swap::Swapper;
 
 /// A pipeline as the admin port and the signals see it.
 #[derive(Clone)]
@@ -22,6 +21,8 @@ pub struct Handle {
     pub lanes: Arc<Lanes>,
     /// Its members.
     pub members: Arc<Vec<Arc<MemberShared>>>,
+    /// What puts other handlers in force.
+    pub swapper: Arc<Swapper>,
     pub(super) shutdown: Arc<watch::Sender<bool>>,
 }
 
@@ -113,13 +114,5 @@ impl Handle {
     /// One of them.
     pub fn partition(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
         self.members.iter().find_map(|member| member.holdings.live().get(id).cloned())
-    }
-
-    /// Replaces the handler; every lane takes the new one up between two batches.
-    pub fn deploy(&self, plugin: Plugin) -> Result<u64, wasmill_wasm::StartError> {
-        instances::rehearse(&plugin, &self.shared)?;
-        let serial = self.shared.deploy(plugin);
-        self.lanes.wake_all();
-        Ok(serial)
     }
 }

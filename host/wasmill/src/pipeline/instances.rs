@@ -1,5 +1,5 @@
-//! The instance of a lane: made when it is first needed, thrown away after a crash, for a new assignment, for a new
-//! plugin, and when its memory only grows.
+//! The instance of a lane: made when it is first needed, thrown away after a crash, for a new assignment, and when its
+//! memory only grows; replaced by one that was made beforehand when the lane passes on to another version.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,20 +10,21 @@ use wasmill_core::{Batch, Emitted, Failure};
 use wasmill_wasm::{CallError, Grants, Instance, InstanceSpec, Limits, OutputNames, Plugin};
 
 use super::counters;
-use super::lane::Lane;
-use super::shared::{Deployed, PipelineShared};
+use super::lane::{Lane, Side};
+use super::shared::PipelineShared;
+use super::version::Version;
 use crate::telemetry::HandlerLog;
 
 /// How long to wait before trying again after an instance could not be made.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The lane's instance.
+/// The lane's instance of one version.
 pub struct Instances {
     lane: Arc<Lane>,
     shared: Arc<PipelineShared>,
+    side: Side,
+    version: Arc<Version>,
     current: Option<Running>,
-    /// That of the plugin last run, for dead letters of a call whose instance is gone.
-    digest: String,
     not_before: Option<Instant>,
     recycled: metrics::Counter,
 }
@@ -31,7 +32,6 @@ pub struct Instances {
 /// An instance and how often it was called.
 pub struct Running {
     instance: Instance,
-    deployed: Arc<Deployed>,
     calls: u64,
 }
 
@@ -49,10 +49,14 @@ pub fn grants(settings: &config::Pipeline) -> Grants {
     Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
 }
 
+/// The topics that a pipeline's handler may name, by number.
+pub fn output_names(settings: &config::Pipeline) -> OutputNames {
+    OutputNames { default: settings.output.default.clone(), granted: settings.output.granted.clone() }
+}
+
 /// What an instance of a pipeline's handler is made with.
 pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
     let limits = &settings.limits;
-    let granted = settings.output.granted.iter().cloned();
     InstanceSpec {
         pipeline: settings.name.clone(),
         group: settings.group.clone(),
@@ -68,30 +72,66 @@ pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
             log_line_bytes: limits.log_line_bytes,
             log_lines_per_second: limits.log_lines_per_second,
         },
-        outputs: Arc::new(OutputNames { default: settings.output.default.clone(), granted: granted.collect() }),
+        outputs: Arc::new(output_names(settings)),
         sources: Arc::new(settings.topics.clone()),
         log: Arc::new(HandlerLog::new(&settings.name, lane)),
     }
 }
 
 /// Makes and drops an instance, so that a handler that cannot start is noticed before anything is consumed.
-pub fn rehearse(plugin: &Plugin, shared: &PipelineShared) -> Result<(), wasmill_wasm::StartError> {
-    plugin.instantiate(&spec(&shared.settings, 0)).map(drop)
+pub fn rehearse(plugin: &Plugin, settings: &config::Pipeline) -> Result<(), wasmill_wasm::StartError> {
+    plugin.instantiate(&spec(settings, 0)).map(drop)
 }
 
 impl Instances {
     /// None yet.
-    pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>) -> Self {
+    pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>, side: Side, version: Arc<Version>) -> Self {
         let recycled = counters::recycled(&shared.name);
-        Self { lane, shared, current: None, digest: String::new(), not_before: None, recycled }
+        let mut instances =
+            Self { lane, shared, side, version: version.clone(), current: None, not_before: None, recycled };
+        // One may have been made for it.
+        drop(instances.replace(version));
+        instances
+    }
+
+    /// Passes on to another version, with the instance that was made for it. Gives the old one back: to drop it takes
+    /// longer than a lane should stand still.
+    pub fn replace(&mut self, version: Arc<Version>) -> Option<Instance> {
+        let old = self.current.take().map(|running| running.instance);
+        let staged = self.lane.take_staged(&version);
+        self.version = version;
+        self.not_before = None;
+        self.lane.set_canceller(self.side, None);
+        if let Some(instance) = staged {
+            self.started(instance);
+        }
+        old
+    }
+
+    /// Goes on with an instance that was used before. Gives the one back that was made for it.
+    pub fn resume_with(&mut self, instance: Instance) -> Option<Instance> {
+        let unused = self.current.take().map(|running| running.instance);
+        self.started(instance);
+        if let Some(running) = &mut self.current {
+            // What fails in it now may be what earlier calls left.
+            running.calls = 1;
+        }
+        unused
+    }
+
+    /// The version.
+    pub fn version(&self) -> &Arc<Version> {
+        &self.version
+    }
+
+    /// The instance, to be dropped elsewhere.
+    pub fn give_up(mut self) -> Option<Instance> {
+        self.lane.set_canceller(self.side, None);
+        self.current.take().map(|running| running.instance)
     }
 
     /// The instance to call, a new one if need be; or when to ask again.
     pub fn ready(&mut self, now: Instant) -> Result<&mut Running, Instant> {
-        if self.current.as_ref().is_some_and(|running| running.deployed.serial != self.shared.deployed_serial()) {
-            self.current = None;
-            self.not_before = None;
-        }
         if self.current.as_ref().is_some_and(|running| running.instance.is_due_for_replacement()) {
             self.recycle();
         }
@@ -106,16 +146,18 @@ impl Instances {
         Ok(self.current.as_mut().expect("started just above"))
     }
 
+    fn started(&mut self, instance: Instance) {
+        self.lane.set_canceller(self.side, Some(instance.canceller()));
+        *lock(&self.lane.trouble) = None;
+        self.lane.memory_bytes.store(instance.memory_bytes() as usize, Ordering::Relaxed);
+        self.not_before = None;
+        self.current = Some(Running { instance, calls: 0 });
+    }
+
     fn start(&mut self, now: Instant) -> Result<(), Instant> {
-        let deployed = self.shared.deployed();
-        match deployed.plugin.instantiate(&spec(&self.shared.settings, self.lane.index)) {
+        match self.version.plugin.instantiate(&spec(&self.version.settings, self.lane.index)) {
             Ok(instance) => {
-                *lock(&self.lane.canceller) = Some(instance.canceller());
-                *lock(&self.lane.trouble) = None;
-                self.lane.memory_bytes.store(instance.memory_bytes() as usize, Ordering::Relaxed);
-                deployed.plugin.digest().clone_into(&mut self.digest);
-                self.not_before = None;
-                self.current = Some(Running { instance, deployed, calls: 0 });
+                self.started(instance);
                 Ok(())
             }
             Err(error) => {
@@ -135,7 +177,7 @@ impl Instances {
     /// Drops an instance that works and takes more and more memory. What it remembers is a cache, and `init` runs again.
     fn recycle(&mut self) {
         let Some(running) = self.current.take() else { return };
-        let (memory, limit) = (running.instance.memory_bytes(), self.shared.settings.limits.memory_bytes);
+        let (memory, limit) = (running.instance.memory_bytes(), self.version.settings.limits.memory_bytes);
         tracing::debug!(
             pipeline = %self.shared.name, lane = self.lane.index, memory, limit, calls = running.calls,
             "instance replaced: its memory only grew"
@@ -150,7 +192,7 @@ impl Instances {
             self.lane.memory_bytes.store(0, Ordering::Relaxed);
             drop(running);
         }
-        *lock(&self.lane.canceller) = None;
+        self.lane.set_canceller(self.side, None);
     }
 
     /// Whether the last call was the instance's first.
@@ -166,11 +208,6 @@ impl Instances {
     /// What the last call said of messages that are not acknowledged.
     pub fn failures(&self) -> &[Failure] {
         self.current.as_ref().map_or(&[], |running| running.instance.failures())
-    }
-
-    /// The plugin last run.
-    pub fn digest(&self) -> &str {
-        &self.digest
     }
 
     /// Notes how much memory the instance has, for status.

@@ -10,12 +10,14 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use wasmill_kafka::{MemberHandle, PartitionQueue, TopicPartition, Wake};
-use wasmill_wasm::Canceller;
+use wasmill_wasm::{Canceller, Instance};
 
 use super::partition::Partition;
 use super::shared::PipelineShared;
 use super::status::LaneStatus;
 use super::turn::Worker;
+use super::version::{Deployed, Version};
+use crate::swap::trial::Trial;
 
 /// How long a lane sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -46,6 +48,23 @@ pub enum Command {
     Stop,
 }
 
+/// An instance made beside those that lanes run.
+pub struct Staged {
+    /// Of which version.
+    pub version: Arc<Version>,
+    /// Started; nothing was handed to it yet.
+    pub instance: Instance,
+}
+
+/// Which of a lane's instances: that of the version that serves the pipeline, or that of one on trial beside it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The version that serves.
+    Serving,
+    /// The one on trial.
+    Candidate,
+}
+
 /// A partition on its way to a lane.
 pub struct Assignment {
     /// Its shared part.
@@ -63,8 +82,10 @@ pub struct Lane {
     inbox: Mutex<Vec<Command>>,
     waiting: AtomicBool,
     thread: Mutex<Option<Thread>>,
-    /// Ends a running call.
-    pub canceller: Mutex<Option<Canceller>>,
+    /// Ends a running call, whichever of the lane's instances is called.
+    cancellers: Mutex<[Option<Canceller>; 2]>,
+    /// Instances that were made for it beside the ones it runs, for when it passes on.
+    staged: Mutex<Vec<Staged>>,
     /// How many partitions it serves.
     pub load: AtomicUsize,
     /// Bytes of its instance's memory, for status.
@@ -82,7 +103,8 @@ impl Lane {
             inbox: Mutex::default(),
             waiting: AtomicBool::new(false),
             thread: Mutex::default(),
-            canceller: Mutex::default(),
+            cancellers: Mutex::default(),
+            staged: Mutex::default(),
             load: AtomicUsize::new(0),
             memory_bytes: AtomicUsize::new(0),
             recycled: AtomicU64::new(0),
@@ -106,9 +128,29 @@ impl Lane {
 
     /// Ends the call that is running, if any.
     pub fn cancel(&self) {
-        if let Some(canceller) = &*lock(&self.canceller) {
-            canceller.cancel();
-        }
+        lock(&self.cancellers).iter().flatten().for_each(Canceller::cancel);
+    }
+
+    /// An instance started, or is gone: what ends its calls.
+    pub(super) fn set_canceller(&self, side: Side, canceller: Option<Canceller>) {
+        lock(&self.cancellers)[side as usize] = canceller;
+    }
+
+    /// Leaves an instance for when the lane passes on to this version.
+    pub fn stage(&self, staged: Staged) {
+        lock(&self.staged).push(staged);
+    }
+
+    /// The instance that was left for this version. Those of other versions stay: one of them may be taken next.
+    pub(super) fn take_staged(&self, version: &Arc<Version>) -> Option<Instance> {
+        let mut staged = lock(&self.staged);
+        let place = staged.iter().position(|one| Arc::ptr_eq(&one.version, version))?;
+        Some(staged.swap_remove(place).instance)
+    }
+
+    /// Gives back the instances that nobody took.
+    pub fn unstage(&self) -> Vec<Staged> {
+        std::mem::take(&mut lock(&self.staged))
     }
 
     /// For the status page.
@@ -124,9 +166,7 @@ impl Lane {
 
     /// Takes a cancellation back.
     pub fn forgive(&self) {
-        if let Some(canceller) = &*lock(&self.canceller) {
-            canceller.clear();
-        }
+        lock(&self.cancellers).iter().flatten().for_each(Canceller::clear);
     }
 
     /// Whether somebody told it something: looked at between messages of a long replay.
@@ -200,6 +240,15 @@ impl Lanes {
         })
     }
 
+    /// Puts something else in force, wakes every lane, and does not wait for them. Under the lock under which lanes are
+    /// made: each of them is waited for or begins with what is in force from here on.
+    pub fn deploy(&self, version: Arc<Version>, trial: Option<Arc<Trial>>) -> Arc<Deployed> {
+        let lanes = lock(&self.lanes);
+        let deployed = self.shared.deploy(version, trial, lanes.iter().map(|(lane, _)| lane.index));
+        lanes.iter().for_each(|(lane, _)| lane.wake());
+        deployed
+    }
+
     /// Wakes all of them: something that concerns everybody changed.
     pub fn wake_all(&self) {
         for lane in self.all() {
@@ -227,15 +276,18 @@ fn run(lane: &Arc<Lane>, shared: &Arc<PipelineShared>) {
     loop {
         for command in lane.mail() {
             if matches!(command, Command::Stop) {
+                shared.deployed().handover.gone(lane.index);
                 return;
             }
             worker.obey(command);
         }
+        worker.pass_on();
         let mut worked = false;
         let now = Instant::now();
         let mut next_look = now + LOOK_AGAIN;
         // One batch of each partition in turn, so that a busy one cannot starve the others.
         for index in 0..worker.partitions() {
+            worker.pass_on();
             match worker.turn(index, now) {
                 Turn::Worked => worked = true,
                 Turn::Idle => {}

@@ -7,6 +7,7 @@ pub mod dead_letter;
 pub mod flight;
 mod gather;
 pub mod handle;
+mod handover;
 pub mod instances;
 pub mod lane;
 pub mod member;
@@ -14,14 +15,17 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+mod shadow;
 pub mod shared;
 pub mod status;
 mod turn;
+pub mod version;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,11 +37,14 @@ use wasmill_core::Backoff;
 use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
 use wasmill_wasm::Plugin;
 
+use crate::compile::Loader;
+use crate::swap::Swapper;
 pub use handle::Handle;
 use lane::{Command, Lanes};
 use member::{MemberShared, Running};
 use publisher::Publisher;
 use shared::{Event, Observer, PipelineShared, ProducerRest};
+use version::Version;
 
 /// How long a broken client rests before the next one: at first, and at most.
 const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -48,8 +55,12 @@ const CLOSE_SLACK: Duration = Duration::from_secs(10);
 pub struct Parts {
     /// The cluster.
     pub client: ClientSettings,
-    /// The handler, compiled and rehearsed.
+    /// The handler, compiled.
     pub plugin: Plugin,
+    /// For the handlers that come later.
+    pub loader: Loader,
+    /// The folder in which the history of its handlers is kept.
+    pub state: Option<PathBuf>,
     /// Bytes librdkafka may prefetch for each partition.
     pub prefetch_bytes: u64,
     /// Bytes the producer may buffer.
@@ -124,9 +135,13 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let shared = PipelineShared::new(settings, parts.plugin.clone(), publisher, parts.observer.clone(), sender);
+        let source = settings.handler.to_string();
+        let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), source);
+        let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
+        let (loader, client) = (parts.loader.clone(), parts.client.clone());
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref());
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members
@@ -134,7 +149,8 @@ impl Pipeline {
             .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: false })
             .collect();
         let (ask, shutdown) = watch::channel(false);
-        let handle = Handle { shared, lanes, members: Arc::new(members), shutdown: Arc::new(ask) };
+        let handle =
+            Handle { shared, lanes, members: Arc::new(members), swapper: Arc::new(swapper), shutdown: Arc::new(ask) };
         let producer = Rest::new();
         Ok(Self { handle, settings: member_settings, parts, slots, producer, producer_due: None, events, shutdown })
     }
@@ -316,6 +332,7 @@ impl Pipeline {
     /// Everything comes to rest: members leave (which drains and commits), then lanes, then the producer. True if all that
     /// was handed over was settled and committed in time.
     async fn close(&mut self) -> bool {
+        self.handle.swapper.close();
         for member in self.handle.members.iter() {
             member.close();
         }

@@ -12,6 +12,9 @@ use super::partition::{GiveUpStage, Partition};
 use super::publisher::{Publisher, Sending, Unsent};
 use super::shared::PipelineShared;
 
+/// With `output.digest_header`.
+const PLUGIN: &[u8] = b"wasmill.plugin";
+
 /// A judged call.
 pub(super) struct Publication<'a> {
     pub(super) shared: &'a PipelineShared,
@@ -143,6 +146,11 @@ impl<'a> Sender<'_, 'a> {
         for [name, value] in &call.emitted.headers[rows] {
             let name = call.emitted.bytes(input, *name).unwrap_or_default();
             headers.push((name, call.emitted.bytes(input, *value)));
+        }
+        if call.shared.settings.output.digest_header {
+            // A message that is forwarded may bring that of another pipeline.
+            headers.retain(|(name, _)| *name != PLUGIN);
+            headers.push((PLUGIN, Some(call.digest.as_bytes())));
         }
         const TRACE: &[u8] = b"traceparent";
         if !headers.iter().any(|(name, _)| *name == TRACE)

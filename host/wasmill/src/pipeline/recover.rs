@@ -20,19 +20,22 @@ impl Worker {
     /// A call ended without an answer: its outputs are dropped and the instance with them.
     pub(super) fn crashed(&mut self, index: usize, call: Call, error: CallError) {
         let partition = self.held[index].partition.clone();
-        let fresh = self.instances.was_fresh();
-        self.instances.discard();
+        let instances = self.sides.of(call.side);
+        let (version, fresh) = (instances.version().clone(), instances.was_fresh());
+        instances.discard();
         if error.class == ErrorClass::Cancelled {
             // Somebody wanted the lane back, which says nothing about the message.
             self.put_back(index, call, call.attempt, 0);
             return;
         }
         partition.counters.crashed.increment(1);
+        version.done.crashed();
+        self.look_at_trial();
         self.bound.halve();
         let count = self.batch.len();
         let first = self.batch.message(0).offset;
         let reason = error.full();
-        match after_crash(count, count == 1 && fresh, call.attempt, &self.shared.settings.retry) {
+        match after_crash(count, count == 1 && fresh, call.attempt, &version.settings.retry) {
             AfterCrash::ReplayAlone => {
                 tracing::debug!(
                     pipeline = %self.shared.name, partition = %partition.id, offset = first, messages = count,
@@ -88,6 +91,7 @@ impl Worker {
         }
         drop(state);
         held.partition.counters.rewinds.increment(1);
+        self.deployed.handover.rewound(&held.partition.id, to.get());
         tracing::debug!(pipeline = %self.shared.name, partition = %held.partition.id, to = to.get(), "rewind");
         held.restart_at(to);
         refused
@@ -177,8 +181,13 @@ impl Worker {
     fn assign(&mut self, assignment: Assignment) {
         let Assignment { partition, queue, member } = assignment;
         // What the instance remembers of an earlier assignment is not for this one.
-        self.instances.discard();
-        self.held.push(Held::new(partition, queue, member));
+        self.sides.serving.discard();
+        if let Some(candidate) = &mut self.sides.candidate {
+            candidate.discard();
+        }
+        let held = Held::new(partition, queue, member);
+        self.deployed.handover.assigned(&held.partition.id, held.first());
+        self.held.push(held);
     }
 
     fn release(&mut self, ids: &[TopicPartition]) {
@@ -330,7 +339,7 @@ impl Held {
     }
 
     /// The offset at which the partition stands.
-    fn next_offset(&self) -> i64 {
+    pub(super) fn next_offset(&self) -> i64 {
         match &self.again {
             Some(again) => again.batch.message(again.from).offset,
             None => self.stands_at.unwrap_or_else(|| self.partition.lock().tracker.position().get()),

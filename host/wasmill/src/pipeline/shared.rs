@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use wasmill_config as config;
 use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset, Opened};
 use wasmill_kafka::TopicPartition;
-use wasmill_wasm::Plugin;
 
 use super::publisher::Publisher;
+use super::version::{Deployed, Handover, Version};
+use crate::swap::trial::Trial;
 
 /// What the control loop of a pipeline hears of.
 #[derive(Debug)]
@@ -62,14 +63,6 @@ pub trait Observer: Send + Sync {
     fn committed(&self, id: &TopicPartition, next: NextOffset);
 }
 
-/// The plugin that lanes are to run, and how often it was changed.
-pub struct Deployed {
-    /// The handler.
-    pub plugin: Plugin,
-    /// One more for each swap: a lane compares it between two batches.
-    pub serial: u64,
-}
-
 /// The producer failed for good and the next one is not there yet.
 #[derive(Debug, Clone)]
 pub struct ProducerRest {
@@ -104,6 +97,9 @@ pub struct PipelineShared {
     producer_rests: AtomicBool,
     held: AtomicBool,
     hold_reason: Mutex<Option<String>>,
+    /// One more than the number of what was in force when a version was found out. While that is in force nothing is handed
+    /// over; the version before is on its way back. By its number, because a lane may find out what is in force no longer.
+    suspended: AtomicU64,
     publisher: Mutex<Arc<Publisher>>,
     deployed: Mutex<Arc<Deployed>>,
     deployed_serial: AtomicU64,
@@ -117,7 +113,7 @@ impl PipelineShared {
     /// Everything a pipeline's threads share.
     pub fn new(
         settings: config::Pipeline,
-        plugin: Plugin,
+        version: Version,
         publisher: Arc<Publisher>,
         observer: Option<Arc<dyn Observer>>,
         events: mpsc::UnboundedSender<Event>,
@@ -136,8 +132,14 @@ impl PipelineShared {
             producer_rests: AtomicBool::new(false),
             held: AtomicBool::new(false),
             hold_reason: Mutex::new(None),
+            suspended: AtomicU64::new(0),
             publisher: Mutex::new(publisher),
-            deployed: Mutex::new(Arc::new(Deployed { plugin, serial: 0 })),
+            deployed: Mutex::new(Arc::new(Deployed {
+                serial: 0,
+                version: Arc::new(version),
+                trial: None,
+                handover: Handover::default(),
+            })),
             deployed_serial: AtomicU64::new(0),
         }
     }
@@ -198,27 +200,45 @@ impl PipelineShared {
         std::mem::replace(&mut *lock(&self.publisher), publisher)
     }
 
-    /// The plugin of the moment.
+    /// What is in force.
     pub fn deployed(&self) -> Arc<Deployed> {
         lock(&self.deployed).clone()
     }
 
-    /// How often the plugin was changed; cheap enough for every batch.
+    /// The number of what is in force; cheap enough for every batch.
     pub fn deployed_serial(&self) -> u64 {
         self.deployed_serial.load(Ordering::Acquire)
     }
 
-    /// Replaces the plugin; lanes take it up between two batches.
-    pub fn deploy(&self, plugin: Plugin) -> u64 {
+    /// Puts something else in force; the lanes, whose numbers are given, pass on to it between two batches. From here on
+    /// no lane begins a batch under what was in force before, except those that have begun to look.
+    pub fn deploy(
+        &self,
+        version: Arc<Version>,
+        trial: Option<Arc<Trial>>,
+        lanes: impl Iterator<Item = usize>,
+    ) -> Arc<Deployed> {
+        // The breaker's lock is taken first everywhere.
+        let mut breaker = self.breaker.as_ref().map(lock);
         let mut deployed = lock(&self.deployed);
         let serial = deployed.serial + 1;
-        *deployed = Arc::new(Deployed { plugin, serial });
+        let other = !Arc::ptr_eq(&deployed.version, &version);
+        *deployed = Arc::new(Deployed { serial, version, trial, handover: Handover::of(lanes) });
         self.deployed_serial.store(serial, Ordering::Release);
         // A new handler has to prove itself: the smaller window applies again.
-        if let Some(breaker) = &self.breaker {
-            lock(breaker).reset();
+        if other && let Some(breaker) = &mut breaker {
+            breaker.reset();
         }
-        serial
+        deployed.clone()
+    }
+
+    /// Nothing is handed over until something else than `serial` is in force.
+    pub fn suspend(&self, serial: u64) {
+        self.suspended.fetch_max(serial + 1, Ordering::AcqRel);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire) == self.deployed_serial() + 1
     }
 
     /// Counts settled messages for the breaker; those at the places `given_up` among them, ascending, were given up.
@@ -226,12 +246,16 @@ impl PipelineShared {
         let Some(breaker) = &self.breaker else { return };
         let mut breaker = lock(breaker);
         let Some(Opened { given_up, of }) = breaker.record(settled as u32, given_up.iter().copied()) else { return };
+        // The version that did it can be taken back: then messages go on with the one before, and nobody need be called.
+        let reason = format!("more than {given_up} of the last {of} messages were given up");
+        let deployed = self.deployed();
+        if deployed.trial.as_ref().is_some_and(|trial| trial.fail(self, deployed.serial, &reason)) {
+            breaker.reset();
+            return;
+        }
         // Under the breaker's lock: every lane that has its next call counted knows that the pipeline holds, and a resume
         // comes before all this or after it.
-        self.hold(format!(
-            "more than {given_up} of the last {of} messages were given up; `wasmill resume {}` goes on",
-            self.name
-        ));
+        self.hold(format!("{reason}; `wasmill resume {}` goes on", self.name));
         drop(breaker);
         let _ = self.events.send(Event::BreakerOpened);
     }
@@ -255,7 +279,7 @@ impl PipelineShared {
 
     /// Whether the pipeline holds.
     pub fn is_held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+        self.held.load(Ordering::Acquire) || self.is_suspended()
     }
 
     /// Why it holds.

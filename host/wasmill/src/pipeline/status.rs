@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::Handle;
 use super::partition::{Partition, Phase};
+use crate::swap::Drift;
+use crate::swap::trial::{Plan, Trial};
 
 /// A pipeline.
 #[derive(Debug, Clone, Serialize)]
@@ -18,10 +20,16 @@ pub struct PipelineStatus {
     pub group: String,
     /// Input topics.
     pub topics: Vec<String>,
-    /// Digest of the running plugin.
+    /// Digest of the plugin that serves.
     pub plugin: String,
-    /// Swaps since the start.
+    /// Where it came from.
+    pub source: String,
+    /// What was put in force since the start: swaps, steps of a canary, ways back.
     pub swaps: u64,
+    /// A version that is on trial, beside the one that serves or as it.
+    pub trial: Option<TrialStatus>,
+    /// A restart would bring another handler.
+    pub drift: Option<Drift>,
     /// Assignments so far.
     pub generations: u64,
     /// Whether it does its work: every member has joined and nothing is stopped or held.
@@ -40,6 +48,49 @@ pub struct PipelineStatus {
     pub lanes: Vec<LaneStatus>,
     /// The partitions this process holds.
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// A version on trial.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrialStatus {
+    /// Digest of its plugin.
+    pub plugin: String,
+    /// Where it came from.
+    pub source: String,
+    /// `canary`, `shadow`, or `watch`: it serves, and is taken back if it goes beyond its budget.
+    pub rollout: &'static str,
+    /// What a canary gets.
+    pub share: Option<String>,
+    /// Messages that it is done with in this step.
+    pub messages: u64,
+    /// Those of them that it gave up.
+    pub given_up: u64,
+    /// Its calls that ended without an answer.
+    pub crashes: u64,
+    /// Messages of which a shadow made something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differing: Option<u64>,
+}
+
+impl TrialStatus {
+    fn of(trial: &Trial) -> Option<Self> {
+        let seen = trial.seen();
+        let rollout = match trial.plan() {
+            Plan::Canary(_) => "canary",
+            Plan::Shadow { .. } => "shadow",
+            Plan::Watch => "watch",
+        };
+        (!trial.is_over()).then(|| Self {
+            plugin: trial.new.digest().to_owned(),
+            source: trial.new.source.clone(),
+            rollout,
+            share: trial.split().map(|split| split.share.to_string()),
+            messages: seen.messages,
+            given_up: seen.given_up,
+            crashes: seen.crashes,
+            differing: matches!(trial.plan(), Plan::Shadow { .. }).then(|| trial.report().summary.differing),
+        })
+    }
 }
 
 /// A producer that failed for good, and the next one.
@@ -174,8 +225,11 @@ impl Handle {
             name: shared.name.clone(),
             group: shared.settings.group.clone(),
             topics: shared.settings.topics.clone(),
-            plugin: deployed.plugin.digest().to_owned(),
+            plugin: deployed.version.digest().to_owned(),
+            source: deployed.version.source.clone(),
             swaps: deployed.serial,
+            trial: deployed.trial.as_deref().and_then(TrialStatus::of),
+            drift: self.swapper.drift(),
             generations: shared.generations(),
             ready,
             held,

@@ -14,11 +14,12 @@ use wasmill_kafka::{MemberHandle, PartitionQueue};
 use super::dead_letter::now_ms;
 use super::gather::Next;
 use super::instances::Instances;
-use super::lane::{Lane, Turn};
+use super::lane::{Lane, Side, Turn};
 use super::partition::{GiveUpStage, Partition, Phase};
 use super::publish::{Publication, publish};
 use super::publisher::Publisher;
 use super::shared::PipelineShared;
+use super::version::Deployed;
 use crate::mutant::{self, Mutant};
 
 /// The lane's own side of a partition.
@@ -67,6 +68,8 @@ pub(super) struct Call {
     pub(super) attempt: u32,
     /// The messages are a copy of a part of `Held::again`.
     pub(super) is_again: bool,
+    /// Which version it goes to.
+    pub(super) side: Side,
 }
 
 /// The lane's thread with everything it owns.
@@ -74,7 +77,9 @@ pub struct Worker {
     pub(super) lane: Arc<Lane>,
     pub(super) shared: Arc<PipelineShared>,
     pub(super) held: Vec<Held>,
-    pub(super) instances: Instances,
+    /// What was in force when the lane last looked.
+    pub(super) deployed: Arc<Deployed>,
+    pub(super) sides: Sides,
     pub(super) publisher: Arc<Publisher>,
     /// The messages of the call, reused.
     pub(super) batch: Batch,
@@ -82,11 +87,37 @@ pub struct Worker {
     nothing: Emitted,
 }
 
+/// The lane's instances: of the version that serves, and of one on trial.
+pub(super) struct Sides {
+    pub(super) serving: Instances,
+    pub(super) candidate: Option<Instances>,
+}
+
+impl Sides {
+    /// A call goes to the candidate only while there is one; when there is none any more, the version that serves
+    /// answers for what it left.
+    pub(super) fn of(&mut self, side: Side) -> &mut Instances {
+        match (side, &mut self.candidate) {
+            (Side::Candidate, Some(candidate)) => candidate,
+            _ => &mut self.serving,
+        }
+    }
+
+    pub(super) fn look_at(&self, side: Side) -> &Instances {
+        match (side, &self.candidate) {
+            (Side::Candidate, Some(candidate)) => candidate,
+            _ => &self.serving,
+        }
+    }
+}
+
 impl Worker {
     /// A worker without partitions.
     pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>) -> Self {
+        let deployed = shared.deployed();
         Self {
-            instances: Instances::new(lane.clone(), shared.clone()),
+            sides: Self::sides(&lane, &shared, &deployed),
+            deployed,
             publisher: shared.publisher(),
             bound: BatchBound::new(shared.settings.batch_messages),
             batch: Batch::new(),
@@ -104,7 +135,7 @@ impl Worker {
 
     /// Nothing to do for now: a time to look at what the instance has grown to.
     pub fn rest(&self) {
-        self.instances.observe_memory();
+        self.sides.serving.observe_memory();
     }
 
     /// One batch of one partition, from its queue to the producer.
@@ -124,7 +155,9 @@ impl Worker {
             }
             Next::Messages(call) => call,
         };
-        let instance = match self.instances.ready(now) {
+        let instances = self.sides.of(call.side);
+        let version = instances.version().clone();
+        let instance = match instances.ready(now) {
             Ok(instance) => instance,
             Err(again) => {
                 self.put_back(index, call, call.attempt, 0);
@@ -134,13 +167,16 @@ impl Worker {
         let partition = &self.held[index].partition;
         let started = Instant::now();
         let answer = instance.handle(partition.source, partition.id.partition, &self.batch);
-        partition.counters.call_seconds.record(started.elapsed().as_secs_f64());
+        let time = started.elapsed();
+        version.done.took(time);
+        partition.counters.call_seconds.record(time.as_secs_f64());
         partition.counters.calls.increment(1);
         partition.counters.handed_over.increment(self.batch.len() as u64);
         partition.counters.bytes.increment(self.batch.bytes() as u64);
         match answer {
             Ok(reached) => {
                 self.bound.grew(self.batch.len());
+                self.shadow(index, call, reached);
                 self.judge(index, call, reached);
             }
             Err(error) => self.crashed(index, call, error),
@@ -204,8 +240,9 @@ impl Worker {
 
     /// What the handler's answer means, message by message.
     fn judge(&mut self, index: usize, call: Call, reached: u32) {
-        let policy = &self.shared.settings.retry;
-        let judgement = judge(self.batch.len(), reached, self.instances.failures(), call.attempt, policy);
+        let instances = self.sides.look_at(call.side);
+        let policy = &instances.version().settings.retry;
+        let judgement = judge(self.batch.len(), reached, instances.failures(), call.attempt, policy);
         let acknowledged = judgement.settled - judgement.given_up.len();
         self.held[index].partition.counters.acknowledged.increment(acknowledged as u64);
         self.settle(index, call, judgement.settled, judgement.given_up, GiveUpStage::Whole, judgement.rest, true);
@@ -226,7 +263,8 @@ impl Worker {
         answered: bool,
     ) {
         let partition = self.held[index].partition.clone();
-        let emitted = if answered { self.instances.emitted() } else { &self.nothing };
+        let instances = self.sides.look_at(call.side);
+        let emitted = if answered { instances.emitted() } else { &self.nothing };
         if let Some(observer) = &self.shared.observer {
             observer.handled(&partition.id, &self.batch, emitted, settled, &given_up);
         }
@@ -236,13 +274,15 @@ impl Worker {
             partition: &partition,
             batch: &self.batch,
             emitted,
-            digest: self.instances.digest(),
+            digest: instances.version().digest(),
             run: call.run,
             fence: call.fence,
         };
         let published = publish(&publication, settled, given_up, stage);
         let settled = published.settled;
+        instances.version().done.settled(settled, published.given_up.len());
         self.shared.record(settled, &published.given_up);
+        self.look_at_trial();
         let (rest_run, last) = part(&self.held[index], &self.batch, call, settled);
         match published.sending {
             // With nothing settled the ticket stands for no message: outputs of the one it stopped at may be in it, and

@@ -1,0 +1,115 @@
+//! Swap, rollback and history.
+
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{Path, Query, Request, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+use wasmill_config::Rollout;
+
+use super::State;
+use super::routes::{Answer, Refused, find, refuse};
+use crate::swap::Ask;
+use crate::swap::gate::{self, Gate, Refusal};
+
+/// What a swap is told beside the component, which is the body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Where the component came from, for people.
+    source: Option<String>,
+    /// Who asks.
+    by: Option<String>,
+    /// Instead of the configuration's.
+    rollout: Option<How>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    All,
+    Canary,
+    Shadow,
+}
+
+/// Calls that change something. They are guarded by whoever merges them.
+pub fn changes() -> Router<Arc<State>> {
+    Router::new()
+        .route("/api/v1/pipelines/{name}/swap", post(swap))
+        .route("/api/v1/pipelines/{name}/rollback", post(rollback))
+}
+
+/// Calls that look.
+pub fn looks() -> Router<Arc<State>> {
+    Router::new().route("/api/v1/pipelines/{name}/history", get(history))
+}
+
+async fn swap(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+    request: Request,
+) -> Answer {
+    let handle = find(&state, &name)?.clone();
+    let settings = handle.shared.deployed().version.settings.clone();
+    // One component at a time is kept in memory; others wait outside of the process.
+    let _upload =
+        state.uploads.acquire().await.map_err(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "the process ends"))?;
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if let Some(length) = length.and_then(|length| length.parse().ok()) {
+        gate::size(length, &settings).map_err(refused)?;
+    }
+    let most = usize::try_from(settings.limits.component_bytes).unwrap_or(usize::MAX);
+    let bytes =
+        to_bytes(request.into_body(), most).await.map_err(|error| match gate::size(most as u64 + 1, &settings) {
+            Err(refusal) if error.to_string().contains("limit") => refused(refusal),
+            _ => refuse(StatusCode::BAD_REQUEST, &format!("the component did not come whole: {error}")),
+        })?;
+    let rollout = asked.rollout.map(|how| match how {
+        How::All => Rollout::All,
+        How::Canary => Rollout::Canary,
+        How::Shadow => Rollout::Shadow,
+    });
+    let ask = Ask {
+        bytes: Some(bytes.to_vec()),
+        settings: None,
+        source: shown(asked.source, "uploaded"),
+        by: shown(asked.by, "admin"),
+        rollout,
+    };
+    answer(spawn_blocking(move || handle.swapper.swap(ask)).await)
+}
+
+async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Answer {
+    let handle = find(&state, &name)?.clone();
+    let by = shown(asked.by, "admin");
+    answer(spawn_blocking(move || handle.swapper.rollback(&by)).await)
+}
+
+async fn history(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Answer {
+    let history = find(&state, &name)?.swapper.history();
+    Ok(Json(serde_json::json!({ "pipeline": name, "history": history })))
+}
+
+fn answer<T: Serialize, E>(done: Result<Result<T, Refusal>, E>) -> Answer {
+    let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process");
+    let outcome = done.map_err(|_| broken())?.map_err(refused)?;
+    serde_json::to_value(outcome).map(Json).map_err(|_| broken())
+}
+
+fn refused(refusal: Refusal) -> Refused {
+    let status = if refusal.gate == Gate::Size { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::CONFLICT };
+    (status, Json(serde_json::json!({ "error": refusal.to_string(), "gate": refusal.gate, "reason": refusal.reason })))
+}
+
+/// What somebody says of themselves, as far as a log and a page can bear it.
+fn shown(text: Option<String>, otherwise: &str) -> String {
+    const LETTERS: usize = 200;
+    let text = text.unwrap_or_default();
+    let clean: String = text.chars().filter(|letter| !letter.is_control()).take(LETTERS).collect();
+    if clean.trim().is_empty() { otherwise.to_owned() } else { clean }
+}

@@ -1,0 +1,17 @@
+//! Two versions of a handler beside each other.
+//!
+//! - **made**: what a version made of one message: a verdict, and outputs (`fields.rs`).
+//! - **difference**: a field in which two versions do not agree, with what each of them made of it; where both are JSON, by
+//!   its path in there (`json.rs`).
+//! - **summary**: how many messages differ, and in which fields (`summary.rs`).
+//! - **history**: messages of the past, and which of them are read (`history.rs`).
+//! - **replay**: both versions over the same history, each in a lane of its own, with nothing published (`replay.rs`).
+//! - **backtest**: a replay that is judged (`backtest.rs`).
+
+pub mod backtest;
+pub mod fields;
+pub mod history;
+mod json;
+pub mod replay;
+pub mod summary;
+pub mod tally;

@@ -1,0 +1,74 @@
+//! A lane passes from one version to the next, between two batches.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::instances::Instances;
+use super::lane::{Lane, Side};
+use super::shared::PipelineShared;
+use super::turn::{Held, Sides, Worker};
+use super::version::{Deployed, First};
+
+impl Worker {
+    /// Passes on to what is in force, if that is something else than before: what was handed over until here was handed
+    /// to the old version, and everything from here on goes to the new one, what waits for another attempt included.
+    ///
+    /// The instance was made beforehand, and the old one is dropped by whoever waits for the handover. What is left for
+    /// the lane is to exchange the two and to say where its partitions are.
+    pub fn pass_on(&mut self) {
+        if self.deployed.serial == self.shared.deployed_serial() {
+            return;
+        }
+        let began = Instant::now();
+        let deployed = self.shared.deployed();
+        let mut old = Vec::new();
+        if !Arc::ptr_eq(&self.deployed.version, &deployed.version) {
+            // One that served its trial goes on with the instance that it has.
+            let candidate = self.sides.candidate.take_if(|one| Arc::ptr_eq(one.version(), &deployed.version));
+            old.extend(self.sides.serving.replace(deployed.version.clone()));
+            if let Some(instance) = candidate.and_then(Instances::give_up) {
+                old.extend(self.sides.serving.resume_with(instance));
+            }
+        }
+        let candidate = deployed.trial.as_ref().and_then(|trial| trial.beside());
+        let stays = |one: &Instances| candidate.is_some_and(|version| Arc::ptr_eq(one.version(), version));
+        if !self.sides.candidate.as_ref().is_some_and(stays) {
+            old.extend(self.sides.candidate.take().and_then(Instances::give_up));
+            self.sides.candidate = candidate.map(|version| {
+                Instances::new(self.lane.clone(), self.shared.clone(), Side::Candidate, version.clone())
+            });
+        }
+        let firsts: Vec<_> = self.held.iter().map(|held| (held.partition.id.clone(), held.first())).collect();
+        self.deployed = deployed;
+        self.deployed.handover.passed(self.lane.index, began.elapsed(), firsts, old);
+    }
+
+    /// The instances of what is in force; none has started, unless it was made beforehand.
+    pub(super) fn sides(lane: &Arc<Lane>, shared: &Arc<PipelineShared>, deployed: &Deployed) -> Sides {
+        let instances = |side, version| Instances::new(lane.clone(), shared.clone(), side, version);
+        let candidate = deployed.trial.as_ref().and_then(|trial| trial.beside());
+        Sides {
+            serving: instances(Side::Serving, deployed.version.clone()),
+            candidate: candidate.map(|version| instances(Side::Candidate, version.clone())),
+        }
+    }
+
+    /// Something was counted that a trial may have been waiting for.
+    pub(super) fn look_at_trial(&self) {
+        if let Some(trial) = &self.deployed.trial {
+            trial.look(&self.shared, self.deployed.serial);
+        }
+    }
+}
+
+impl Held {
+    /// Where the partition passes on: the first message that is handed over from now on.
+    pub(super) fn first(&self) -> First {
+        First {
+            offset: self.next_offset(),
+            generation: self.partition.generation.0,
+            attempt: self.again.as_ref().map(|again| again.attempt).filter(|attempt| *attempt > 1),
+            rewound_to: None,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What became of a pipeline's handlers: one line of JSON for each event, in `.wasmill/history/PIPELINE.jsonl` beside
+//! wasmill.toml. Nothing depends on it but people, and the answer to whether a restart brought an older handler back.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Boundary, Named};
+
+/// Records that are kept in memory, and read when a process starts.
+const RECENT: usize = 200;
+/// A file of so many bytes is put aside, in the place of the one that was put aside before.
+const FULL_BYTES: u64 = 4 << 20;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The process started with its configuration's handler.
+    Start,
+    /// A version took over for all messages.
+    Swap,
+    /// A version took over for a share of the messages, or a larger one.
+    Canary,
+    /// A version was put beside the one that serves.
+    Shadow,
+    /// A shadow has seen what it was to see.
+    Report,
+    /// A version was watched as long as it was to be, and nothing was found.
+    Confirmed,
+    /// The version before took over again.
+    Rollback,
+    /// A version was not let in.
+    Refused,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When, as RFC 3339 has it.
+    pub at: String,
+    /// What happened.
+    pub what: What,
+    /// Who or what asked.
+    pub by: String,
+    /// The version that served before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Named>,
+    /// The version that it was about.
+    pub to: Named,
+    /// Why, of a refusal or of a way back; how it went, of a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where each partition passed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Boundary>,
+    /// The longest that a lane stood still for it, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_us: Option<u64>,
+    /// What a shadow would have done otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<serde_json::Value>,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Record {
+    /// What happened now.
+    pub fn now(what: What, by: &str, from: Option<Named>, to: Named) -> Self {
+        Self {
+            at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            what,
+            by: by.to_owned(),
+            from,
+            to,
+            reason: None,
+            partitions: Vec::new(),
+            pause_us: None,
+            report: None,
+            pid: std::process::id(),
+        }
+    }
+
+    /// The digest of the version that served from then on, if this changed it.
+    fn served(&self) -> Option<&str> {
+        matches!(self.what, What::Start | What::Swap | What::Rollback).then_some(self.to.digest.as_str())
+    }
+}
+
+/// A pipeline's history.
+pub struct History {
+    path: Option<PathBuf>,
+    recent: Mutex<VecDeque<Record>>,
+}
+
+impl History {
+    /// Reads what there is of this pipeline in `folder`. `None`: nothing is kept behind the process.
+    pub fn open(folder: Option<&Path>, pipeline: &str) -> Self {
+        let path = folder.map(|folder| folder.join(format!("{pipeline}.jsonl")));
+        let text = path.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let lines = text.lines().rev().take(RECENT);
+        // A line that was cut by a crash, or that a later version wrote, is nobody's concern.
+        let recent: Vec<Record> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { path, recent: Mutex::new(recent.into_iter().rev().collect()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Record>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The digest of the version that served last.
+    pub fn served_last(&self) -> Option<Named> {
+        self.lock().iter().rev().find(|record| record.served().is_some()).map(|record| record.to.clone())
+    }
+
+    /// The events, the latest last.
+    pub fn recent(&self) -> Vec<Record> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// Adds one. A disk that takes nothing is told of and changes nothing else.
+    pub fn add(&self, record: Record) {
+        let mut recent = self.lock();
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        if let Some(path) = &self.path
+            && let Err(error) = append(path, &record)
+        {
+            tracing::warn!(error = format!("{error:#}"), "the history of swaps is not written");
+        }
+        recent.push_back(record);
+    }
+}
+
+fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
+    let name = || path.display().to_string();
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(name)?;
+    }
+    if fs::metadata(path).is_ok_and(|meta| meta.len() > FULL_BYTES) {
+        fs::rename(path, path.with_extension("jsonl.1")).with_context(name)?;
+    }
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    let mut file: File = OpenOptions::new().append(true).create(true).open(path).with_context(name)?;
+    // In one write: a second process with the same configuration appends to the same file.
+    file.write_all(&line).with_context(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(what: What, digest: &str) -> Record {
+        Record::now(what, "test", None, Named { digest: digest.to_owned(), source: "a.wasm".to_owned() })
+    }
+
+    #[test]
+    fn the_next_process_knows_what_served_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let history = History::open(Some(folder.path()), "orders");
+        assert_eq!(history.served_last(), None);
+        for one in [record(What::Start, "a"), record(What::Swap, "b"), record(What::Refused, "c")] {
+            history.add(one);
+        }
+        // As a crash would leave it.
+        let path = folder.path().join("orders.jsonl");
+        let text = fs::read_to_string(&path).expect("a file") + "{\"at\": \"20";
+        fs::write(&path, text).expect("a file");
+        let next = History::open(Some(folder.path()), "orders");
+        assert_eq!(next.served_last().map(|named| named.digest).as_deref(), Some("b"));
+        assert_eq!(next.recent().len(), 3);
+        assert_eq!(History::open(Some(folder.path()), "other").recent(), []);
+    }
+
+    #[test]
+    fn as_many_as_are_of_use_stay_in_memory() {
+        let history = History::open(None, "orders");
+        for number in 0..=RECENT {
+            history.add(record(What::Swap, &number.to_string()));
+        }
+        let recent = history.recent();
+        assert_eq!((recent.len(), recent[0].to.digest.as_str()), (RECENT, "1"));
+    }
+}

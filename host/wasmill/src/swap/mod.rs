@@ -1,0 +1,431 @@
+//! Hot swap: a new version takes over while messages flow.
+//!
+//! Four steps, each in a file or a function of its own. The **gate** ([`gate`]) asks everything that can be asked before
+//! anything is touched. Then instances are made for all lanes, beside those that run ([`Swapper::stage`]). One value is
+//! replaced ([`Lanes::deploy`]), which every lane notices between two batches ([`Worker::pass_on`](crate::pipeline)).
+//! What the lanes say of it is the **answer** ([`answer`]) and a line of the **history** ([`history`]). A version may be on
+//! **trial** ([`trial`], [`rollout`]) before it serves all messages, or for a while after.
+
+pub mod answer;
+pub mod gate;
+pub mod history;
+mod rollout;
+pub mod trial;
+pub mod watch;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::{counter, histogram};
+use wasmill_config as config;
+use wasmill_kafka::ClientSettings;
+
+use crate::compile::Loader;
+use crate::pipeline::instances;
+use crate::pipeline::lane::{Lanes, Staged};
+use crate::pipeline::shared::PipelineShared;
+use crate::pipeline::version::{Deployed, Version};
+use answer::{Done, Named, Outcome, boundaries, pauses};
+use gate::{Gate, Refusal};
+use history::{History, Record, What};
+use trial::{End, Plan, Trial};
+
+/// Versions that are kept for the way back.
+const PAST: usize = 10;
+/// Beyond the longest call that a lane may be in: how long a swap waits for lanes before it answers.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// What is to take over.
+pub struct Ask {
+    /// The component. `None`: the one that serves, with other settings.
+    pub bytes: Option<Vec<u8>>,
+    /// The pipeline's settings from then on; only what can change live may differ. `None`: as they are.
+    pub settings: Option<config::Pipeline>,
+    /// Where the component came from, for people.
+    pub source: String,
+    /// Who or what asked.
+    pub by: String,
+    /// Instead of the settings' own.
+    pub rollout: Option<config::Rollout>,
+}
+
+/// A version that has passed the gate.
+pub struct Prepared {
+    version: Arc<Version>,
+    by: String,
+    rollout: config::Rollout,
+    gate: Duration,
+}
+
+impl Prepared {
+    /// The version's digest.
+    pub fn digest(&self) -> &str {
+        self.version.digest()
+    }
+}
+
+/// Puts versions in force, one after the other. One for each pipeline.
+pub struct Swapper {
+    shared: Arc<PipelineShared>,
+    lanes: Arc<Lanes>,
+    loader: Loader,
+    /// The cluster, for messages of the past.
+    client: ClientSettings,
+    /// Held by whoever changes something, from the gate to the answer: others wait their turn, and one compiler runs at
+    /// a time.
+    turn: Mutex<()>,
+    past: Mutex<Vec<Arc<Version>>>,
+    history: History,
+    /// The digest of the configured handler when the process started.
+    configured: Mutex<Configured>,
+    closed: AtomicBool,
+}
+
+/// The handler that the configuration names, as it was when it was last looked at.
+struct Configured {
+    /// Of a handler from a registry there is nothing to look at: it counts as it was at the start.
+    seen: Option<watch::Look>,
+    digest: String,
+}
+
+/// The version that runs is not the one that the configuration names: a restart brings that one back.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Drift {
+    /// The digest of the configuration's handler.
+    pub configured: String,
+    /// The digest of the version that serves, or that served before the restart.
+    pub other: String,
+    /// What to do about it.
+    pub reason: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Swapper {
+    /// For a pipeline that was just made. `state`: the folder in which its history is kept.
+    pub fn new(
+        shared: Arc<PipelineShared>,
+        lanes: Arc<Lanes>,
+        loader: Loader,
+        client: ClientSettings,
+        state: Option<&Path>,
+    ) -> Self {
+        let deployed = shared.deployed();
+        let history = History::open(state, &shared.name);
+        let named = Named::from(&*deployed.version);
+        if let Some(last) = history.served_last().filter(|last| last.digest != named.digest) {
+            tracing::warn!(
+                pipeline = %shared.name, configured = named.digest, before = last.digest, source = last.source,
+                "the configuration names another handler than the one that ran before: a swap that it does not know, or a new file"
+            );
+        }
+        history.add(Record::now(What::Start, "start", history.served_last(), named.clone()));
+        let seen = shared.settings.handler.file().and_then(|path| watch::look(path).ok());
+        let configured = Configured { seen, digest: named.digest };
+        Self {
+            shared,
+            lanes,
+            loader,
+            client,
+            turn: Mutex::default(),
+            past: Mutex::default(),
+            history,
+            configured: Mutex::new(configured),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The events so far, the latest last.
+    pub fn history(&self) -> Vec<Record> {
+        self.history.recent()
+    }
+
+    /// Gate, handover and answer.
+    ///
+    /// # Errors
+    /// The gate at which it was refused; the version that served goes on.
+    pub fn swap(self: &Arc<Self>, ask: Ask) -> Result<Outcome, Refusal> {
+        let _turn = lock(&self.turn);
+        let prepared = self.pass_gate(ask)?;
+        self.put_in_force(prepared)
+    }
+
+    /// The gate alone: a version that is ready to take over.
+    ///
+    /// # Errors
+    /// The gate at which it was refused.
+    pub fn prepare(&self, ask: Ask) -> Result<Prepared, Refusal> {
+        let _turn = lock(&self.turn);
+        self.pass_gate(ask)
+    }
+
+    /// Hands over to a version that has passed the gate.
+    ///
+    /// # Errors
+    /// Another one is on trial, or its instances do not start after all.
+    pub fn switch(self: &Arc<Self>, prepared: Prepared) -> Result<Outcome, Refusal> {
+        let _turn = lock(&self.turn);
+        self.put_in_force(prepared)
+    }
+
+    fn pass_gate(&self, ask: Ask) -> Result<Prepared, Refusal> {
+        let began = Instant::now();
+        let serves = self.shared.deployed().version.clone();
+        let settings = ask.settings.map_or_else(|| serves.settings.clone(), Arc::new);
+        let to = Named {
+            digest: ask.bytes.as_ref().map_or_else(|| serves.digest().to_owned(), |bytes| wasmill_wasm::digest(bytes)),
+            source: ask.source.clone(),
+        };
+        let passed = self.may_begin().and_then(|()| match ask.bytes {
+            Some(bytes) => gate::pass(&self.loader, &bytes, &settings, ask.source),
+            None => gate::admit(serves.plugin.clone(), &settings, ask.source),
+        });
+        let passed = passed.and_then(|version| {
+            // What serves already has nothing to prove.
+            if version.digest() != serves.digest() {
+                gate::backtest(&serves, &version, &self.client)?;
+            }
+            Ok(version)
+        });
+        match passed {
+            Ok(version) => {
+                let rollout = ask.rollout.unwrap_or(settings.swap.rollout);
+                Ok(Prepared { version: Arc::new(version), by: ask.by, rollout, gate: began.elapsed() })
+            }
+            Err(refusal) => {
+                tracing::warn!(
+                    pipeline = %self.shared.name, gate = refusal.gate.as_str(), reason = refusal.reason,
+                    digest = to.digest, "handler refused; the one that serves goes on"
+                );
+                self.refused(&refusal, &ask.by, &serves, to);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal, by: &str, serves: &Version, to: Named) {
+        self.count("refused");
+        let mut record = Record::now(What::Refused, by, Some(serves.into()), to);
+        record.reason = Some(refusal.to_string());
+        self.history.add(record);
+    }
+
+    /// Whether another version may come now.
+    fn may_begin(&self) -> Result<(), Refusal> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Refusal::at(Gate::Busy, "the pipeline is ending"));
+        }
+        let deployed = self.shared.deployed();
+        let trial = deployed.trial.as_ref().filter(|trial| trial.beside().is_some() && !trial.is_over());
+        match trial {
+            None => Ok(()),
+            Some(trial) => Err(Refusal::at(
+                Gate::Busy,
+                format!(
+                    "{} is on trial; hint: wait until that is over, or end it with `wasmill rollback {}`",
+                    short(trial.new.digest()),
+                    self.shared.name
+                ),
+            )),
+        }
+    }
+
+    fn put_in_force(self: &Arc<Self>, prepared: Prepared) -> Result<Outcome, Refusal> {
+        let serves = self.shared.deployed().version.clone();
+        let Prepared { version, by, rollout, gate } = prepared;
+        if version.digest() == serves.digest() && version.settings == serves.settings {
+            return Ok(self.outcome(Done::Unchanged, &serves, &version, &self.shared.deployed(), gate, Duration::ZERO));
+        }
+        self.may_begin()?;
+        if let Err(refusal) = self.stage(&version) {
+            self.refused(&refusal, &by, &serves, (&*version).into());
+            return Err(refusal);
+        }
+        let began = Instant::now();
+        let (done, what, trial) = match rollout {
+            config::Rollout::All => (Done::Swapped, What::Swap, self.watched(&version, &serves)),
+            config::Rollout::Canary => (Done::Canary, What::Canary, Some(self.first_step(&version, &serves))),
+            config::Rollout::Shadow => (Done::Shadow, What::Shadow, Some(self.beside(&version, &serves))),
+        };
+        let now = if done == Done::Swapped { version.clone() } else { serves.clone() };
+        let deployed = self.hand_over(now, trial);
+        if done == Done::Swapped {
+            self.remember(serves.clone());
+        }
+        let outcome = self.outcome(done, &serves, &version, &deployed, gate, began.elapsed());
+        self.tell(what, &by, &outcome, None);
+        self.follow(&deployed, by);
+        Ok(outcome)
+    }
+
+    /// Makes an instance for each lane, beside those that run. None of them waits for this.
+    fn stage(&self, version: &Arc<Version>) -> Result<(), Refusal> {
+        let lanes = self.lanes.all();
+        for lane in &lanes {
+            match version.plugin.instantiate(&instances::spec(&version.settings, lane.index)) {
+                Ok(instance) => lane.stage(Staged { version: version.clone(), instance }),
+                Err(error) => {
+                    lanes.iter().for_each(|lane| drop(lane.unstage()));
+                    return Err(Refusal::at(Gate::Init, error.to_string()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts it in force and waits until every lane has passed on, or is in a call that takes too long to wait for.
+    fn hand_over(&self, version: Arc<Version>, trial: Option<Arc<Trial>>) -> Arc<Deployed> {
+        let before = self.shared.deployed();
+        let limits = &before.version.settings.limits;
+        let deployed = self.lanes.deploy(version, trial);
+        if let Some(trial) = &before.trial {
+            trial.finish(End::Ended("another version came".to_owned()));
+        }
+        deployed.handover.wait(Instant::now() + limits.time_cap + SLACK);
+        // Of lanes that ended meanwhile.
+        if deployed.handover.waits().is_empty() {
+            self.lanes.all().iter().for_each(|lane| drop(lane.unstage()));
+        }
+        for pause in pauses(&deployed) {
+            let seconds = Duration::from_micros(pause.pause_us).as_secs_f64();
+            histogram!("wasmill_swap_pause_seconds", "pipeline" => self.shared.name.clone()).record(seconds);
+        }
+        deployed
+    }
+
+    fn remember(&self, version: Arc<Version>) {
+        let mut past = lock(&self.past);
+        if past.len() == PAST {
+            past.remove(0);
+        }
+        past.push(version);
+    }
+
+    fn count(&self, outcome: &'static str) {
+        counter!("wasmill_swaps_total", "pipeline" => self.shared.name.clone(), "outcome" => outcome).increment(1);
+    }
+
+    fn outcome(
+        &self,
+        outcome: Done,
+        from: &Version,
+        to: &Version,
+        deployed: &Deployed,
+        gate: Duration,
+        handover: Duration,
+    ) -> Outcome {
+        let share = deployed.trial.as_ref().and_then(|trial| trial.split()).map(|split| split.share.to_string());
+        Outcome {
+            pipeline: self.shared.name.clone(),
+            outcome,
+            from: from.into(),
+            to: to.into(),
+            serial: deployed.serial,
+            share,
+            partitions: boundaries(deployed),
+            lanes: pauses(deployed),
+            waiting: deployed.handover.waits(),
+            gate_ms: gate.as_millis() as u64,
+            handover_ms: handover.as_millis() as u64,
+        }
+    }
+
+    /// To the log and to the history.
+    fn tell(&self, what: What, by: &str, outcome: &Outcome, reason: Option<&str>) {
+        let pause_us = outcome.lanes.iter().map(|lane| lane.pause_us).max();
+        let first = outcome.partitions.iter().map(|one| format!("{} @{}", one.partition, one.first_offset));
+        tracing::info!(
+            pipeline = %self.shared.name, what = ?what, by, from = short(&outcome.from.digest),
+            to = short(&outcome.to.digest), share = outcome.share, partitions = first.collect::<Vec<_>>().join(", "),
+            pause_us, waiting = outcome.waiting.len(), reason, "swap"
+        );
+        self.count(match what {
+            What::Swap => "swapped",
+            What::Canary => "canary",
+            What::Shadow | What::Report => "shadow",
+            What::Rollback => "rolled_back",
+            What::Start | What::Confirmed | What::Refused => "other",
+        });
+        let mut record = Record::now(what, by, Some(outcome.from.clone()), outcome.to.clone());
+        record.partitions.clone_from(&outcome.partitions);
+        record.pause_us = pause_us;
+        record.reason = reason.map(str::to_owned);
+        self.history.add(record);
+    }
+
+    /// Goes back to the version before, or ends a trial.
+    ///
+    /// # Errors
+    /// There is none in this process.
+    pub fn rollback(self: &Arc<Self>, by: &str) -> Result<Outcome, Refusal> {
+        let _turn = lock(&self.turn);
+        let deployed = self.shared.deployed();
+        if let Some(trial) = deployed.trial.as_ref().filter(|trial| trial.beside().is_some() && !trial.is_over()) {
+            trial.finish(End::Ended(format!("ended by {by}")));
+            return Ok(self.leave(trial, by, &format!("ended by {by}")));
+        }
+        let Some(before) = lock(&self.past).pop() else {
+            return Err(Refusal::at(
+                Gate::Busy,
+                format!(
+                    "{} is the first handler of this process; hint: swap to the file that you want",
+                    short(deployed.version.digest())
+                ),
+            ));
+        };
+        Ok(self.go_back(&deployed.version, before, by, None))
+    }
+
+    /// The pipeline ends: no version comes any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(trial) = &self.shared.deployed().trial {
+            trial.finish(End::Ended("the pipeline ended".to_owned()));
+        }
+    }
+
+    /// Whether a restart would bring another handler than the one that serves.
+    pub fn drift(&self) -> Option<Drift> {
+        let mut configured = lock(&self.configured);
+        let handler = &self.shared.settings.handler;
+        if let Some(path) = handler.file() {
+            let now = watch::look(path).ok();
+            if now != configured.seen {
+                // The file that is there now is what a restart would run.
+                if let Ok(bytes) = std::fs::read(path) {
+                    configured.digest = wasmill_wasm::digest(&bytes);
+                }
+                configured.seen = now;
+            }
+        }
+        let deployed = self.shared.deployed();
+        let serves = deployed.version.digest();
+        (configured.digest != serves).then(|| Drift {
+            configured: configured.digest.clone(),
+            other: serves.to_owned(),
+            reason: format!(
+                "a restart runs {} of {handler}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
+                short(&configured.digest),
+                short(serves),
+                deployed.version.source
+            ),
+        })
+    }
+}
+
+/// As much of a digest as tells it from others.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// A plan for a version that has just taken over.
+impl Swapper {
+    fn watched(&self, new: &Arc<Version>, old: &Arc<Version>) -> Option<Arc<Trial>> {
+        let until = new.settings.swap.rollback?;
+        Some(Arc::new(Trial::new(Plan::Watch, new.clone(), old.clone(), until)))
+    }
+}
