@@ -11,7 +11,7 @@ use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
 use crate::report::{Place, Report};
 use crate::table::Field;
 use crate::units::{show_duration, show_size};
-use crate::{OutOfRange, Rollout, Start};
+use crate::{Handler, OutOfRange, Rollout, Start};
 
 /// Brokers refuse less by default (`group.min.session.timeout.ms`).
 const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);
@@ -33,6 +33,7 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         topics(pipeline, report);
         misplaced_properties(pipeline, report);
         backtest(pipeline, report);
+        watch(pipeline, report);
     }
     shared_groups(pipelines, report);
     control_topics(pipelines, report);
@@ -65,6 +66,15 @@ fn steps(raw: &RawPipeline, report: &mut Report<'_>) {
     if let Some([before, after]) = steps.array_windows().find(|[before, after]| after.value < before.value) {
         let message = format!("`{}`: {} comes after {}", after.place.name(), after.value, before.value);
         report.error(&after.place, message, "write the steps from the smallest to the largest");
+    }
+}
+
+/// A tag that moves is not a file that changes: nobody would tell.
+fn watch(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(swap) = &raw.swap.value else { return };
+    if let (Some(true), Some(Handler::Oci(reference))) = (swap.watch.value, &raw.handler.value) {
+        let message = format!("`watch = true` watches a file, and the handler is {reference}");
+        report.error(&swap.watch.key, message, "take it out; `wasmill swap PIPELINE oci://...` brings another one");
     }
 }
 

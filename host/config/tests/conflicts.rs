@@ -55,6 +55,31 @@ swap.backtest = { since = "1d", sample = 10 } #E `sample` contradicts `since`
 "#,
     ),
     (
+        "watch",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.file]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.watch = true
+[pipelines.registry]
+topics = ["b"]
+group = "b"
+handler = "oci://host/b:1"
+dead_letter = "dead"
+swap.watch = true #E `watch = true` watches a file, and the handler is oci://host/b:1
+[pipelines.neither]
+topics = ["c"]
+group = "c"
+handler = "oci://host/c:1"
+dead_letter = "dead"
+swap.watch = false
+"#,
+    ),
+    (
         "loops",
         r#"
 [kafka]

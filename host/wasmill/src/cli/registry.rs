@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use wasmill_config::OciReference;
-use wasmill_wasm::inspect;
+use wasmill_wasm::{EngineOptions, inspect};
 
 use super::inspect::version;
 use super::{alone, cache_folder, print};
-use crate::app::{Exit, Failure};
+use crate::app::{self, Exit, Failure};
 use crate::compile::{Loader, plugins};
 use crate::oci::{self, Offline, Source};
 
@@ -81,12 +81,13 @@ impl Pull {
     /// Pulls. The file is whole or as it was before.
     pub fn run(self) -> Result<Exit, Failure> {
         let folder = cache_folder().as_deref().map(plugins);
+        let most = EngineOptions::default().plugin_bytes;
         if folder.is_none() && self.output.is_none() {
             return Err(Failure::usage(anyhow!(
                 "there is no folder for a cache; hint: --output FILE.wasm, or set HOME"
             )));
         }
-        let pulled = oci::pull(&self.reference, folder.as_deref(), Offline::Refused).context("cannot pull")?;
+        let pulled = oci::pull(&self.reference, folder.as_deref(), most, Offline::Refused).context("cannot pull")?;
         if let Some(why) = &pulled.unkept {
             let _ = writeln!(std::io::stderr(), "warning: it is not kept for a start without the registry: {why}");
         }
@@ -104,7 +105,7 @@ impl Pull {
     fn refusal(&self, bytes: &[u8]) -> Result<Option<String>, Failure> {
         let limits = alone::pipeline(&[])?.limits;
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
-        Ok(loader.compile(bytes, &limits).err().map(|error| error.to_string()))
+        Ok(loader.compile(bytes, &limits).err().map(|refusal| app::told(&refusal.into())))
     }
 }
 

@@ -1,16 +1,17 @@
 //! `wasmill swap | rollback | history`: which handler a running pipeline has.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
 use wasmill_config as config;
+use wasmill_wasm::EngineOptions;
 
 use super::cluster::table;
 use super::operate::{Target, on_trial, rows, short, show};
 use super::{cache_folder, print};
 use crate::app::{Exit, Failure};
-use crate::compile::Loader;
+use crate::compile::{Fetched, Loader};
+use crate::oci::Offline;
 
 /// Compilation, cases and the longest call take their time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -28,7 +29,7 @@ Exit codes: 0 it took over; 1 it was refused or taken back; 2 wrong command line
 pub struct Swap {
     /// The pipeline's name
     pipeline: String,
-    /// The new handler: a file, or `oci://host/name:tag`
+    /// The new handler: a file, or oci://host/name:tag, which is fetched here and now
     handler: config::Handler,
     /// For which messages first, instead of the configuration's swap.rollout
     #[arg(long, value_enum)]
@@ -89,11 +90,13 @@ pub struct History {
 impl Swap {
     /// Sends the handler and tells what came of it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let fetched = Loader::open(cache_folder())?.fetch(&self.handler).map_err(Failure::usage)?;
-        if let Some(warning) = &fetched.warning {
-            let _ = writeln!(std::io::stderr(), "warning: {warning}");
-        }
-        let name = fetched.source;
+        let most = EngineOptions::default().plugin_bytes;
+        let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
+        // What a tag meant when the registry last answered is not what is asked for now.
+        let Fetched { bytes, source: name, .. } = match &self.handler {
+            file @ config::Handler::File(_) => loader.fetch(file, most, Offline::Refused).map_err(Failure::usage)?,
+            artifact => loader.fetch(artifact, most, Offline::Refused)?,
+        };
         let by = user();
         let mut query = vec![("source", name.as_str()), ("by", by.as_str())];
         query.extend(self.rollout.map(|rollout| {

@@ -100,7 +100,11 @@ pub fn admit(plugin: Plugin, settings: &Arc<config::Pipeline>, source: String) -
 
 /// Whether a file of so many bytes may be a handler; before it is read.
 pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
-    let most = settings.limits.component_bytes;
+    fits(bytes, settings.limits.component_bytes)
+}
+
+/// Whether a handler of so many bytes may be loaded, where `most` are accepted.
+pub fn fits(bytes: u64, most: u64) -> Result<(), Refusal> {
     if bytes <= most {
         return Ok(());
     }

@@ -85,6 +85,7 @@ pub struct Swapper {
 
 /// The handler that the configuration names, as it was when it was last looked at.
 struct Configured {
+    /// Of a handler from a registry there is nothing to look at: it counts as it was at the start.
     handler: config::Handler,
     seen: Option<watch::Look>,
     digest: String,
