@@ -9,6 +9,7 @@
 //! - **cost**: what kills cost: messages lost and handled again, by kill.
 //! - **scratch**: a folder that is kept when the test fails.
 //! - **walk**, **reader**, **terminal**: a README that is walked through, command by command.
+//! - **registry**: a registry of the test's own.
 //! - **tool**: Kafka's own command for groups.
 //! - **ledger**: numbered messages through kills and outages, and what must hold of the topics afterwards.
 //! - **bench**: wasmill beside a native loop, and what is fair about it.
@@ -27,6 +28,7 @@ pub mod message;
 pub mod mill;
 pub mod ports;
 pub mod reader;
+pub mod registry;
 pub mod scratch;
 pub mod shared;
 pub mod signal;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{cache, exists, files, output, root};
+use crate::process::{cache, exists, files, into_place, output, root};
 
 /// Where Kafka is on this machine.
 #[derive(Clone, Debug)]
@@ -93,19 +93,6 @@ fn compile(sources: &[PathBuf], settings: &Path, libs: &Path, classes: &Path) ->
     })
 }
 
-/// Makes a folder that is either whole or not there: two set-ups at once, or one that was interrupted, do no harm.
-fn into_place(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let unfinished = folder.with_extension(format!("part-{}", std::process::id()));
-    std::fs::create_dir_all(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
-    let filled = fill(&unfinished);
-    if filled.is_ok() && std::fs::rename(&unfinished, folder).is_ok() {
-        return Ok(());
-    }
-    std::fs::remove_dir_all(&unfinished).ok();
-    filled?;
-    if folder.is_dir() { Ok(()) } else { bail!("cannot make {}", folder.display()) }
-}
-
 fn version(pom: &str) -> Result<&str> {
     let (_, rest) = pom.split_once("<kafka.version>").context("tests/kafka/pom.xml has no kafka.version")?;
     Ok(rest.split('<').next().unwrap_or_default())
@@ -126,15 +113,5 @@ mod tests {
         let pom = std::fs::read_to_string(root().join("tests/kafka/pom.xml")).unwrap();
         assert!(version(&pom).unwrap().split('.').all(|part| part.parse::<u32>().is_ok()));
         assert!(version("<project/>").is_err());
-    }
-
-    #[test]
-    fn an_interrupted_step_leaves_nothing_in_place() {
-        let folder = std::env::temp_dir().join(format!("wasmill-xtask-{}", std::process::id()));
-        assert!(into_place(&folder, |_| bail!("no network")).is_err());
-        assert!(!folder.exists());
-        into_place(&folder, |part| Ok(std::fs::write(part.join("a"), "b")?)).unwrap();
-        assert!(folder.join("a").is_file());
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -114,3 +114,31 @@ pub fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Makes a folder that is either whole or not there: two set-ups at once, or one that was interrupted, do no harm.
+pub(crate) fn into_place(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let unfinished = folder.with_extension(format!("part-{}", std::process::id()));
+    std::fs::create_dir_all(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
+    let filled = fill(&unfinished);
+    if filled.is_ok() && std::fs::rename(&unfinished, folder).is_ok() {
+        return Ok(());
+    }
+    std::fs::remove_dir_all(&unfinished).ok();
+    filled?;
+    if folder.is_dir() { Ok(()) } else { bail!("cannot make {}", folder.display()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_step_leaves_nothing_in_place() {
+        let folder = std::env::temp_dir().join(format!("wasmill-xtask-{}", std::process::id()));
+        assert!(into_place(&folder, |_| bail!("no network")).is_err());
+        assert!(!folder.exists());
+        into_place(&folder, |part| Ok(std::fs::write(part.join("a"), "b")?)).unwrap();
+        assert!(folder.join("a").is_file());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

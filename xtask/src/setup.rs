@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::kafka::Kafka;
 use crate::process::exists;
-use crate::{guests, kafka};
+use crate::{guests, kafka, registry};
 
 /// Programs that no script of ours can install, what needs them and how they are usually packaged.
 const PROGRAMS: [(&str, &str, &str); 5] = [
@@ -15,7 +15,7 @@ const PROGRAMS: [(&str, &str, &str); 5] = [
     ("mvn", "it fetches Apache Kafka", "maven"),
 ];
 
-/// Installs or builds whatever is missing: wasm targets, Apache Kafka, handlers. Doing it again costs seconds.
+/// Installs or builds whatever is missing: wasm targets, Apache Kafka, a registry, handlers. Doing it again costs seconds.
 ///
 /// # Errors
 /// A program is missing that cannot be installed from here (all of them are named), or a step fails.
@@ -23,6 +23,7 @@ pub fn run() -> Result<Kafka> {
     programs(&exists)?;
     guests::targets()?;
     let kafka = kafka::install()?;
+    registry::install()?;
     guests::build()?;
     Ok(kafka)
 }

@@ -108,7 +108,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
         name: name.to_owned(),
         topics: values(raw.topics.value.as_ref()?),
         group: raw.group.value.clone()?,
-        handler: directory.join(raw.handler.value.as_ref()?),
+        handler: raw.handler.value.as_ref()?.joined(directory),
         grant: raw.grant.value.as_deref().map(values).unwrap_or_default(),
         members: number(&raw.members)?,
         order: raw.order.value?,

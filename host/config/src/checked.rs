@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, Budget, CommitMode, Properties, RetryPolicy, Share, SpanBound};
+use crate::{BreakerPolicy, Budget, CommitMode, Handler, Properties, RetryPolicy, Share, SpanBound};
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,8 @@ pub struct Pipeline {
     pub topics: Vec<String>,
     /// The consumer group.
     pub group: String,
-    /// The handler's component, joined to the file's folder.
-    pub handler: PathBuf,
+    /// Where the handler comes from.
+    pub handler: Handler,
     /// What the handler may ask for beyond computing; none twice.
     pub grant: Vec<Grant>,
     /// Consumers of the group in this process, 1 to 64.

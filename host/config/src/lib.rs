@@ -9,6 +9,7 @@ mod checked;
 mod compound;
 mod environment;
 mod finding;
+mod handler;
 mod kind;
 mod manual;
 mod owned;
@@ -28,6 +29,7 @@ pub use checked::{
     OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
+pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
+use crate::handler::{HANDLER, Handler};
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Time};
 use crate::table::{Sub, table};
 use crate::text::{
@@ -114,8 +115,11 @@ table! {
         topics: Vec<At<String>> = List { of: TOPIC, unique: true }, required;
         /// The consumer group.
         group: String = GROUP, required;
-        /// The handler: a WebAssembly component, or a core module with an embedded component type.
-        handler: PathBuf = FILE, required;
+        /// The handler: a WebAssembly component, or a core module with an embedded component type. A file, or an artifact in a
+        /// registry. A tag is looked up at each start; one that was looked up before is started from the local cache where the
+        /// registry does not answer. A digest means always the same bytes, and what is in the cache is not asked for again.
+        /// Credentials are docker's.
+        handler: Handler = HANDLER, required;
         /// What the handler may ask for beyond computing: `"clock"` is the time and timers (`wasi:clocks`), `"random"`
         /// chance (`wasi:random`). A handler that imports what is not granted is refused. `wasmill inspect` tells what one
         /// needs. There are no files and no network to be granted.

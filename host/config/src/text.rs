@@ -78,7 +78,7 @@ pub(crate) const ARGUMENT: Text<String> = Text {
     parse: |text| plain(text, 4096),
 };
 
-fn refusal<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn refusal<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
     Err((problem.into(), hint.into()))
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_config::{
-    Assignor, BreakerPolicy, CommitMode, Config, Grant, History, LoadError, OnExhausted, OutOfRange, RetryPolicy,
-    Share, SpanBound, Start, keys, load, parse_with, reference, schema,
+    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, History, LoadError, OnExhausted, OutOfRange,
+    RetryPolicy, Share, SpanBound, Start, keys, load, parse_with, reference, schema,
 };
 
 const LEAST: &str = r#"
@@ -181,8 +181,10 @@ fn paths_start_from_the_files_folder_and_pipelines_keep_their_order() {
     let names: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
     assert_eq!(names, ["z", "b"]);
     assert_eq!(config.directory, Path::new("etc"));
-    assert_eq!(config.pipelines[0].handler, Path::new("etc/h.wasm"));
-    assert_eq!(config.pipelines[1].handler, Path::new("/abs/h.wasm"));
+    assert_eq!(config.pipelines[0].handler, Handler::File("etc/h.wasm".into()));
+    assert_eq!(config.pipelines[1].handler, Handler::File("/abs/h.wasm".into()));
+    let text = LEAST.replace("h.wasm", "oci://ghcr.io/acme/mask:1.2");
+    assert_eq!(parse("etc/wasmill.toml", &text).pipelines[0].handler.to_string(), "oci://ghcr.io/acme/mask:1.2");
     assert_eq!(config.pipelines[0].dev.sample.as_deref(), Some(Path::new("etc/s.jsonl")));
     assert_eq!(config.pipelines[0].dev.watch, [Path::new("etc/src"), Path::new("/abs")]);
     assert_eq!(config.pipelines[0].dev.build.as_ref().unwrap().len(), 2);

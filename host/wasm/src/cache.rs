@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wasmtime::{Cache, CacheConfig};
 
@@ -16,6 +16,19 @@ const STICKY: u32 = 0o1000;
 
 /// Opens the cache in `directory`, which is made with mode 0700 if it is missing.
 pub(crate) fn open(directory: &Path) -> Result<Cache, EngineError> {
+    let path = private_directory(directory)?;
+    let mut config = CacheConfig::new();
+    config.with_directory(path);
+    let refuse = |error| EngineError::Cache { directory: directory.to_owned(), reason: format!("{error:#}") };
+    Cache::new(config).map_err(refuse)
+}
+
+/// A directory of a cache that nobody but its owner can put something into: made with mode 0700 if it is missing, refused
+/// if others can write to it. Returns its canonical path.
+///
+/// # Errors
+/// It cannot be made, or others can write to it.
+pub fn private_directory(directory: &Path) -> Result<PathBuf, EngineError> {
     let refuse = |reason: String| EngineError::Cache { directory: directory.to_owned(), reason };
     DirBuilder::new()
         .recursive(true)
@@ -24,9 +37,7 @@ pub(crate) fn open(directory: &Path) -> Result<Cache, EngineError> {
         .map_err(|error| refuse(format!("cannot be made: {error}")))?;
     let path = fs::canonicalize(directory).map_err(|error| refuse(format!("cannot be opened: {error}")))?;
     check(&path).map_err(&refuse)?;
-    let mut config = CacheConfig::new();
-    config.with_directory(path);
-    Cache::new(config).map_err(|error| refuse(format!("{error:#}")))
+    Ok(path)
 }
 
 fn check(path: &Path) -> Result<(), String> {

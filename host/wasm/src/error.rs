@@ -14,7 +14,7 @@ pub enum EngineError {
     #[error("cannot set up the WebAssembly engine: {0}")]
     Runtime(String),
     /// Cached code is native code that is trusted as it is; a directory that others can write is no place for it.
-    #[error("compile cache {}: {reason}", directory.display())]
+    #[error("cache {}: {reason}", directory.display())]
     Cache {
         /// The directory as given.
         directory: PathBuf,

@@ -21,6 +21,7 @@ mod spec;
 mod state;
 mod text;
 
+pub use cache::private_directory;
 pub use capabilities::Grant;
 pub use componentize::{Ask, asks, componentize, note_language};
 pub use deadline::Canceller;

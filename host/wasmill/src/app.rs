@@ -172,7 +172,7 @@ impl App {
                 .map_err(Failure::start)?;
             let shared = pipeline.handle().shared;
             instances::rehearse(&shared.deployed().version.plugin, settings)
-                .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler.display()))
+                .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))
                 .map_err(Failure::start)?;
             tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
             pipelines.push(pipeline);

@@ -4,7 +4,7 @@
 //! crash alone, the pollers come first where processors are short, and no partition waits for it.
 
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use wasmill_config as config;
-use wasmill_wasm::{Engine, EngineOptions, LoadKind, Plugin};
+use wasmill_wasm::{Engine, EngineOptions, LoadKind, Plugin, digest};
 
 use crate::app::{Exit, Failure, told};
+use crate::oci;
 use crate::pipeline::instances;
 use crate::swap::gate;
 
@@ -35,6 +36,22 @@ pub struct Loader {
     cache: Option<PathBuf>,
 }
 
+/// The bytes of a handler, and where they are from.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// A component, or what is to be made one.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes in hexadecimal, as [`Plugin::digest`] has it.
+    pub digest: String,
+    /// The path or the reference, as it was typed.
+    pub source: String,
+    /// Of a handler from a registry, the digest of its artifact.
+    pub artifact: Option<String>,
+    /// For whoever answers for it: the registry did not answer, so it may not be what the reference means today; or it is
+    /// not kept for when the registry does not answer.
+    pub warning: Option<String>,
+}
+
 impl Loader {
     /// Opens the engine over a cache of compiled handlers.
     pub fn open(cache: Option<PathBuf>) -> anyhow::Result<Self> {
@@ -44,17 +61,59 @@ impl Loader {
     /// Reads, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline grants.
     /// Runs nothing of it.
     pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
-        let path = pipeline.handler.display();
-        let cannot = || format!("pipeline {}: cannot read handler {path}; hint: build it first", pipeline.name);
-        let size = std::fs::metadata(&pipeline.handler).with_context(cannot)?.len();
-        gate::size(size, pipeline).with_context(|| format!("pipeline {}: handler {path}", pipeline.name))?;
-        let bytes = std::fs::read(&pipeline.handler).with_context(cannot)?;
+        let of = || format!("pipeline {}: handler {}", pipeline.name, pipeline.handler);
+        if let Some(size) = pipeline.handler.file().and_then(|path| std::fs::metadata(path).ok()) {
+            gate::size(size.len(), pipeline).with_context(of)?;
+        }
+        let fetched = self.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name))?;
+        if let Some(warning) = &fetched.warning {
+            tracing::warn!(pipeline = %pipeline.name, "{warning}");
+        }
+        if let Some(artifact) = &fetched.artifact {
+            let (handler, sha256) = (&fetched.source, &fetched.digest);
+            tracing::info!(pipeline = %pipeline.name, handler, artifact, sha256, "handler fetched");
+        }
+        gate::size(fetched.bytes.len() as u64, pipeline).with_context(of)?;
+        self.load_fetched(pipeline, &fetched)
+    }
+
+    /// Reads a handler's file, or fetches it from its registry. Takes as long as the registry takes to answer.
+    pub fn fetch(&self, handler: &config::Handler) -> anyhow::Result<Fetched> {
+        let source = handler.to_string();
+        match handler {
+            config::Handler::File(path) => {
+                let bytes = std::fs::read(path)
+                    .with_context(|| format!("cannot read handler {source}; hint: build it first"))?;
+                Ok(Fetched { digest: digest(&bytes), bytes, source, artifact: None, warning: None })
+            }
+            config::Handler::Oci(reference) => {
+                let folder = self.cache.as_deref().map(plugins);
+                let pulled = oci::pull(reference, folder.as_deref(), oci::Offline::Allowed)
+                    .context("cannot fetch the handler")?;
+                let warning = match &pulled.from {
+                    oci::Source::Remembered(reason) => Some(format!(
+                        "{source} is {} from the cache, as it was last seen, because {reason}",
+                        pulled.digest
+                    )),
+                    oci::Source::Registry | oci::Source::Cache => {
+                        pulled.unkept.map(|why| format!("{source} is not kept for a start without its registry: {why}"))
+                    }
+                };
+                let (digest, artifact) = (digest(&pulled.bytes), Some(pulled.digest));
+                Ok(Fetched { digest, bytes: pulled.bytes, source, artifact, warning })
+            }
+        }
+    }
+
+    /// Compiles and checks a handler that was fetched, and whether it asks for no more than the pipeline grants. Runs
+    /// nothing of it.
+    pub fn load_fetched(&self, pipeline: &config::Pipeline, fetched: &Fetched) -> anyhow::Result<Plugin> {
         let load = || -> anyhow::Result<Plugin> {
-            let plugin = self.compile(&bytes, &pipeline.limits)?;
+            let plugin = self.compile(&fetched.bytes, &pipeline.limits)?;
             plugin.check(instances::grants(pipeline))?;
             Ok(plugin)
         };
-        load().with_context(|| format!("pipeline {}: handler {path}", pipeline.name))
+        load().with_context(|| format!("pipeline {}: handler {}", pipeline.name, fetched.source))
     }
 
     /// Compiles and checks a handler. Runs nothing of it.
@@ -86,12 +145,17 @@ impl From<anyhow::Error> for Unloadable {
     }
 }
 
+/// Where plugins from registries are kept: beside those that are compiled.
+pub fn plugins(compiled: &Path) -> PathBuf {
+    compiled.with_file_name("plugins")
+}
+
 fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
     Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
 }
 
 /// Has another process compile these bytes. They go through a pipe: a file could be another by the time it is read.
-fn compile_apart(bytes: &[u8], cache: &std::path::Path, limits: &config::Limits) -> Result<(), Unloadable> {
+fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> Result<(), Unloadable> {
     let (status, said) = run_apart(bytes, cache, limits)?;
     if status.success() {
         return Ok(());
@@ -114,7 +178,7 @@ fn compile_apart(bytes: &[u8], cache: &std::path::Path, limits: &config::Limits)
 /// How that process ended, and what it said.
 fn run_apart(
     bytes: &[u8],
-    cache: &std::path::Path,
+    cache: &Path,
     limits: &config::Limits,
 ) -> anyhow::Result<(std::process::ExitStatus, String)> {
     let mut child = Command::new(this_program()?)

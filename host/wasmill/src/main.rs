@@ -8,6 +8,7 @@ mod compare;
 mod compile;
 mod dev;
 mod mutant;
+mod oci;
 mod pipeline;
 mod project;
 mod swap;

@@ -1,6 +1,6 @@
 //! What the guests share: when a behaviour shows itself.
 
-use wasmill_handler::{Context, Failure, Message, Outputs, Topic, Verdict, ack};
+use wasmill_handler::prelude::*;
 
 /// The settings of every guest with a [`Trigger`].
 pub const SETTINGS: &[&str] = &["when", "prefix", "partition", "until_attempt"];
@@ -35,24 +35,6 @@ impl Trigger {
             && self.partition.is_none_or(|partition| partition == message.partition())
             && self.prefix.as_ref().is_none_or(|prefix| message.value().unwrap_or_default().starts_with(prefix))
     }
-}
-
-/// An order as JSON, priced by `price`: the handlers `price` and `price_raised` differ in that alone. The number is the last of
-/// the key's digits; what has none is rejected.
-///
-/// # Errors
-/// A key without a number.
-pub fn priced(message: &Message, out: &mut Outputs, price: impl Fn(u64) -> u64) -> Verdict {
-    let key = std::str::from_utf8(message.key().unwrap_or_default())?;
-    let digits = key.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-    let number: u64 = digits.parse().map_err(|_| Failure::reject(format!("no number in `{key}`")))?;
-    let order = format!(
-        r#"{{"customer":{{"name":"customer {}"}},"items":[{{"name":"delivery","price":5}},{{"name":"item","price":{}}}]}}"#,
-        number % 7,
-        price(number)
-    );
-    out.send(message.key(), Some(order.as_bytes()));
-    ack()
 }
 
 /// What outputs say of the version that made them.
@@ -91,4 +73,22 @@ impl Stamp {
         out.to(Topic::DEFAULT).key(message.key()).value(Some(&stamped)).send();
         ack()
     }
+}
+
+/// An order as JSON, priced by `price`: the handlers `price` and `price_raised` differ in that alone. The number is the last of
+/// the key's digits; what has none is rejected.
+///
+/// # Errors
+/// A key without a number.
+pub fn priced(message: &Message, out: &mut Outputs, price: impl Fn(u64) -> u64) -> Verdict {
+    let key = std::str::from_utf8(message.key().unwrap_or_default())?;
+    let digits = key.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let number: u64 = digits.parse().map_err(|_| Failure::reject(format!("no number in `{key}`")))?;
+    let order = format!(
+        r#"{{"customer":{{"name":"customer {}"}},"items":[{{"name":"delivery","price":5}},{{"name":"item","price":{}}}]}}"#,
+        number % 7,
+        price(number)
+    );
+    out.send(message.key(), Some(order.as_bytes()));
+    ack()
 }

@@ -13,14 +13,14 @@ use wasmill_tests::scratch::Scratch;
 use wasmill_tests::shared::shared;
 use wasmill_tests::versions::Version;
 
-const SOON: Duration = Duration::from_secs(60);
-const PARTITIONS: u32 = 4;
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const PARTITIONS: u32 = 4;
 
 /// What came out: by input partition and offset, the stamps of the versions that were given the message.
-type Seen = BTreeMap<(i32, i64), Vec<String>>;
+pub(crate) type Seen = BTreeMap<(i32, i64), Vec<String>>;
 
 /// A pipeline whose handler is a file of its own.
-fn options(bootstrap: &str, case: &Case, handler: &Path, lines: &str) -> Result<Options> {
+pub(crate) fn options(bootstrap: &str, case: &Case, handler: &Path, lines: &str) -> Result<Options> {
     let mut options = case.options(bootstrap, "echo", lines)?;
     options.pipelines = options.pipelines.replace(&guest("echo")?, &handler.display().to_string());
     Ok(options)
@@ -35,7 +35,7 @@ fn parsed(value: &str) -> Result<((i32, i64), String)> {
 }
 
 /// Reads the output, and holds it to the order of each input partition.
-fn seen(eye: &Eye, case: &Case) -> Result<Seen> {
+pub(crate) fn seen(eye: &Eye, case: &Case) -> Result<Seen> {
     let (mut seen, mut last) = (Seen::new(), BTreeMap::new());
     for value in case.outputs(eye)? {
         let ((partition, offset), stamp) = parsed(&value)?;
@@ -47,7 +47,7 @@ fn seen(eye: &Eye, case: &Case) -> Result<Seen> {
 }
 
 /// Ends the stream, waits until all is committed, and holds the output to each message having come out once.
-fn finish(eye: &Eye, case: &Case) -> Result<(Seen, Vec<i64>)> {
+pub(crate) fn finish(eye: &Eye, case: &Case) -> Result<(Seen, Vec<i64>)> {
     let given = eye.stop_stream(&case.input)?;
     let ends: Offsets = (0..).zip(given.iter().copied()).collect();
     eye.wait_committed(&case.name, &case.input, &ends, SOON)?;
@@ -58,7 +58,7 @@ fn finish(eye: &Eye, case: &Case) -> Result<(Seen, Vec<i64>)> {
     Ok((seen, given))
 }
 
-fn swap(mill: &Mill, case: &Case, file: &Path, more: &[&str]) -> Result<Value> {
+pub(crate) fn swap(mill: &Mill, case: &Case, file: &Path, more: &[&str]) -> Result<Value> {
     let file = file.display().to_string();
     let words = [&["swap", case.name.as_str(), file.as_str(), "--json"], more].concat();
     Ok(serde_json::from_str(&mill.command(&words)?)?)
@@ -70,21 +70,21 @@ fn refusal(mill: &Mill, case: &Case, file: &Path) -> Result<String> {
 }
 
 /// Digest of the version that serves.
-fn serves(mill: &Mill) -> Result<String> {
+pub(crate) fn serves(mill: &Mill) -> Result<String> {
     Ok(mill.status()?["pipelines"][0]["plugin"].as_str().context("no digest")?.to_owned())
 }
 
-fn history(mill: &Mill, case: &Case) -> Result<Vec<Value>> {
+pub(crate) fn history(mill: &Mill, case: &Case) -> Result<Vec<Value>> {
     let answer: Value = serde_json::from_str(&mill.command(&["history", &case.name, "--json", "--last", "1000"])?)?;
     Ok(answer["history"].as_array().context("no history")?.clone())
 }
 
-fn events(mill: &Mill, case: &Case) -> Result<Vec<String>> {
+pub(crate) fn events(mill: &Mill, case: &Case) -> Result<Vec<String>> {
     Ok(history(mill, case)?.iter().map(|one| one["what"].as_str().unwrap_or("-").to_owned()).collect())
 }
 
 /// Waits until the history ends with this event.
-fn wait_event(mill: &Mill, case: &Case, what: &str) -> Result<Value> {
+pub(crate) fn wait_event(mill: &Mill, case: &Case, what: &str) -> Result<Value> {
     let end = std::time::Instant::now() + SOON;
     loop {
         let last = history(mill, case)?.pop().unwrap_or_default();
@@ -97,7 +97,7 @@ fn wait_event(mill: &Mill, case: &Case, what: &str) -> Result<Value> {
 }
 
 /// Waits until so many messages have come out of the version with this stamp.
-fn wait_stamped(eye: &Eye, case: &Case, stamp: &str, count: usize) -> Result<()> {
+pub(crate) fn wait_stamped(eye: &Eye, case: &Case, stamp: &str, count: usize) -> Result<()> {
     let end = std::time::Instant::now() + SOON;
     loop {
         let outputs = case.outputs(eye)?;

@@ -23,6 +23,8 @@ mod parts;
 mod plain;
 mod projects;
 mod recycling;
+mod registry;
+mod rollout;
 mod spine;
 mod swap;
 mod topics;

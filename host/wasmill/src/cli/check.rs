@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use wasmill_config::{self as config, LoadError};
 use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
@@ -79,9 +80,13 @@ impl Check {
 
 /// Loads a handler and starts it once, as `run` would.
 fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
-    let path = pipeline.handler.display().to_string();
-    let mut told = json!({ "pipeline": pipeline.name, "handler": path, "error": null });
-    let plugin = match loader.load(pipeline) {
+    let mut told = json!({ "pipeline": pipeline.name, "handler": pipeline.handler.to_string(), "error": null });
+    let fetched = loader.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name));
+    if let Ok(fetched) = &fetched {
+        told["artifact"] = fetched.artifact.clone().into();
+        told["warning"] = fetched.warning.clone().into();
+    }
+    let plugin = match fetched.and_then(|fetched| loader.load_fetched(pipeline, &fetched)) {
         Ok(plugin) => plugin,
         Err(error) => {
             told["error"] = app::told(&error).into();
@@ -101,10 +106,12 @@ fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
 
 fn line(handler: &Value) -> String {
     let word = |key: &str| handler[key].as_str().unwrap_or_default().to_owned();
+    let warning = handler["warning"].as_str().map(|warning| format!("warning: {warning}\n")).unwrap_or_default();
+    let artifact = handler["artifact"].as_str().map(|digest| format!(", artifact {digest}")).unwrap_or_default();
     match handler["error"].as_str() {
-        Some(error) => format!("error: {error}\n"),
+        Some(error) => format!("{warning}error: {error}\n"),
         None => format!(
-            "pipeline {}: {} ({} bytes, world {}, sha256 {})\n",
+            "{warning}pipeline {}: {} ({} bytes, world {}, sha256 {}{artifact})\n",
             word("pipeline"),
             word("handler"),
             handler["bytes"],

@@ -46,7 +46,7 @@ impl Inspect {
 }
 
 /// A file that was accepted and names no version keeps this host's contract: the types of its exports are those.
-fn version(found: &Inspection, refusal: Option<&str>) -> Option<String> {
+pub(super) fn version(found: &Inspection, refusal: Option<&str>) -> Option<String> {
     found.contract.clone().or_else(|| refusal.is_none().then(|| contract().to_owned()))
 }
 

@@ -16,6 +16,7 @@ pub mod jsonl;
 mod messages;
 mod new;
 mod operate;
+mod registry;
 mod run;
 mod swap;
 mod test;
@@ -74,6 +75,10 @@ enum Command {
     Capture(capture::Capture),
     /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
+    /// Send a handler to a registry
+    Push(registry::Push),
+    /// Fetch a handler from a registry into the cache, and into a file
+    Pull(registry::Pull),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
     /// Run two versions of a handler over messages of a topic, and show where they differ
@@ -127,6 +132,8 @@ impl Cli {
             Command::Capture(capture) => capture.run(),
             Command::Conformance(conformance) => conformance.run(),
             Command::Inspect(inspect) => inspect.run(),
+            Command::Push(push) => push.run(),
+            Command::Pull(pull) => pull.run(),
             Command::Invoke(invoke) => invoke.run(),
             Command::Diff(diff) => diff.run(),
             Command::Dev(dev) => dev.run(&self.global),

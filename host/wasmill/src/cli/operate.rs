@@ -305,8 +305,9 @@ pub(super) fn on_trial(trial: &Value) -> String {
         Some("watch") => "watched since it took over".to_owned(),
         _ => "shadow".to_owned(),
     };
+    let differing = trial["differing"].as_u64().map_or(String::new(), |count| format!(", {count} differ"));
     format!(
-        "{} {what}: {} messages, {} given up, {} crashes",
+        "{} {what}: {} messages, {} given up, {} crashes{differing}",
         short(&trial["plugin"]),
         show(&trial["messages"]),
         show(&trial["given_up"]),

@@ -1,15 +1,16 @@
 //! `wasmill swap | rollback | history`: which handler a running pipeline has.
 
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::Value;
+use wasmill_config as config;
 
 use super::cluster::table;
 use super::operate::{Target, on_trial, rows, short, show};
-use super::print;
+use super::{cache_folder, print};
 use crate::app::{Exit, Failure};
+use crate::compile::Loader;
 
 /// Compilation, cases and the longest call take their time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -27,8 +28,8 @@ Exit codes: 0 it took over; 1 it was refused or taken back; 2 wrong command line
 pub struct Swap {
     /// The pipeline's name
     pipeline: String,
-    /// The new handler
-    file: PathBuf,
+    /// The new handler: a file, or `oci://host/name:tag`
+    handler: config::Handler,
     /// For which messages first, instead of the configuration's swap.rollout
     #[arg(long, value_enum)]
     rollout: Option<Rollout>,
@@ -82,10 +83,11 @@ pub struct History {
 impl Swap {
     /// Sends the handler and tells what came of it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let name = self.file.display().to_string();
-        let bytes = std::fs::read(&self.file)
-            .with_context(|| format!("cannot read {name}; hint: build the handler first"))
-            .map_err(Failure::usage)?;
+        let fetched = Loader::open(cache_folder())?.fetch(&self.handler).map_err(Failure::usage)?;
+        if let Some(warning) = &fetched.warning {
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
+        }
+        let name = fetched.source;
         let by = user();
         let mut query = vec![("source", name.as_str()), ("by", by.as_str())];
         query.extend(self.rollout.map(|rollout| {
@@ -97,7 +99,7 @@ impl Swap {
             ("rollout", word)
         }));
         let path = format!("/api/v1/pipelines/{}/swap", self.pipeline);
-        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &bytes)?;
+        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &fetched.bytes)?;
         let trial = matches!(answer["outcome"].as_str(), Some("canary" | "shadow"));
         if !trial || self.no_wait {
             return tell(&answer, self.json);

@@ -102,7 +102,13 @@ impl Test {
         if !file.cases.iter().any(|case| wanted(&case)) {
             return Ok(());
         }
-        let plugin = loader.load(pipeline).map_err(Failure::start)?;
+        let fetched = loader.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name));
+        let fetched = fetched.map_err(Failure::start)?;
+        if let Some(warning) = &fetched.warning {
+            // A reader that went away is no failure.
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
+        }
+        let plugin = loader.load_fetched(pipeline, &fetched).map_err(Failure::start)?;
         self.show(&format!("{name}\n"));
         let mut outcomes = Vec::new();
         for (index, case) in file.cases.iter().enumerate().filter(|(_, case)| wanted(case)) {

@@ -22,7 +22,6 @@ const KEPT: usize = 10;
 ///
 /// # Errors
 /// Why the new version must not take over: it differs too far, or that could not be found out.
-#[allow(dead_code, reason = "the gate of a swap calls it")]
 pub fn backtest(
     old: &Version,
     new: &Version,

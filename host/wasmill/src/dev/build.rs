@@ -52,6 +52,10 @@ pub fn build(pipeline: &config::Pipeline, directory: &Path, screen: &Screen) -> 
 /// Runs a pipeline's build command, if it has one. What it writes goes to standard error.
 pub fn command(pipeline: &config::Pipeline, directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
     let Some([program, arguments @ ..]) = pipeline.dev.build.as_deref() else { return Ok(()) };
+    if pipeline.handler.file().is_none() {
+        reporter.line(&format!("{} is used as it is: nothing is built", pipeline.handler));
+        return Ok(());
+    }
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     add_target(arguments, directory, reporter)?;
     reporter.line(&format!("building the handler of {}: {program} {}", pipeline.name, arguments.join(" ")));
@@ -144,7 +148,7 @@ fn watch_sources(
         project.directory = project.directory.canonicalize().context("cannot watch the project")?;
         wanted.push(project.directory.clone());
     } else if settings.dev.build.is_none() {
-        wanted.push(settings.handler.clone());
+        wanted.extend(settings.handler.file().map(Path::to_owned));
     }
     if wanted.is_empty() {
         return Ok(None);
@@ -191,11 +195,12 @@ fn watch_sources(
 fn swap(handle: &Handle, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     let settings = &handle.shared.settings;
     build(settings, directory, screen)?;
-    settle(&settings.handler)?;
-    let bytes = std::fs::read(&settings.handler)
-        .with_context(|| format!("cannot read handler {}", settings.handler.display()))?;
-    let source = settings.handler.display().to_string();
-    let ask = Ask { bytes: Some(bytes), settings: None, source, by: "dev".to_owned(), rollout: None };
+    if let Some(file) = settings.handler.file() {
+        settle(file)?;
+    }
+    let fetched = handle.swapper.loader().fetch(&settings.handler)?;
+    let (bytes, source) = (Some(fetched.bytes), fetched.source);
+    let ask = Ask { bytes, settings: None, source, by: "dev".to_owned(), rollout: None };
     let outcome = handle.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
     let digest = short(&outcome.to.digest);
     if outcome.outcome == Done::Unchanged {

@@ -56,7 +56,7 @@ impl Worker {
     /// Something was counted that a trial may have been waiting for.
     pub(super) fn look_at_trial(&self) {
         if let Some(trial) = &self.deployed.trial {
-            trial.look(&self.shared);
+            trial.look(&self.shared, self.deployed.serial);
         }
     }
 }

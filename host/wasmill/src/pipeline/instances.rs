@@ -49,10 +49,14 @@ pub fn grants(settings: &config::Pipeline) -> Grants {
     Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
 }
 
+/// The topics that a pipeline's handler may name, by number.
+pub fn output_names(settings: &config::Pipeline) -> OutputNames {
+    OutputNames { default: settings.output.default.clone(), granted: settings.output.granted.clone() }
+}
+
 /// What an instance of a pipeline's handler is made with.
 pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
     let limits = &settings.limits;
-    let granted = settings.output.granted.iter().cloned();
     InstanceSpec {
         pipeline: settings.name.clone(),
         group: settings.group.clone(),
@@ -68,7 +72,7 @@ pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
             log_line_bytes: limits.log_line_bytes,
             log_lines_per_second: limits.log_lines_per_second,
         },
-        outputs: Arc::new(OutputNames { default: settings.output.default.clone(), granted: granted.collect() }),
+        outputs: Arc::new(output_names(settings)),
         sources: Arc::new(settings.topics.clone()),
         log: Arc::new(HandlerLog::new(&settings.name, lane)),
     }

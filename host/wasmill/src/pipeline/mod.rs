@@ -15,6 +15,7 @@ pub mod partition;
 mod publish;
 pub mod publisher;
 mod recover;
+mod shadow;
 pub mod shared;
 pub mod status;
 mod turn;
@@ -134,12 +135,13 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let source = settings.handler.display().to_string();
+        let source = settings.handler.to_string();
         let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), source);
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
-        let swapper = Swapper::new(shared.clone(), lanes.clone(), parts.loader.clone(), parts.state.as_deref());
+        let (loader, client) = (parts.loader.clone(), parts.client.clone());
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref());
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members

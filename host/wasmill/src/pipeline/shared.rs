@@ -97,8 +97,9 @@ pub struct PipelineShared {
     producer_rests: AtomicBool,
     held: AtomicBool,
     hold_reason: Mutex<Option<String>>,
-    /// A version was found out and the one before it is on its way back: until it is there nothing is handed over.
-    suspended: AtomicBool,
+    /// One more than the number of what was in force when a version was found out. While that is in force nothing is handed
+    /// over; the version before is on its way back. By its number, because a lane may find out what is in force no longer.
+    suspended: AtomicU64,
     publisher: Mutex<Arc<Publisher>>,
     deployed: Mutex<Arc<Deployed>>,
     deployed_serial: AtomicU64,
@@ -131,7 +132,7 @@ impl PipelineShared {
             producer_rests: AtomicBool::new(false),
             held: AtomicBool::new(false),
             hold_reason: Mutex::new(None),
-            suspended: AtomicBool::new(false),
+            suspended: AtomicU64::new(0),
             publisher: Mutex::new(publisher),
             deployed: Mutex::new(Arc::new(Deployed {
                 serial: 0,
@@ -224,7 +225,6 @@ impl PipelineShared {
         let other = !Arc::ptr_eq(&deployed.version, &version);
         *deployed = Arc::new(Deployed { serial, version, trial, handover: Handover::of(lanes) });
         self.deployed_serial.store(serial, Ordering::Release);
-        self.suspended.store(false, Ordering::Release);
         // A new handler has to prove itself: the smaller window applies again.
         if other && let Some(breaker) = &mut breaker {
             breaker.reset();
@@ -232,9 +232,13 @@ impl PipelineShared {
         deployed.clone()
     }
 
-    /// Nothing is handed over until something else is in force.
-    pub fn suspend(&self) {
-        self.suspended.store(true, Ordering::Release);
+    /// Nothing is handed over until something else than `serial` is in force.
+    pub fn suspend(&self, serial: u64) {
+        self.suspended.fetch_max(serial + 1, Ordering::AcqRel);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire) == self.deployed_serial() + 1
     }
 
     /// Counts settled messages for the breaker; those at the places `given_up` among them, ascending, were given up.
@@ -244,7 +248,8 @@ impl PipelineShared {
         let Some(Opened { given_up, of }) = breaker.record(settled as u32, given_up.iter().copied()) else { return };
         // The version that did it can be taken back: then messages go on with the one before, and nobody need be called.
         let reason = format!("more than {given_up} of the last {of} messages were given up");
-        if self.deployed().trial.as_ref().is_some_and(|trial| trial.fail(self, &reason)) {
+        let deployed = self.deployed();
+        if deployed.trial.as_ref().is_some_and(|trial| trial.fail(self, deployed.serial, &reason)) {
             breaker.reset();
             return;
         }
@@ -274,7 +279,7 @@ impl PipelineShared {
 
     /// Whether the pipeline holds.
     pub fn is_held(&self) -> bool {
-        self.held.load(Ordering::Acquire) || self.suspended.load(Ordering::Acquire)
+        self.held.load(Ordering::Acquire) || self.is_suspended()
     }
 
     /// Why it holds.

@@ -67,6 +67,9 @@ pub struct TrialStatus {
     pub given_up: u64,
     /// Its calls that ended without an answer.
     pub crashes: u64,
+    /// Messages of which a shadow made something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differing: Option<u64>,
 }
 
 impl TrialStatus {
@@ -85,6 +88,7 @@ impl TrialStatus {
             messages: seen.messages,
             given_up: seen.given_up,
             crashes: seen.crashes,
+            differing: matches!(trial.plan(), Plan::Shadow { .. }).then(|| trial.report().summary.differing),
         })
     }
 }

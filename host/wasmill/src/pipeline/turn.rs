@@ -176,6 +176,7 @@ impl Worker {
         match answer {
             Ok(reached) => {
                 self.bound.grew(self.batch.len());
+                self.shadow(index, call, reached);
                 self.judge(index, call, reached);
             }
             Err(error) => self.crashed(index, call, error),

@@ -122,6 +122,8 @@ struct State {
     partitions: BTreeMap<TopicPartition, First>,
     /// Instances that are done with: dropping one takes longer than a lane should stand still.
     old: Vec<Instance>,
+    /// Nobody waits any more.
+    left: bool,
 }
 
 impl Handover {
@@ -149,8 +151,13 @@ impl Handover {
         for (id, first) in firsts {
             state.partitions.entry(id).or_insert(first);
         }
-        state.old.extend(old);
+        // What is late is dropped by the lane itself, lest it be kept until the next swap.
+        let mut late = old;
+        if !state.left {
+            state.old.append(&mut late);
+        }
         drop(state);
+        drop(late);
         self.changed.notify_all();
     }
 
@@ -190,6 +197,7 @@ impl Handover {
                 return true;
             }
             let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                state.left = true;
                 return false;
             };
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;

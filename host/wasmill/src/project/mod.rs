@@ -54,7 +54,7 @@ impl Project {
     /// Whether a pipeline's handler is what this project's build leaves.
     pub fn makes(&self, pipeline: &config::Pipeline) -> bool {
         let same = |path: &Path| std::path::absolute(path).ok();
-        same(&pipeline.handler) == same(&self.output())
+        pipeline.handler.file().is_some_and(|path| same(path) == same(&self.output()))
     }
 
     /// Where the component is.

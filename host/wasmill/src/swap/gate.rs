@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use wasmill_config as config;
+use wasmill_kafka::ClientSettings;
 use wasmill_wasm::{LoadKind, Plugin, StartError};
 
 use crate::app::told;
 use crate::cases::{self, Told, file};
+use crate::compare::backtest;
 use crate::compile::{Loader, Unloadable};
 use crate::pipeline::instances;
 use crate::pipeline::version::Version;
@@ -33,8 +35,8 @@ pub enum Gate {
     Init,
     /// The cases of `swap.tests`.
     Tests,
-    /// The settings that came with it.
-    Settings,
+    /// Messages of the past, over which it is run beside the old one: `swap.backtest`.
+    Backtest,
 }
 
 impl Gate {
@@ -49,7 +51,7 @@ impl Gate {
             Self::Compile => "compile",
             Self::Init => "init",
             Self::Tests => "tests",
-            Self::Settings => "settings",
+            Self::Backtest => "backtest",
         }
     }
 }
@@ -101,6 +103,12 @@ pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
     }
     let (bytes, most) = (bytesize::ByteSize(bytes), bytesize::ByteSize(most));
     Err(Refusal::at(Gate::Size, format!("the handler has {bytes}, and {most} are accepted; hint: limits.component")))
+}
+
+/// Runs both versions over messages of the past.
+pub fn backtest(old: &Version, new: &Version, client: &ClientSettings) -> Result<(), Refusal> {
+    let Some(wanted) = &new.settings.swap.backtest else { return Ok(()) };
+    backtest::backtest(old, new, client, wanted).map(drop).map_err(|reason| Refusal::at(Gate::Backtest, reason))
 }
 
 fn unloadable(error: &Unloadable) -> Refusal {

@@ -63,6 +63,9 @@ pub struct Record {
     /// The longest that a lane stood still for it, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_us: Option<u64>,
+    /// What a shadow would have done otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<serde_json::Value>,
     /// The process.
     pub pid: u32,
 }
@@ -79,6 +82,7 @@ impl Record {
             reason: None,
             partitions: Vec::new(),
             pause_us: None,
+            report: None,
             pid: std::process::id(),
         }
     }

@@ -13,13 +13,14 @@ mod rollout;
 pub mod trial;
 pub mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
 use wasmill_config as config;
+use wasmill_kafka::ClientSettings;
 
 use crate::compile::Loader;
 use crate::pipeline::instances;
@@ -70,6 +71,8 @@ pub struct Swapper {
     shared: Arc<PipelineShared>,
     lanes: Arc<Lanes>,
     loader: Loader,
+    /// The cluster, for messages of the past.
+    client: ClientSettings,
     /// Held by whoever changes something, from the gate to the answer: others wait their turn, and one compiler runs at
     /// a time.
     turn: Mutex<()>,
@@ -82,7 +85,7 @@ pub struct Swapper {
 
 /// The handler that the configuration names, as it was when it was last looked at.
 struct Configured {
-    path: PathBuf,
+    handler: config::Handler,
     seen: Option<watch::Look>,
     digest: String,
 }
@@ -104,7 +107,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Swapper {
     /// For a pipeline that was just made. `state`: the folder in which its history is kept.
-    pub fn new(shared: Arc<PipelineShared>, lanes: Arc<Lanes>, loader: Loader, state: Option<&Path>) -> Self {
+    pub fn new(
+        shared: Arc<PipelineShared>,
+        lanes: Arc<Lanes>,
+        loader: Loader,
+        client: ClientSettings,
+        state: Option<&Path>,
+    ) -> Self {
         let deployed = shared.deployed();
         let history = History::open(state, &shared.name);
         let named = Named::from(&*deployed.version);
@@ -115,18 +124,25 @@ impl Swapper {
             );
         }
         history.add(Record::now(What::Start, "start", history.served_last(), named.clone()));
-        let path = shared.settings.handler.clone();
-        let configured = Configured { seen: watch::look(&path).ok(), path, digest: named.digest };
+        let handler = shared.settings.handler.clone();
+        let seen = handler.file().and_then(|path| watch::look(path).ok());
+        let configured = Configured { handler, seen, digest: named.digest };
         Self {
             shared,
             lanes,
             loader,
+            client,
             turn: Mutex::default(),
             past: Mutex::default(),
             history,
             configured: Mutex::new(configured),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// What loads handlers.
+    pub fn loader(&self) -> &Loader {
+        &self.loader
     }
 
     /// The events so far, the latest last.
@@ -173,6 +189,13 @@ impl Swapper {
         let passed = self.may_begin().and_then(|()| match ask.bytes {
             Some(bytes) => gate::pass(&self.loader, &bytes, &settings, ask.source),
             None => gate::admit(serves.plugin.clone(), &settings, ask.source),
+        });
+        let passed = passed.and_then(|version| {
+            // What serves already has nothing to prove.
+            if version.digest() != serves.digest() {
+                gate::backtest(&serves, &version, &self.client)?;
+            }
+            Ok(version)
         });
         match passed {
             Ok(version) => {
@@ -374,10 +397,10 @@ impl Swapper {
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
         let mut configured = lock(&self.configured);
-        let now = watch::look(&configured.path).ok();
+        let now = configured.handler.file().and_then(|path| watch::look(path).ok());
         if now != configured.seen {
             // The file that is there now is what a restart would run.
-            if let Ok(bytes) = std::fs::read(&configured.path) {
+            if let Some(Ok(bytes)) = configured.handler.file().map(std::fs::read) {
                 configured.digest = wasmill_wasm::digest(&bytes);
             }
             configured.seen = now;
@@ -390,7 +413,7 @@ impl Swapper {
             reason: format!(
                 "a restart runs {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
                 short(&configured.digest),
-                configured.path.display(),
+                configured.handler,
                 short(serves),
                 deployed.version.source
             ),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wasmill_config as config;
 use wasmill_core::Share;
 
-use super::answer::{Done, Outcome};
+use super::answer::{Done, Outcome, boundaries};
 use super::history::{Record, What};
 use super::trial::{End, Plan, Trial};
 use super::{Swapper, lock, short};
@@ -114,10 +114,15 @@ impl Swapper {
     /// A shadow has seen what it was to see.
     fn report(&self, trial: &Trial, by: &str) {
         let deployed = self.hand_over(trial.old.clone(), None);
-        let outcome = self.outcome(Done::Shadow, &trial.old, &trial.new, &deployed, Duration::ZERO, Duration::ZERO);
-        let seen = trial.seen();
-        let reason = format!("{} messages seen", seen.messages);
-        self.tell(What::Report, by, &outcome, Some(&reason));
+        let report = trial.report();
+        let (summary, crashes) = (&report.summary, trial.seen().crashes);
+        let reason = format!("{} of {} messages differ, {crashes} calls crashed", summary.differing, summary.messages);
+        tracing::info!(pipeline = %self.shared.name, reason, "shadow ended");
+        let mut record = Record::now(What::Report, by, Some((&*trial.old).into()), (&*trial.new).into());
+        record.reason = Some(reason);
+        record.report = serde_json::to_value(&report).ok();
+        record.partitions = boundaries(&deployed);
+        self.history.add(record);
     }
 }
 

@@ -7,9 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use wasmill_config as config;
 use wasmill_core::{Budget, Tally};
+use wasmill_kafka::TopicPartition;
 
+use crate::compare::fields::Differences;
+use crate::compare::summary::Summary;
 use crate::pipeline::shared::PipelineShared;
 use crate::pipeline::version::{Split, Version};
 
@@ -54,6 +58,28 @@ pub struct Trial {
     full: AtomicBool,
     end: Mutex<Option<End>>,
     changed: Condvar,
+    report: Mutex<Report>,
+}
+
+/// What a shadow would have done otherwise.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// All messages that were compared.
+    pub summary: Summary,
+    /// The first of those that differ, as many as `swap.shadow.differences`.
+    pub first: Vec<Differing>,
+}
+
+/// A message of which the two versions made different things.
+#[derive(Clone, Debug, Serialize)]
+pub struct Differing {
+    /// `topic/number`.
+    pub partition: String,
+    /// Its offset.
+    pub offset: i64,
+    /// In what.
+    #[serde(flatten)]
+    pub differences: Differences,
 }
 
 impl Trial {
@@ -71,6 +97,7 @@ impl Trial {
             full: AtomicBool::new(false),
             end: Mutex::default(),
             changed: Condvar::new(),
+            report: Mutex::default(),
         }
     }
 
@@ -118,8 +145,32 @@ impl Trial {
         if enough { meanwhile } else { all }
     }
 
-    /// A lane counted something: is it enough, or too much?
-    pub fn look(&self, shared: &PipelineShared) {
+    fn lock_report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of so many messages the shadow made the same.
+    pub fn same(&self, messages: u64) {
+        self.lock_report().summary.same(messages);
+    }
+
+    /// Of this one it made something else.
+    pub fn differs(&self, id: &TopicPartition, offset: i64, differences: Differences) {
+        let Plan::Shadow { differences: most } = self.plan else { return };
+        let mut report = self.lock_report();
+        report.summary.differs(&differences);
+        if report.first.len() < most {
+            report.first.push(Differing { partition: id.to_string(), offset, differences });
+        }
+    }
+
+    /// What it would have done otherwise so far.
+    pub fn report(&self) -> Report {
+        self.lock_report().clone()
+    }
+
+    /// A lane counted something under what had the number `serial`: is it enough, or too much?
+    pub fn look(&self, shared: &PipelineShared, serial: u64) {
         if self.is_over() {
             return;
         }
@@ -129,7 +180,7 @@ impl Trial {
         {
             if self.plan == Plan::Watch {
                 // All lanes run it: none may begin another batch with it. The way back ends this.
-                shared.suspend();
+                shared.suspend(serial);
             }
             self.finish(End::Failed(excess.to_string()));
         } else if seen.messages >= self.until.messages && !self.full.swap(true, Ordering::AcqRel) {
@@ -140,12 +191,12 @@ impl Trial {
     }
 
     /// The breaker would open. Where the version that did it can be taken back, it need not.
-    pub fn fail(&self, shared: &PipelineShared, reason: &str) -> bool {
+    pub fn fail(&self, shared: &PipelineShared, serial: u64, reason: &str) -> bool {
         if self.is_over() || matches!(self.plan, Plan::Shadow { .. }) {
             return false;
         }
         if self.plan == Plan::Watch {
-            shared.suspend();
+            shared.suspend(serial);
         }
         self.finish(End::Failed(reason.to_owned()));
         true

@@ -52,7 +52,13 @@ pub fn settle(path: &Path) -> anyhow::Result<()> {
 
 /// Swaps whatever is saved under the handler's name, from now on.
 pub fn start(handle: Handle) -> anyhow::Result<Watch> {
-    let path = handle.shared.settings.handler.clone();
+    let Some(path) = handle.shared.settings.handler.file().map(Path::to_owned) else {
+        bail!(
+            "pipeline {}: swap.watch watches a file, and the handler is {}; hint: take it out",
+            handle.shared.name,
+            handle.shared.settings.handler
+        );
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().context("a handler is a file")?.to_owned();
     let (changed, changes) = mpsc::sync_channel(1);
