@@ -111,7 +111,7 @@ impl Control {
         let Some(current) = self.books().accord.current().cloned() else {
             return Beginning::configured(loader, settings);
         };
-        let configured = loader.fetch(&settings.handler);
+        let configured = loader.fetch_for(settings);
         if let Ok(fetched) = &configured
             && fetched.digest == current.digest
         {
