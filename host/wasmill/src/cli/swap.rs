@@ -110,7 +110,7 @@ impl Swap {
         query.extend(self.group.then_some(("group", "true")));
         let path = format!("/api/v1/pipelines/{}/swap", self.pipeline);
         let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
-        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &fetched.bytes)?;
+        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &bytes)?;
         let trial = matches!(answer["outcome"].as_str(), Some("canary" | "shadow"));
         if !trial || self.no_wait {
             return tell(&answer, self.json);
