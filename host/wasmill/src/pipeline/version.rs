@@ -237,9 +237,9 @@ pub struct Split {
 }
 
 impl Deployed {
-    /// How messages are divided now. A trial that is over gives nothing to its candidate any more, before any lane has
-    /// passed on: so a version that was found out sees no message more than those that were being handled.
+    /// How messages are divided now. A version that was found out gets nothing any more, before any lane has passed on: so it
+    /// sees no message more than those that were being handled.
     pub fn split(&self) -> Option<Split> {
-        self.trial.as_ref().filter(|trial| !trial.is_over()).and_then(|trial| trial.split())
+        self.trial.as_ref().filter(|trial| !trial.has_failed()).and_then(|trial| trial.split())
     }
 }

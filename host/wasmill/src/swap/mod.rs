@@ -59,13 +59,6 @@ pub struct Prepared {
     gate: Duration,
 }
 
-impl Prepared {
-    /// The version's digest.
-    pub fn digest(&self) -> &str {
-        self.version.digest()
-    }
-}
-
 /// Puts versions in force, one after the other. One for each pipeline.
 pub struct Swapper {
     shared: Arc<PipelineShared>,

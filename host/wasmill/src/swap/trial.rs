@@ -55,6 +55,7 @@ pub struct Trial {
     /// What both had done before.
     before: (Tally, Tally),
     over: AtomicBool,
+    failed: AtomicBool,
     full: AtomicBool,
     end: Mutex<Option<End>>,
     changed: Condvar,
@@ -94,6 +95,7 @@ impl Trial {
             new,
             old,
             over: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             end: Mutex::default(),
             changed: Condvar::new(),
@@ -126,9 +128,15 @@ impl Trial {
         }
     }
 
-    /// Whether it has ended. From then on a canary gets nothing more.
+    /// Whether it has ended. Until something else is in force, a canary that ended well goes on with its share: its keys
+    /// would go back to the old version else, and come again with the next step.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// Whether the new version was found out. From then on a canary gets nothing more.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// What the new version has done in this trial.
@@ -206,16 +214,12 @@ impl Trial {
     pub fn finish(&self, end: End) {
         let mut slot = self.lock();
         if slot.is_none() {
+            self.failed.store(matches!(end, End::Failed(_)), Ordering::Release);
             *slot = Some(end);
             self.over.store(true, Ordering::Release);
             drop(slot);
             self.changed.notify_all();
         }
-    }
-
-    /// How it ended, if it has.
-    pub fn end(&self) -> Option<End> {
-        self.lock().clone()
     }
 
     /// Waits until it ends, by itself or because it lasted long enough: a step of a canary both so long and so many
