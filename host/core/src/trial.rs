@@ -57,7 +57,7 @@ impl Place {
     /// a quarter and three quarters. The same in every process, whatever it is assigned.
     pub fn of_partition(partition: i32) -> Self {
         let reversed = partition.unsigned_abs().reverse_bits();
-        Self((u64::from(reversed) * u64::from(Share::ALL.0) >> 32) as u32)
+        Self(((u64::from(reversed) * u64::from(Share::ALL.0)) >> 32) as u32)
     }
 
     /// Whether such a share takes it in.

@@ -4,7 +4,7 @@
 //! (*none*), or once a second a handler that was compiled before (*warm*), or one that was not (*cold*). A round has one of
 //! each, their order changes from round to round. So a machine that becomes slower weighs on all alike.
 //!
-//! **The gap.** A swap is given a *window*, from the call to the answer and [`AFTER`] longer: the gate's work, which may take
+//! **The gap.** A swap is given a *window*, from the call to the answer and `AFTER` longer: the gate's work, which may take
 //! processors from the lanes, and the handover. What counts is the longest time between two appends to an output partition
 //! that reaches into the window. It is set beside the same windows of the round's segment without swaps, as long and at
 //! the same distance from the segment's beginning. The 99th percentile of all gaps, a hundred of them in a second, would hide
