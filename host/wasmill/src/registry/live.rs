@@ -23,8 +23,13 @@ pub fn settings(handle: &Handle) -> config::Pipeline {
 /// # Errors
 /// It cannot be read or fetched, or is larger than a handler may be.
 pub fn other_handler(handle: &Handle, settings: &config::Pipeline) -> anyhow::Result<Option<Vec<u8>>> {
+    let deployed = handle.shared.deployed();
+    if handle.shared.is_grouped() && deployed.version.epoch > 0 {
+        // What the group agreed on runs, whatever the file names; status tells that they differ.
+        return Ok(None);
+    }
     let fetched = handle.swapper.loader().fetch_for(settings)?;
-    let runs = handle.shared.deployed().version.digest() == fetched.digest;
+    let runs = deployed.version.digest() == fetched.digest;
     Ok((!runs).then_some(fetched.bytes))
 }
 
@@ -59,7 +64,7 @@ impl Ready {
     /// # Errors
     /// It does not start after all, or something else came in between.
     pub fn switch(self) -> anyhow::Result<Value> {
-        let outcome = self.handle.swapper.switch(self.prepared)?;
+        let outcome = self.handle.swapper.switch(self.prepared, None)?;
         serde_json::to_value(outcome).map_err(|error| anyhow!("it took over, and cannot be told of: {error}"))
     }
 

@@ -111,9 +111,7 @@ pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
 /// Runs both versions over messages of the past.
 pub fn backtest(old: &Version, new: &Version, client: &ClientSettings) -> Result<(), Refusal> {
     let Some(wanted) = &new.settings.swap.backtest else { return Ok(()) };
-    backtest::backtest(old, new, client, wanted)
-        .map(drop)
-        .map_err(|reason| Refusal::at(Gate::Backtest, reason))
+    backtest::backtest(old, new, client, wanted).map(drop).map_err(|reason| Refusal::at(Gate::Backtest, reason))
 }
 
 fn unloadable(error: &Unloadable) -> Refusal {
