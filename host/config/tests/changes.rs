@@ -60,6 +60,8 @@ fn what_members_lanes_and_producer_are_made_with_is_not() {
         ("batch.bytes = \"2MiB\"", vec!["batch.bytes"]),
         ("output = { topic = \"out\", digest_header = true }", vec!["output.topic", "output.digest_header"]),
         ("breaker = false", vec!["breaker"]),
+        ("swap.control_topic = \"control\"", vec!["swap.control_topic"]),
+        ("swap.group_timeout = \"2m\"", vec!["swap.group_timeout"]),
         ("properties = { \"fetch.min.bytes\" = 2 }", vec!["properties"]),
     ] {
         assert_eq!(of(lines), (keys, false), "{lines}");

@@ -23,13 +23,13 @@ pub fn settings(handle: &Handle) -> config::Pipeline {
 /// # Errors
 /// It cannot be read or fetched, or is larger than a handler may be.
 pub fn other_handler(handle: &Handle, settings: &config::Pipeline) -> anyhow::Result<Option<Vec<u8>>> {
-    if handle.shared.is_grouped() {
-        // Its group decides on that, and a process that took another one by itself would be told apart from it by messages
-        // only. Status says that the file holds something else.
+    let deployed = handle.shared.deployed();
+    if handle.shared.is_grouped() && deployed.version.epoch > 0 {
+        // What the group agreed on runs, whatever the file names; status tells that they differ.
         return Ok(None);
     }
     let fetched = handle.swapper.loader().fetch_for(settings)?;
-    let runs = handle.shared.deployed().version.digest() == fetched.digest;
+    let runs = deployed.version.digest() == fetched.digest;
     Ok((!runs).then_some(fetched.bytes))
 }
 

@@ -166,6 +166,7 @@ impl Swapper {
     pub fn swap(self: &Arc<Self>, ask: Ask) -> Result<Outcome, Refusal> {
         let _turn = lock(&self.turn);
         if ask.bytes.is_some() {
+            // Before anything is compiled for nothing.
             self.alone("swap PIPELINE FILE.wasm")?;
         }
         let prepared = self.pass_gate(ask)?;
@@ -273,6 +274,9 @@ impl Swapper {
         let version = Arc::new(version.at(epoch.unwrap_or(serves.epoch)));
         if version.epoch == serves.epoch && version.digest() == serves.digest() && version.settings == serves.settings {
             return Ok(self.outcome(Done::Unchanged, &serves, &version, &self.shared.deployed(), gate, Duration::ZERO));
+        }
+        if epoch.is_none() && version.digest() != serves.digest() {
+            self.alone("swap PIPELINE FILE.wasm")?;
         }
         self.may_begin()?;
         if let Err(refusal) = self.stage(&version) {
