@@ -218,17 +218,6 @@ impl Mill {
         Ok(std::fs::write(self.folder.path().join("wasmill.toml"), options.toml(self.port))?)
     }
 
-    /// A call that changes something, with the process's token and without `wasmill`: code and answer.
-    ///
-    /// # Errors
-    /// There is no answer, or it is not JSON.
-    pub fn post(&self, path: &str, body: &str) -> Result<(u16, Value)> {
-        let token = std::fs::read_to_string(self.folder.path().join(".wasmill/admin-token"))?;
-        let request = ureq::post(&self.url(path)).header("Authorization", format!("Bearer {}", token.trim()));
-        let mut answer = request.config().http_status_as_error(false).build().send(body)?;
-        Ok((answer.status().as_u16(), answer.body_mut().read_json()?))
-    }
-
     /// `/api/v1/status`.
     ///
     /// # Errors

@@ -150,7 +150,9 @@ fn of_limits(found: &mut Found, old: &Limits, new: &Limits) {
 }
 
 fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
-    let Swap { tests, watch, rollout, canary, shadow, rollback, budget, backtest } = new;
+    let Swap { control_topic, group_timeout, tests, watch, rollout, canary, shadow, rollback, budget, backtest } = new;
+    found.fixed("swap.control_topic", (&old.control_topic, control_topic));
+    found.fixed("swap.group_timeout", (&old.group_timeout, group_timeout));
     found.live("swap.tests", (&old.tests, tests));
     found.live("swap.watch", (&old.watch, watch));
     found.live("swap.rollout", (&old.rollout, rollout));

@@ -203,6 +203,8 @@ fn convert_swap(raw: &RawSwap, directory: &Path) -> Option<Swap> {
     let watched =
         |messages: &Field<u64>, time: &Field<Duration>| Some(Watched { messages: messages.value?, time: time.value? });
     Some(Swap {
+        control_topic: raw.control_topic.value.clone(),
+        group_timeout: raw.group_timeout.value?,
         tests: tests.iter().map(|path| directory.join(path)).collect(),
         watch: raw.watch.value?,
         rollout: raw.rollout.value?,

@@ -237,6 +237,10 @@ pub struct Limits {
 /// How a new handler takes over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Swap {
+    /// Through which the processes of the group agree on a version; neither read nor written by any pipeline otherwise.
+    pub control_topic: Option<String>,
+    /// How long a swap of the group waits for all processes.
+    pub group_timeout: Duration,
     /// Files with cases that it must pass.
     pub tests: Vec<PathBuf>,
     /// The handler's file is watched.

@@ -323,6 +323,13 @@ table! {
 table! {
     /// How a new handler takes over: `wasmill swap`, a file that changes, a reload.
     RawSwap {
+        /// The topic through which the processes of the group agree on a version (`wasmill swap --group`): one partition,
+        /// compacted, made with `wasmill topic create NAME --partitions 1 --set cleanup.policy=compact`. All members of the
+        /// group need the same.
+        control_topic: String = OUTPUT_TOPIC, optional("each process is swapped by itself");
+        /// How long a swap of the group waits until every process has answered. Then nobody swaps.
+        group_timeout: Duration = Time(SECOND, HOUR),
+            default("1m", "a large handler is compiled in seconds, and a member that was killed is out of the group after its session");
         /// Files with cases, as `wasmill test` runs them, that a new handler must pass before it takes over.
         tests: Vec<At<PathBuf>> = List { of: FILE, unique: true }, optional("no cases are run");
         /// Swap when the handler's file changes.

@@ -11,7 +11,7 @@ use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
 use crate::report::{Place, Report};
 use crate::table::Field;
 use crate::units::{show_duration, show_size};
-use crate::{OutOfRange, Start};
+use crate::{Handler, OutOfRange, Rollout, Start};
 
 /// Brokers refuse less by default (`group.min.session.timeout.ms`).
 const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);
@@ -33,8 +33,10 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
         topics(pipeline, report);
         misplaced_properties(pipeline, report);
         backtest(pipeline, report);
+        watch(pipeline, report);
     }
     shared_groups(pipelines, report);
+    control_topics(pipelines, report);
     loops_between(pipelines, report);
 }
 
@@ -64,6 +66,15 @@ fn steps(raw: &RawPipeline, report: &mut Report<'_>) {
     if let Some([before, after]) = steps.array_windows().find(|[before, after]| after.value < before.value) {
         let message = format!("`{}`: {} comes after {}", after.place.name(), after.value, before.value);
         report.error(&after.place, message, "write the steps from the smallest to the largest");
+    }
+}
+
+/// A tag that moves is not a file that changes: nobody would tell.
+fn watch(raw: &RawPipeline, report: &mut Report<'_>) {
+    let Some(swap) = &raw.swap.value else { return };
+    if let (Some(true), Some(Handler::Oci(reference))) = (swap.watch.value, &raw.handler.value) {
+        let message = format!("`watch = true` watches a file, and the handler is {reference}");
+        report.error(&swap.watch.key, message, "take it out; `wasmill swap PIPELINE oci://...` brings another one");
     }
 }
 
@@ -287,6 +298,44 @@ fn topics(raw: &RawPipeline, report: &mut Report<'_>) {
     if written_topics(raw).iter().any(is_output) {
         let message = format!("`{dead_letter}` is an output too: its readers could not tell dead letters from results");
         report.error(&raw.dead_letter.key, message, "write a topic of its own");
+    }
+}
+
+/// A control topic holds what processes tell each other. A handler that could write there could name versions.
+fn control_topics(pipelines: &[Named], report: &mut Report<'_>) {
+    for At { value: (name, raw), .. } in pipelines {
+        let Some(swap) = &raw.swap.value else { continue };
+        let Some(topic) = &swap.control_topic.value else { continue };
+        if swap.watch.value == Some(true) {
+            let message =
+                "`watch` contradicts `control_topic`: a file that changes would swap one process of the group";
+            report.error(&swap.watch.key, message, "take `watch` out, and use `wasmill swap --group`");
+        }
+        if swap.rollout.value.is_some_and(|rollout| rollout != Rollout::All) {
+            let message = "`rollout` contradicts `control_topic`: a group swaps at once";
+            report.error(&swap.rollout.key, message, "take `rollout` out");
+        }
+        if swap.rollback.written && matches!(swap.rollback.value, Some(Either::B(_))) {
+            let message = "a group is not taken back by itself: with `control_topic` this `rollback` never applies";
+            report.warn(&swap.rollback.key, message, "write `rollback = false`, and use `wasmill rollback --group`");
+        }
+        // Members that read other topics are members of the same group, and know nothing of this pipeline's versions.
+        let shares =
+            |(other, pipeline): &&(String, RawPipeline)| other != name && pipeline.group.value == raw.group.value;
+        if let Some((other, _)) = pipelines.iter().map(|pipeline| &pipeline.value).find(shares) {
+            let message = format!("`{other}` is in the same group, and a swap of the group is one of a pipeline");
+            report.error(&swap.control_topic.key, message, "write another `group` for each");
+        }
+        for At { value: (other, pipeline), .. } in pipelines {
+            let written = written_topics(pipeline).iter().any(|(written, _)| written == topic);
+            if !written && !reads(pipeline, topic) {
+                continue;
+            }
+            let what = if written { "written" } else { "read" };
+            let message = format!("`{topic}` is {what} by `{other}`: a control topic is for wasmill alone");
+            report.error(&swap.control_topic.key, message, "write a topic of its own");
+            break;
+        }
     }
 }
 

@@ -55,6 +55,31 @@ swap.backtest = { since = "1d", sample = 10 } #E `sample` contradicts `since`
 "#,
     ),
     (
+        "watch",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.file]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.watch = true
+[pipelines.registry]
+topics = ["b"]
+group = "b"
+handler = "oci://host/b:1"
+dead_letter = "dead"
+swap.watch = true #E `watch = true` watches a file, and the handler is oci://host/b:1
+[pipelines.neither]
+topics = ["c"]
+group = "c"
+handler = "oci://host/c:1"
+dead_letter = "dead"
+swap.watch = false
+"#,
+    ),
+    (
         "loops",
         r#"
 [kafka]
@@ -252,6 +277,60 @@ dead_letter = "dead"
 instance_id = "i"
 properties = { "security.protocol" = "SSL" } #W `security.protocol` is set for one kind of client only
 output = { topic = "x", properties = { "sasl.username" = "me" } } #W `sasl.username` is set
+"#,
+    ),
+    (
+        "control topics",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.a]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+output = "x"
+dead_letter = "dead"
+swap.control_topic = "b" #E `b` is read by `b`: a control topic is for wasmill alone
+[pipelines.b]
+topics = ["b"]
+group = "b"
+handler = "a.wasm"
+output = "y"
+dead_letter = "dead"
+swap.control_topic = "x" #E `x` is written by `a`
+[pipelines.c]
+topics = ["c"]
+group = "c"
+handler = "a.wasm"
+dead_letter = "dead-c"
+swap.control_topic = "dead-c" #E `dead-c` is written by `c`
+swap.watch = true #E `watch` contradicts `control_topic`
+swap.rollout = "canary" #E `rollout` contradicts `control_topic`
+swap.rollback = { messages = 5 } #W this `rollback` never applies
+[pipelines.f]
+topics = ["f"]
+group = "g"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.control_topic = "control" #E `g` is in the same group
+swap.rollback = false
+[pipelines.g]
+topics = ["g"]
+group = "g"
+handler = "a.wasm"
+dead_letter = "dead"
+[pipelines.d]
+topics = ["d"]
+group = "d"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.control_topic = "control"
+[pipelines.e]
+topics = ["e"]
+group = "e"
+handler = "a.wasm"
+dead_letter = "dead"
+swap.control_topic = "control"
 "#,
     ),
     (

@@ -25,7 +25,7 @@ pub use commit::{CommitMode, due};
 pub use done::DoneSet;
 pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};
 pub use fence::{Epoch, Fence, Generation};
-pub use metadata::{CommitNote, RetryNote};
+pub use metadata::{CommitNote, RetryNote, VersionNote};
 pub use offset::{NextOffset, Offset};
 pub use recycle::Growth;
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};

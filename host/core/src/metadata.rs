@@ -1,6 +1,7 @@
 //! The note that travels in a commit's metadata: what the next holder of the partition should know.
 //!
-//! `w1;t=<topic id>;r=<offset>,<attempts>,<first failure>;d=<ranges>;<checksum>`, fields that are absent left out.
+//! `w1;e=<epoch>,<first offset>;t=<topic id>;r=<offset>,<attempts>,<first failure>;d=<ranges>;<checksum>`, fields that are
+//! absent left out.
 //! Ranges are `<gap>+<more>`: offsets since the end of the range before (of the first range: the offset itself), and how
 //! many offsets follow the range's first. A note tells the next holder to skip messages, so one that was cut, edited or
 //! written by another program has to be recognised: the checksum covers everything in front of it.
@@ -26,6 +27,18 @@ pub struct CommitNote {
     pub retry: Option<RetryNote>,
     /// What is complete above the committed offset.
     pub done: DoneSet,
+    /// The newest version that a swap of the group has brought to the partition.
+    pub version: Option<VersionNote>,
+}
+
+/// The newest version that may have handled messages of a partition. Who holds the partition next runs that one or a later
+/// one: without it a partition that moves to a process which has not swapped yet would go back to the version before.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct VersionNote {
+    /// The version's epoch: its place in the control topic, never zero. Not the epoch of a [`Fence`](crate::Fence).
+    pub epoch: u64,
+    /// The first message that it got, or gets.
+    pub first: i64,
 }
 
 /// The attempts of one message, so that they survive a restart: a message that kills its process would otherwise be at
@@ -50,13 +63,17 @@ impl CommitNote {
     }
 
     /// The note as text of at most `max_bytes` bytes, for brokers that take less. What does not fit is left out: done
-    /// ranges first, from the high end; then the topic id; then the retry.
+    /// ranges first, from the high end; then the topic id; then the retry; then the version.
     pub fn encode_within(&self, max_bytes: usize) -> String {
         let max_bytes = max_bytes.saturating_sub(CHECKSUM_BYTES);
         let mut text = VERSION.to_owned();
         let retry =
             self.retry.map(|retry| format!(";r={},{},{}", retry.offset, retry.attempts, retry.first_failure_ms));
         let retry = retry.unwrap_or_default();
+        let version = self.version.map(|version| format!(";e={},{}", version.epoch, version.first)).unwrap_or_default();
+        if text.len() + version.len() <= max_bytes {
+            text.push_str(&version);
+        }
         let topic = match self.topic_id.as_deref() {
             Some(id) if is_topic_id(id) => Some(format!(";t={id}")),
             Some(_) => None,
@@ -111,6 +128,7 @@ impl CommitNote {
             match field.split_once('=') {
                 Some(("t", id)) if is_topic_id(id) => note.topic_id = Some(id.to_owned()),
                 Some(("r", retry)) => note.retry = decode_retry(retry),
+                Some(("e", version)) => note.version = decode_version(version),
                 Some(("d", done)) => note.done = decode_done(done).unwrap_or_default(),
                 _ => {}
             }
@@ -126,6 +144,12 @@ fn decode_retry(text: &str) -> Option<RetryNote> {
         attempts: numbers.next()?.parse().ok()?,
         first_failure_ms: numbers.next()?.parse().ok()?,
     })
+}
+
+fn decode_version(text: &str) -> Option<VersionNote> {
+    let (epoch, first) = text.split_once(',')?;
+    let epoch = epoch.parse().ok().filter(|epoch| *epoch > 0)?;
+    Some(VersionNote { epoch, first: first.parse().ok()? })
 }
 
 fn decode_done(text: &str) -> Option<DoneSet> {

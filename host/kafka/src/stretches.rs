@@ -212,7 +212,7 @@ mod tests {
     /// The offsets that came of each partition, stretch by stretch.
     fn read(settings: &ClientSettings, stretches: BTreeMap<i32, Vec<Stretch>>) -> BTreeMap<i32, Vec<Vec<i64>>> {
         let mut reader = StretchReader::open(settings, "t", stretches).unwrap();
-        let (mut came, mut at): (BTreeMap<i32, Vec<Vec<i64>>>, BTreeMap<i32, Vec<i64>>) = Default::default();
+        let (mut came, mut at) = (BTreeMap::<i32, Vec<Vec<i64>>>::new(), BTreeMap::<i32, Vec<i64>>::new());
         loop {
             match reader.next(PATIENCE).unwrap() {
                 Step::Message(message) => {

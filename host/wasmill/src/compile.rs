@@ -66,11 +66,8 @@ impl Loader {
 
     /// Reads or fetches the handler of a pipeline, no more of it than the pipeline allows.
     pub fn fetch_for(&self, pipeline: &config::Pipeline) -> anyhow::Result<Fetched> {
-        let of = || format!("pipeline {}: handler {}", pipeline.name, pipeline.handler);
-        if let Some(size) = pipeline.handler.file().and_then(|path| std::fs::metadata(path).ok()) {
-            gate::size(size.len(), pipeline).with_context(of)?;
-        }
-        let fetched = self.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name))?;
+        let fetched = self.fetch(&pipeline.handler, pipeline.limits.component_bytes, oci::Offline::Allowed);
+        let fetched = fetched.with_context(|| format!("pipeline {}", pipeline.name))?;
         if let Some(warning) = &fetched.warning {
             tracing::warn!(pipeline = %pipeline.name, "{warning}");
         }
@@ -78,23 +75,28 @@ impl Loader {
             let (handler, sha256) = (&fetched.source, &fetched.digest);
             tracing::info!(pipeline = %pipeline.name, handler, artifact, sha256, "handler fetched");
         }
-        gate::size(fetched.bytes.len() as u64, pipeline).with_context(of)?;
         Ok(fetched)
     }
 
-    /// Reads a handler's file, or fetches it from its registry. Takes as long as the registry takes to answer.
-    pub fn fetch(&self, handler: &config::Handler) -> anyhow::Result<Fetched> {
+    /// Reads a handler's file, or fetches it from its registry, which takes as long as that takes to answer. `most`: bytes
+    /// that it may have.
+    ///
+    /// # Errors
+    /// There is none, it is too large, or it is not to be had.
+    pub fn fetch(&self, handler: &config::Handler, most: u64, offline: oci::Offline) -> anyhow::Result<Fetched> {
         let source = handler.to_string();
         match handler {
             config::Handler::File(path) => {
-                let bytes = std::fs::read(path)
-                    .with_context(|| format!("cannot read handler {source}; hint: build it first"))?;
+                let cannot = || format!("cannot read handler {source}; hint: build it first");
+                let size = std::fs::metadata(path).with_context(cannot)?.len();
+                gate::fits(size, most).with_context(|| format!("handler {source}"))?;
+                let bytes = std::fs::read(path).with_context(cannot)?;
                 Ok(Fetched { digest: digest(&bytes), bytes, source, artifact: None, warning: None })
             }
             config::Handler::Oci(reference) => {
                 let folder = self.cache.as_deref().map(plugins);
-                let pulled = oci::pull(reference, folder.as_deref(), oci::Offline::Allowed)
-                    .context("cannot fetch the handler")?;
+                let pulled =
+                    oci::pull(reference, folder.as_deref(), most, offline).context("cannot fetch the handler")?;
                 let warning = match &pulled.from {
                     oci::Source::Remembered(reason) => Some(format!(
                         "{source} is {} from the cache, as it was last seen, because {reason}",

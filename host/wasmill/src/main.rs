@@ -6,6 +6,7 @@ mod cases;
 mod cli;
 mod compare;
 mod compile;
+mod control;
 mod dev;
 mod mutant;
 mod oci;

@@ -11,6 +11,7 @@ mod compiling;
 mod diff;
 mod endings;
 mod failures;
+mod group_swap;
 mod harness;
 mod hot_swap;
 mod kills;

@@ -217,9 +217,8 @@ fn bytes_that_are_not_what_a_digest_says_are_never_used() -> Result<()> {
     let text_of = std::fs::read_to_string(&manifest)?;
     std::fs::write(&manifest, text_of.replace("upper.wasm", "lower.wasm"))?;
     ensure!(std::fs::read_to_string(&manifest)? != text_of, "nothing to change in {text_of}");
-    let done = Machine::new()?.check(text(&pushed["pinned"])?)?;
-    ensure!(done.code == 3, "{}", done.out);
-    Ok(())
+    let said = format!("sent something else than {}", text(&pushed["digest"])?);
+    Machine::new()?.check(text(&pushed["pinned"])?)?.said(3, &[&said])
 }
 
 #[test]
@@ -295,7 +294,7 @@ fn what_is_no_handler_is_neither_pushed_nor_run() -> Result<()> {
     // A size beyond what a plugin may have is refused before anything of it is fetched.
     posing["layers"][0]["size"] = (1_u64 << 40).into();
     registry.put_manifest("image", "3", &posing)?;
-    machine.check(&registry.reference("image:3"))?.said(3, &["1099511627776 bytes, more than the"])
+    machine.check(&registry.reference("image:3"))?.said(3, &["the handler has 1.0 TiB", "hint: limits.component"])
 }
 
 #[test]
@@ -399,4 +398,34 @@ fn dev_and_test_take_a_handler_from_a_registry_and_build_nothing() -> Result<()>
     machine.wasmill(&["test", "."])?.said(0, &[])?;
     registry.stop();
     machine.wasmill(&["test", "."])?.said(0, &["warning: ", "from the cache, as it was last seen"])
+}
+
+#[test]
+fn a_running_pipeline_takes_over_what_a_registry_has_now_and_never_what_it_had() -> Result<()> {
+    let (registry, machine) = (Registry::start(&Options::default())?, Machine::new()?);
+    let shared = shared()?;
+    let case = Case::new(&shared.eye, "registry-swap", 1)?;
+    let reference = registry.reference("swap:1");
+    let old = machine.push("upper", &reference)?;
+    let mut options = case.options(&shared.broker.bootstrap(), "upper", "")?;
+    options.pipelines = options.pipelines.replace(&guest("upper")?, text(&old["pinned"])?);
+    for (name, value) in machine.variables() {
+        options = options.env(&name, &value.display().to_string());
+    }
+    let mut mill = Mill::start(&options)?;
+    let config = mill.folder().join("wasmill.toml").display().to_string();
+    let swap = || machine.wasmill(&["swap", &case.name, &reference, "--json", "--config", &config]);
+    machine.loaded(&reference)?;
+    registry.stop();
+    swap()?.said(1, &["does not answer"])?;
+    registry.start_again()?;
+    let new = machine.push("echo", &reference)?;
+    let done = swap()?;
+    done.said(0, &[])?;
+    assert_eq!(done.json()?["to"]["digest"], new["sha256"], "{}", done.out);
+    let status = mill.status()?;
+    let drift = status.to_string();
+    ensure!(drift.contains("a restart runs") && drift.contains(text(&old["pinned"])?), "{drift}");
+    ensure!(mill.stop()?.success());
+    Ok(())
 }

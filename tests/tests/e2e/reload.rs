@@ -107,7 +107,7 @@ fn a_bad_file_changes_nothing_and_every_mistake_is_named_with_its_place() -> Res
     let before = generations(&mill, &one)?;
     tables.tables = vec![one.table("upper", "lanez = 1\nretry.attempts = 0")?];
     mill.configure(&tables.options())?;
-    let (code, answer) = mill.post("/api/v1/reload", "{}")?;
+    let (code, answer) = mill.post("/api/v1/reload", b"{}")?;
     let text = answer["error"].as_str().unwrap_or_default();
     ensure!(code == 409, "{code}: {answer}");
     for words in ["unknown key `lanez`", "wasmill.toml:", "attempts"] {

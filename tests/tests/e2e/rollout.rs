@@ -69,8 +69,8 @@ fn a_canary_that_is_good_gets_more_and_more_keys_and_gives_none_of_them_back() -
         ensure!(taken[first..].iter().all(|new| *new), "key {key:?} went back: {taken:?}");
         firsts.insert(first);
     }
-    // Some keys came early and some late: there were steps.
-    ensure!(firsts.len() > 10, "{firsts:?}");
+    // Some keys came with the first step, some with the second, and the others at the end.
+    ensure!(firsts.len() >= 3, "{firsts:?}");
     ensure!(mill.stop()?.success());
     Ok(())
 }

@@ -13,6 +13,7 @@ fn full() -> CommitNote {
         topic_id: Some("AAECAwQFBgcICQoLDA0ODw".to_owned()),
         retry: Some(RetryNote { offset: 1200, attempts: 3, first_failure_ms: 1_753_000_000_000 }),
         done,
+        version: Some(VersionNote { epoch: 4711, first: 1190 }),
     }
 }
 
@@ -25,6 +26,10 @@ fn signed(body: &str) -> String {
 fn reads_what_earlier_processes_wrote() {
     // Fixed for good: a process of the next version reads it after an upgrade.
     let text = "w1;t=AAECAwQFBgcICQoLDA0ODw;r=1200,3,1753000000000;d=1205+4,91+4;6ecbb8dd";
+    let before = CommitNote { version: None, ..full() };
+    assert_eq!(before.encode(), text);
+    assert_eq!(CommitNote::decode(text), before);
+    let text = "w1;e=4711,1190;t=AAECAwQFBgcICQoLDA0ODw;r=1200,3,1753000000000;d=1205+4,91+4;280a7cd6";
     assert_eq!(full().encode(), text);
     assert_eq!(CommitNote::decode(text), full());
 }
@@ -76,25 +81,34 @@ fn a_malformed_list_of_ranges_names_nothing_as_done() {
 fn a_topic_id_that_could_be_taken_for_fields_is_left_out_and_the_ranges_with_it() {
     for id in ["", "a;r=1,1,1", "a b", "ä", &"x".repeat(200)] {
         let note = CommitNote { topic_id: Some(id.to_owned()), ..full() };
-        let expected = CommitNote { retry: full().retry, ..CommitNote::default() };
+        let expected = CommitNote { retry: full().retry, version: full().version, ..CommitNote::default() };
         assert_eq!(CommitNote::decode(&note.encode()), expected, "{id}");
     }
 }
 
 #[test]
-fn done_ranges_give_way_first_and_the_retry_last() {
+fn a_version_without_an_epoch_or_a_first_message_is_none() {
+    for bad in ["", "5", "0,7", "5,", "-1,7", "5,x", "5,7,9"] {
+        assert_eq!(CommitNote::decode(&signed(&format!("w1;e={bad}"))), CommitNote::default(), "{bad}");
+    }
+}
+
+#[test]
+fn done_ranges_give_way_first_and_the_version_last() {
     let note = full();
     let mut lost = Vec::new();
     for max_bytes in (0..=note.encode().len()).rev() {
         let text = note.encode_within(max_bytes);
         assert!(text.len() <= max_bytes);
         let read = CommitNote::decode(&text);
-        let now = (read.done.len(), read.topic_id.is_some(), read.retry.is_some());
+        let now = (read.done.len(), read.topic_id.is_some(), read.retry.is_some(), read.version.is_some());
         if lost.last() != Some(&now) {
             lost.push(now);
         }
     }
-    assert_eq!(lost, [(2, true, true), (1, true, true), (0, true, true), (0, false, true), (0, false, false)]);
+    let order = [(2, true, true), (1, true, true), (0, true, true), (0, false, true), (0, false, false)];
+    let expected: Vec<_> = order.iter().map(|(done, id, retry)| (*done, *id, *retry, true)).collect();
+    assert_eq!(lost, [expected, vec![(0, false, false, false)]].concat());
 }
 
 #[test]
@@ -123,13 +137,15 @@ fn notes() -> impl Strategy<Value = CommitNote> {
     let offset = prop_oneof![0_i64..200, 0..=i64::MAX, (i64::MAX - 50)..=i64::MAX];
     let ranges = prop::collection::vec((offset, 0_i64..20), 0..300);
     let retry = (any::<i64>(), any::<u32>(), any::<i64>());
-    ("[A-Za-z0-9_-]{0,24}", prop::option::of(retry), ranges).prop_map(|(id, retry, ranges)| {
+    let version = prop::option::of((1..=u64::MAX, any::<i64>()));
+    ("[A-Za-z0-9_-]{0,24}", prop::option::of(retry), ranges, version).prop_map(|(id, retry, ranges, version)| {
         let mut done = DoneSet::new();
         for (first, more) in ranges {
             done.insert(Offset(first), Offset(first.saturating_add(more)));
         }
         let retry = retry.map(|(offset, attempts, first_failure_ms)| RetryNote { offset, attempts, first_failure_ms });
-        CommitNote { topic_id: Some(id).filter(|id| !id.is_empty()), retry, done }
+        let version = version.map(|(epoch, first)| VersionNote { epoch, first });
+        CommitNote { topic_id: Some(id).filter(|id| !id.is_empty()), retry, done, version }
     })
 }
 
@@ -142,7 +158,7 @@ proptest! {
             prop_assert!(text.len() <= CommitNote::MAX_BYTES.max(max_bytes));
             let read = CommitNote::decode(&text);
             prop_assert_eq!(&read.topic_id, &note.topic_id);
-            prop_assert_eq!(read.retry, note.retry);
+            prop_assert_eq!((read.retry, read.version), (note.retry, note.version));
             let kept: Vec<_> = read.done.ranges().collect();
             prop_assert_eq!(&kept, &note.done.ranges().take(kept.len()).collect::<Vec<_>>());
             let all = kept.len() == note.done.len();
@@ -159,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn no_field_makes_reading_fail(fields in "(;[trdx]?=?[-+,0-9a]{0,24}){0,6}", text in any::<String>()) {
+    fn no_field_makes_reading_fail(fields in "(;[trdex]?=?[-+,0-9a]{0,24}){0,6}", text in any::<String>()) {
         for body in [format!("w1{fields}"), format!("w1;d={text}"), text] {
             let read = CommitNote::decode(&signed(&body));
             prop_assert_eq!(CommitNote::decode(&read.encode()), read);

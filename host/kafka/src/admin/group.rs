@@ -144,7 +144,11 @@ impl Admin {
         Ok(reset)
     }
 
-    fn group_members(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
+    /// What a group does and who is in it, without where it stands.
+    ///
+    /// # Errors
+    /// As [`Admin::group_describe`].
+    pub fn group_members(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
         self.persist(timeout, |left| self.group_members_once(group, left))
     }
 

@@ -355,6 +355,24 @@ impl MemberHandle {
         Ok((low?, high?))
     }
 
+    /// The id that the coordinator gave this member, as [`GroupMember::id`](crate::admin::GroupMember) has it. None before it
+    /// joined, or when it has left.
+    pub fn member_id(&self) -> Option<String> {
+        let open = self.shared.client().ok()?;
+        // SAFETY: the gate is open, so the client is alive; `rd_kafka_memberid` waits for an answer of the client's own thread,
+        // which runs no callback of ours. It answers NULL or a string that belongs to us until it is given back, once.
+        let id = unsafe {
+            let text = sys::rd_kafka_memberid(open.client.0.as_ptr());
+            if text.is_null() {
+                return None;
+            }
+            let id = CStr::from_ptr(text).to_string_lossy().into_owned();
+            sys::rd_kafka_mem_free(open.client.0.as_ptr(), text.cast());
+            id
+        };
+        Some(id).filter(|id| !id.is_empty())
+    }
+
     /// The first offset of a partition with a message of this time or later, in milliseconds since 1970, asked of the
     /// broker. None if there is no such message.
     ///

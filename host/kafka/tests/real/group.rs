@@ -92,6 +92,24 @@ fn members_of_a_fresh_group_all_begin_at_the_end() {
 }
 
 #[test]
+fn a_member_knows_the_id_by_which_the_coordinator_names_it() {
+    let it = setting("member-id", 2);
+    let workers: Vec<_> = (0..2).map(|_| keeping(&it.settings, true)).collect();
+    it.shared.eye.wait_members(&it.group, 2, Duration::from_secs(20)).unwrap();
+    let admin = wasmill_kafka::admin::Admin::open(&it.settings.client).unwrap();
+    let mut named: Vec<_> = admin.group_describe(&it.group, Duration::from_secs(10)).unwrap().members;
+    named.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut known: Vec<_> = workers.iter().map(|(worker, _)| worker.handle.member_id().unwrap()).collect();
+    known.sort();
+    assert_eq!(known, named.into_iter().map(|member| member.id).collect::<Vec<_>>());
+    for (worker, _) in workers {
+        let handle = worker.handle.clone();
+        worker.stop();
+        assert_eq!(handle.member_id(), None, "it has left");
+    }
+}
+
+#[test]
 fn begins_at_a_time() {
     let it = setting("time", 1);
     let messages: Vec<_> =

@@ -13,6 +13,8 @@ use wasmill_config::Rollout;
 
 use super::State;
 use super::routes::{Answer, Refused, find, refuse};
+use crate::control::lead::Wanted;
+use crate::pipeline::Handle;
 use crate::swap::Ask;
 use crate::swap::gate::{self, Gate, Refusal};
 
@@ -26,6 +28,9 @@ struct Asked {
     by: Option<String>,
     /// Instead of the configuration's.
     rollout: Option<How>,
+    /// The whole group, not this process alone.
+    #[serde(default)]
+    group: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -69,6 +74,14 @@ async fn swap(
             Err(refusal) if error.to_string().contains("limit") => refused(refusal),
             _ => refuse(StatusCode::BAD_REQUEST, &format!("the component did not come whole: {error}")),
         })?;
+    if asked.group {
+        if asked.rollout.is_some() {
+            let text = "a group swaps at once, without a rollout; hint: leave out --rollout";
+            return Err(refuse(StatusCode::BAD_REQUEST, text));
+        }
+        let wanted = Wanted::Component { bytes: bytes.to_vec(), source: shown(asked.source, "uploaded") };
+        return swap_group(&handle, wanted, shown(asked.by, "admin")).await;
+    }
     let rollout = asked.rollout.map(|how| match how {
         How::All => Rollout::All,
         How::Canary => Rollout::Canary,
@@ -87,7 +100,28 @@ async fn swap(
 async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Answer {
     let handle = find(&state, &name)?;
     let by = shown(asked.by, "admin");
+    if asked.group {
+        return swap_group(&handle, Wanted::Previous, by).await;
+    }
     answer(spawn_blocking(move || handle.swapper.rollback(&by)).await)
+}
+
+async fn swap_group(handle: &Handle, wanted: Wanted, by: String) -> Answer {
+    let Some(group) = handle.group.clone() else {
+        let text = format!(
+            "{} has no control topic, through which its group could agree; hint: swap.control_topic = \"NAME\", in every \
+             process of the group",
+            handle.shared.name
+        );
+        return Err(refuse(StatusCode::CONFLICT, &text));
+    };
+    let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process");
+    let swapped = spawn_blocking(move || group.swap(wanted, &by)).await.map_err(|_| broken())?.map_err(|refusal| {
+        tracing::warn!(pipeline = %handle.shared.name, reason = refusal.reason, "group refused to swap");
+        let body = serde_json::json!({ "error": refusal.reason, "gate": refusal.gate, "process": refusal.process });
+        (StatusCode::CONFLICT, Json(body))
+    })?;
+    serde_json::to_value(swapped).map(Json).map_err(|_| broken())
 }
 
 async fn history(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Answer {

@@ -12,6 +12,7 @@ use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
 use super::{Global, cache_folder, file, unreadable};
 use crate::app::{self, Exit, Failure};
 use crate::compile::Loader;
+use crate::oci::Offline;
 use crate::pipeline::instances;
 
 /// Check a configuration and its handlers without starting anything
@@ -81,7 +82,9 @@ impl Check {
 /// Loads a handler and starts it once, as `run` would.
 fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     let mut told = json!({ "pipeline": pipeline.name, "handler": pipeline.handler.to_string(), "error": null });
-    let fetched = loader.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name));
+    let fetched = loader
+        .fetch(&pipeline.handler, pipeline.limits.component_bytes, Offline::Allowed)
+        .with_context(|| format!("pipeline {}", pipeline.name));
     if let Ok(fetched) = &fetched {
         told["artifact"] = fetched.artifact.clone().into();
         told["warning"] = fetched.warning.clone().into();

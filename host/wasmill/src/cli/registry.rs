@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use wasmill_config::OciReference;
-use wasmill_wasm::inspect;
+use wasmill_wasm::{EngineOptions, inspect};
 
 use super::inspect::version;
 use super::{alone, cache_folder, print};
@@ -50,7 +50,7 @@ impl Push {
         let limits = alone::pipeline(&[])?.limits;
         // What no pipeline could load is of no use to anybody who pulls it.
         Loader::open(cache_folder())
-            .and_then(|loader| loader.compile(&bytes, &limits))
+            .and_then(|loader| Ok(loader.compile(&bytes, &limits)?))
             .with_context(|| format!("{} is no handler, and is not pushed", self.file.display()))
             .map_err(Failure::start)?;
         let found = inspect(&bytes);
@@ -81,12 +81,13 @@ impl Pull {
     /// Pulls. The file is whole or as it was before.
     pub fn run(self) -> Result<Exit, Failure> {
         let folder = cache_folder().as_deref().map(plugins);
+        let most = EngineOptions::default().plugin_bytes;
         if folder.is_none() && self.output.is_none() {
             return Err(Failure::usage(anyhow!(
                 "there is no folder for a cache; hint: --output FILE.wasm, or set HOME"
             )));
         }
-        let pulled = oci::pull(&self.reference, folder.as_deref(), Offline::Refused).context("cannot pull")?;
+        let pulled = oci::pull(&self.reference, folder.as_deref(), most, Offline::Refused).context("cannot pull")?;
         if let Some(why) = &pulled.unkept {
             let _ = writeln!(std::io::stderr(), "warning: it is not kept for a start without the registry: {why}");
         }
@@ -104,7 +105,7 @@ impl Pull {
     fn refusal(&self, bytes: &[u8]) -> Result<Option<String>, Failure> {
         let limits = alone::pipeline(&[])?.limits;
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
-        Ok(loader.compile(bytes, &limits).err().as_ref().map(app::told))
+        Ok(loader.compile(bytes, &limits).err().map(|refusal| app::told(&refusal.into())))
     }
 }
 

@@ -1,16 +1,17 @@
 //! `wasmill swap | rollback | history`: which handler a running pipeline has.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
 use wasmill_config as config;
+use wasmill_wasm::EngineOptions;
 
 use super::cluster::table;
 use super::operate::{Target, on_trial, rows, short, show};
 use super::{cache_folder, print};
 use crate::app::{Exit, Failure};
-use crate::compile::Loader;
+use crate::compile::{Fetched, Loader};
+use crate::oci::Offline;
 
 /// Compilation, cases and the longest call take their time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -28,7 +29,7 @@ Exit codes: 0 it took over; 1 it was refused or taken back; 2 wrong command line
 pub struct Swap {
     /// The pipeline's name
     pipeline: String,
-    /// The new handler: a file, or `oci://host/name:tag`
+    /// The new handler: a file, or oci://host/name:tag, which is fetched here and now
     handler: config::Handler,
     /// For which messages first, instead of the configuration's swap.rollout
     #[arg(long, value_enum)]
@@ -36,6 +37,9 @@ pub struct Swap {
     /// Do not wait for the end of a canary or a shadow
     #[arg(long)]
     no_wait: bool,
+    /// Replace it in every process of the consumer group, or in none (swap.control_topic)
+    #[arg(long, conflicts_with_all = ["rollout", "no_wait"])]
+    group: bool,
     /// The answer as JSON
     #[arg(long)]
     json: bool,
@@ -58,6 +62,9 @@ enum Rollout {
 pub struct Rollback {
     /// The pipeline's name
     pipeline: String,
+    /// Go back in every process of the consumer group, or in none (swap.control_topic)
+    #[arg(long)]
+    group: bool,
     /// The answer as JSON
     #[arg(long)]
     json: bool,
@@ -83,11 +90,13 @@ pub struct History {
 impl Swap {
     /// Sends the handler and tells what came of it.
     pub fn run(self) -> Result<Exit, Failure> {
-        let fetched = Loader::open(cache_folder())?.fetch(&self.handler).map_err(Failure::usage)?;
-        if let Some(warning) = &fetched.warning {
-            let _ = writeln!(std::io::stderr(), "warning: {warning}");
-        }
-        let name = fetched.source;
+        let most = EngineOptions::default().plugin_bytes;
+        let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
+        // What a tag meant when the registry last answered is not what is asked for now.
+        let Fetched { bytes, source: name, .. } = match &self.handler {
+            file @ config::Handler::File(_) => loader.fetch(file, most, Offline::Refused).map_err(Failure::usage)?,
+            artifact => loader.fetch(artifact, most, Offline::Refused)?,
+        };
         let by = user();
         let mut query = vec![("source", name.as_str()), ("by", by.as_str())];
         query.extend(self.rollout.map(|rollout| {
@@ -98,8 +107,10 @@ impl Swap {
             };
             ("rollout", word)
         }));
+        query.extend(self.group.then_some(("group", "true")));
         let path = format!("/api/v1/pipelines/{}/swap", self.pipeline);
-        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &fetched.bytes)?;
+        let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
+        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &bytes)?;
         let trial = matches!(answer["outcome"].as_str(), Some("canary" | "shadow"));
         if !trial || self.no_wait {
             return tell(&answer, self.json);
@@ -148,7 +159,11 @@ impl Rollback {
     /// Asks.
     pub fn run(self) -> Result<Exit, Failure> {
         let path = format!("/api/v1/pipelines/{}/rollback", self.pipeline);
-        let answer = self.target.send(&path, &[("by", &user())], PATIENCE, "application/json", b"{}")?;
+        let by = user();
+        let mut query = vec![("by", by.as_str())];
+        query.extend(self.group.then_some(("group", "true")));
+        let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
+        let answer = self.target.send(&path, &query, PATIENCE, "application/json", b"{}")?;
         tell(&answer, self.json)
     }
 }
@@ -181,6 +196,23 @@ impl History {
     }
 }
 
+/// Something that moves on a terminal while a whole group gets ready. Ends when it is dropped.
+struct Waiting(indicatif::ProgressBar);
+
+impl Waiting {
+    fn of(pipeline: &str) -> Self {
+        let spinner = indicatif::ProgressBar::new_spinner().with_message(format!("{pipeline}: the group gets ready"));
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Self(spinner)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Who asks, as far as that can be known.
 fn user() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
@@ -210,6 +242,9 @@ fn event(one: &Value) -> String {
 
 /// An outcome for people.
 fn told(answer: &Value) -> String {
+    if answer["processes"].is_array() {
+        return told_of_group(answer);
+    }
     let (name, to, from) =
         (show(&answer["pipeline"]), short(&answer["to"]["digest"]), short(&answer["from"]["digest"]));
     let mut text = match answer["outcome"].as_str() {
@@ -232,6 +267,27 @@ fn told(answer: &Value) -> String {
     let waiting = answer["waiting"].as_array().map_or(0, Vec::len);
     if waiting > 0 {
         text += &format!("{waiting} lanes are still in a batch of {from} and pass on after it\n");
+    }
+    text
+}
+
+/// An outcome of a whole group.
+fn told_of_group(answer: &Value) -> String {
+    let (name, to, from) = (show(&answer["pipeline"]), short(&answer["to"]), short(&answer["from"]));
+    let processes = rows(answer, "processes").count();
+    let mut text = format!(
+        "{name}: {to} takes over from {from} in {processes} processes of the group {}, epoch {}\n",
+        show(&answer["group"]),
+        show(&answer["epoch"])
+    );
+    let lines = rows(answer, "partitions").map(|one| {
+        let id = format!("{}/{}", show(&one["topic"]), show(&one["partition"]));
+        [id, show(&one["first_offset"]), show(&one["process"])]
+    });
+    text += &table(["partition", "first offset", "process"], lines);
+    let untold: Vec<String> = rows(answer, "untold").map(show).collect();
+    if !untold.is_empty() {
+        text += &format!("nobody has told of {} yet: nobody holds it, or it does not go on\n", untold.join(", "));
     }
     text
 }

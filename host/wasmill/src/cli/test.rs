@@ -19,6 +19,7 @@ use crate::cases::file::{self, Case};
 use crate::cases::{self, Mismatch, Outcome, Told};
 use crate::compile::Loader;
 use crate::dev;
+use crate::oci::Offline;
 use crate::project::{Kept, Project, Reporter, Terminal};
 
 const HELP: &str = "Cases are in cases/*.toml below the folder: messages, and what is expected of each; see the file that \
@@ -102,7 +103,8 @@ impl Test {
         if !file.cases.iter().any(|case| wanted(&case)) {
             return Ok(());
         }
-        let fetched = loader.fetch(&pipeline.handler).with_context(|| format!("pipeline {}", pipeline.name));
+        let fetched = loader.fetch(&pipeline.handler, pipeline.limits.component_bytes, Offline::Allowed);
+        let fetched = fetched.with_context(|| format!("pipeline {}", pipeline.name));
         let fetched = fetched.map_err(Failure::start)?;
         if let Some(warning) = &fetched.warning {
             // A reader that went away is no failure.

@@ -141,6 +141,8 @@ fn watch_sources(
     settings: &config::Pipeline,
     directory: &Path,
 ) -> anyhow::Result<Option<(Watch, mpsc::Receiver<Change>)>> {
+    // One from a registry is used as it is, whatever is saved here.
+    let Some(handler) = settings.handler.file() else { return Ok(None) };
     let mut wanted = settings.dev.watch.clone();
     let mut project = project(settings, directory);
     if let Some(project) = &mut project {
@@ -148,7 +150,7 @@ fn watch_sources(
         project.directory = project.directory.canonicalize().context("cannot watch the project")?;
         wanted.push(project.directory.clone());
     } else if settings.dev.build.is_none() {
-        wanted.extend(settings.handler.file().map(Path::to_owned));
+        wanted.push(handler.to_owned());
     }
     if wanted.is_empty() {
         return Ok(None);
@@ -195,12 +197,11 @@ fn watch_sources(
 fn swap(handle: &Handle, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
     let settings = &handle.shared.settings;
     build(settings, directory, screen)?;
-    if let Some(file) = settings.handler.file() {
-        settle(file)?;
-    }
-    let fetched = handle.swapper.loader().fetch(&settings.handler)?;
-    let (bytes, source) = (Some(fetched.bytes), fetched.source);
-    let ask = Ask { bytes, settings: None, source, by: "dev".to_owned(), rollout: None };
+    let Some(file) = settings.handler.file() else { return Ok(()) };
+    settle(file)?;
+    let source = file.display().to_string();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read handler {source}"))?;
+    let ask = Ask { bytes: Some(bytes), settings: None, source, by: "dev".to_owned(), rollout: None };
     let outcome = handle.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
     let digest = short(&outcome.to.digest);
     if outcome.outcome == Done::Unchanged {

@@ -17,7 +17,9 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 use wasmill_config::OciReference;
-use wasmill_wasm::{EngineOptions, Inspection};
+use wasmill_wasm::Inspection;
+
+use crate::swap::gate;
 
 use artifact::Artifact;
 use cache::Cache;
@@ -56,20 +58,26 @@ pub enum Offline {
     Refused,
 }
 
-/// Resolves a reference and fetches its component. `cache` is the folder of the cache; `None`: nothing is kept.
+/// Resolves a reference and fetches its component, which may have `most` bytes. `cache` is the folder of the cache; `None`: nothing is kept.
 ///
 /// # Errors
 /// The registry does not answer and the cache cannot stand in for it, or it refuses, or has no such artifact, or one that
 /// is no component, is too large, or is not what its digest says.
-pub fn pull(reference: &OciReference, cache: Option<&Path>, offline: Offline) -> anyhow::Result<Pulled> {
+pub fn pull(reference: &OciReference, cache: Option<&Path>, most: u64, offline: Offline) -> anyhow::Result<Pulled> {
     let cache = cache.map(Cache::open).transpose()?;
-    let cache = cache.as_ref();
+    let pulled = resolve(reference, cache.as_ref(), most, offline)?;
+    // The cache may have it by a pipeline that takes larger ones.
+    gate::fits(pulled.bytes.len() as u64, most).with_context(|| reference.to_string())?;
+    Ok(pulled)
+}
+
+fn resolve(reference: &OciReference, cache: Option<&Cache>, most: u64, offline: Offline) -> anyhow::Result<Pulled> {
     if let Some(digest) = reference.digest()
         && let Some(bytes) = cached(cache, digest)
     {
         return Ok(Pulled { bytes, digest: digest.to_owned(), from: Source::Cache, unkept: None });
     }
-    let trouble = match download(reference, cache) {
+    let trouble = match download(reference, cache, most) {
         Ok(pulled) => return Ok(pulled),
         Err(trouble) => trouble,
     };
@@ -92,7 +100,7 @@ fn cached(cache: Option<&Cache>, digest: &str) -> Option<Vec<u8>> {
     cache.blob(&artifact.digest)
 }
 
-fn download(reference: &OciReference, cache: Option<&Cache>) -> Result<Pulled, Trouble> {
+fn download(reference: &OciReference, cache: Option<&Cache>, most: u64) -> Result<Pulled, Trouble> {
     let registry = Registry::open(reference)?;
     let manifest = registry::wait(|| registry.manifest())??;
     let digest = digest_of(&manifest);
@@ -103,12 +111,8 @@ fn download(reference: &OciReference, cache: Option<&Cache>) -> Result<Pulled, T
         return Err(Trouble::Refused(anyhow::anyhow!(problem)));
     }
     let artifact = Artifact::read(&manifest)?;
-    let limit = EngineOptions::default().plugin_bytes;
-    if artifact.bytes > limit {
-        let problem =
-            format!("the component has {} bytes, more than the {limit} that a plugin may have", artifact.bytes);
-        return Err(Trouble::Refused(anyhow::anyhow!(problem)));
-    }
+    // Before anything of it is fetched.
+    gate::fits(artifact.bytes, most).map_err(anyhow::Error::from)?;
     let bytes = match cache.and_then(|cache| cache.blob(&artifact.digest)) {
         Some(bytes) => bytes,
         None => {

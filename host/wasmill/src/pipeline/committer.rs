@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram, counter, histogram};
-use wasmill_core::{CommitMode, NextOffset};
+use wasmill_core::CommitMode;
 use wasmill_kafka::{CommitEntry, CommitError, MemberHandle, TopicPartition};
 
-use super::partition::Partition;
+use super::partition::{DueCommit, Partition};
 use super::shared::PipelineShared;
 use crate::mutant::{self, Mutant};
 
@@ -148,7 +148,11 @@ impl Holdings {
         }
         let entries: Vec<CommitEntry> = dues
             .iter()
-            .map(|due| CommitEntry { id: due.partition.id.clone(), next: due.next, note: due.note.clone() })
+            .map(|Due { partition, due }| CommitEntry {
+                id: partition.id.clone(),
+                next: due.next,
+                note: due.note.clone(),
+            })
             .collect();
         let start = Instant::now();
         let answer = handle.commit(&entries);
@@ -156,14 +160,14 @@ impl Holdings {
         self.commits.increment(1);
         match answer {
             Ok(refusals) => {
-                for due in &dues {
-                    if let Some(refusal) = refusals.iter().find(|refusal| refusal.id == due.partition.id) {
+                for Due { partition, due } in &dues {
+                    if let Some(refusal) = refusals.iter().find(|refusal| refusal.id == partition.id) {
                         self.failed_with(shared, &format!("{}: {}", refusal.id, refusal.error));
-                        due.partition.lock().note_dirty = true;
+                        partition.lock().note_dirty = true;
                     } else {
-                        due.partition.confirmed(due.next);
+                        partition.confirmed(due);
                         if let Some(observer) = &shared.observer {
-                            observer.committed(&due.partition.id, due.next);
+                            observer.committed(&partition.id, due.next);
                         }
                     }
                 }
@@ -197,16 +201,12 @@ impl Holdings {
 
 struct Due {
     partition: Arc<Partition>,
-    next: NextOffset,
-    note: String,
+    due: DueCommit,
 }
 
 fn collect<'a>(partitions: impl Iterator<Item = &'a Arc<Partition>>, mode: &CommitMode, closing: bool) -> Vec<Due> {
     partitions
-        .filter_map(|partition| {
-            let (next, note) = partition.due(mode, closing)?;
-            Some(Due { partition: partition.clone(), next, note })
-        })
+        .filter_map(|partition| Some(Due { partition: partition.clone(), due: partition.due(mode, closing)? }))
         .collect()
 }
 
@@ -243,7 +243,7 @@ pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Op
                 // Still ours, only not now: again, with whatever the watermarks are by then.
                 Err(CommitError::Again { .. } | CommitError::Other { .. }) => {
                     rest(holdings, Duration::from_millis(50));
-                    let waits = holdings.live().values().any(|partition| partition.lock().first_commit);
+                    let waits = holdings.live().values().any(|partition| partition.waits_for_commit());
                     if waits { holdings.dirty.mark_urgent() } else { holdings.dirty.mark() }
                 }
                 // The generation is over; the revoke or the loss is on its way and settles it.

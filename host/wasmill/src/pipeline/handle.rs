@@ -10,6 +10,7 @@ use super::lane::{Command, Lanes};
 use super::member::MemberShared;
 use super::partition::{Partition, Phase};
 use super::shared::PipelineShared;
+use crate::control::runner::Group;
 use crate::swap::Swapper;
 
 /// A pipeline as the admin port and the signals see it.
@@ -23,6 +24,8 @@ pub struct Handle {
     pub members: Arc<Vec<Arc<MemberShared>>>,
     /// What puts other handlers in force.
     pub swapper: Arc<Swapper>,
+    /// What it agrees on with the other processes of its group; `None` without a control topic.
+    pub group: Option<Arc<Group>>,
     pub(super) shutdown: Arc<watch::Sender<bool>>,
 }
 

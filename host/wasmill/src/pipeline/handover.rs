@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::instances::Instances;
 use super::lane::{Lane, Side};
 use super::shared::PipelineShared;
+use super::succession::Admit;
 use super::turn::{Held, Sides, Worker};
 use super::version::{Deployed, First};
 
@@ -41,6 +42,45 @@ impl Worker {
         let firsts: Vec<_> = self.held.iter().map(|held| (held.partition.id.clone(), held.first())).collect();
         self.deployed = deployed;
         self.deployed.handover.passed(self.lane.index, began.elapsed(), firsts, old);
+    }
+
+    /// Whether the version that serves here may have the partition's next message, as far as the group is concerned. Asked
+    /// also while a partition is paused or stands: it passes on with the others.
+    pub(super) fn may_succeed(&mut self, index: usize) -> bool {
+        if !self.shared.is_grouped() {
+            return true;
+        }
+        let running = self.deployed.version.epoch;
+        let held = &self.held[index];
+        let partition = &held.partition;
+        {
+            let state = partition.lock();
+            // Nothing is ever committed for a group that may not begin: it stands, and the queue says why.
+            let begins = state.committed.is_some() || state.first_commit;
+            let Some(succession) = state.succession.filter(|_| begins) else { return true };
+            if succession.is_settled(running) || partition.is_leaving() {
+                return true;
+            }
+        }
+        let next = held.next_offset();
+        let again = held.again.as_ref().map_or(0, |again| (again.batch.len() - again.from) as u64);
+        let mut state = partition.lock();
+        // What was purged from a producer that failed is not in flight any more, and goes again.
+        let in_flight = state.tickets > 0 || state.must_rewind || state.tracker.outstanding() > again;
+        let Some(succession) = &mut state.succession else { return true };
+        match succession.admit(running, next, in_flight) {
+            Admit::Now => return true,
+            // The group has moved on; the thread that follows it puts that version in force.
+            Admit::Behind | Admit::Noted(false) => {}
+            // The next completion wakes the lane.
+            Admit::Drained => state.starved = true,
+            Admit::Noted(true) => {
+                state.note_dirty = true;
+                drop(state);
+                partition.mark_urgent();
+            }
+        }
+        false
     }
 
     /// The instances of what is in force; none has started, unless it was made beforehand.

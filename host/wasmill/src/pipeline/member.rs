@@ -181,6 +181,7 @@ impl MemberShared {
             first_commit: needs_first_commit,
             note: CommitNote::decode(&note),
             span: settings.span.leaving_room_for(settings.batch_messages as u64, settings.batch_bytes as u64),
+            running: self.shared.is_grouped().then(|| self.shared.deployed().version.epoch),
         };
         let counters = PartitionCounters::register(&self.shared.name, &id);
         let dirty = self.holdings.dirty.clone();

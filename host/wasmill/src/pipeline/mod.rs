@@ -19,6 +19,7 @@ pub mod seek;
 mod shadow;
 pub mod shared;
 pub mod status;
+pub mod succession;
 mod turn;
 pub mod version;
 
@@ -39,6 +40,8 @@ use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
 use wasmill_wasm::Plugin;
 
 use crate::compile::Loader;
+use crate::control::Control;
+use crate::control::runner::Group;
 use crate::swap::Swapper;
 pub use handle::Handle;
 use lane::{Command, Lanes};
@@ -58,6 +61,14 @@ pub struct Parts {
     pub client: ClientSettings,
     /// The handler, compiled.
     pub plugin: Plugin,
+    /// Where it came from.
+    pub source: String,
+    /// The digest of the handler that the configuration names, if it is another one.
+    pub configured: Option<String>,
+    /// Where the group agreed on it; zero if it did not.
+    pub epoch: u64,
+    /// Through what the group agrees; `None` without a control topic.
+    pub control: Option<Arc<Control>>,
     /// For the handlers that come later.
     pub loader: Loader,
     /// The folder in which the history of its handlers is kept.
@@ -136,13 +147,15 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let source = settings.handler.to_string();
-        let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), source);
+        let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), parts.source.clone());
+        let version = (version.at(parts.epoch), parts.control.is_some());
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
         let lanes = Arc::new(Lanes::new(shared.clone()));
         let (loader, client) = (parts.loader.clone(), parts.client.clone());
-        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref());
+        let configured = parts.configured.clone();
+        let swapper = Swapper::new(shared.clone(), lanes.clone(), loader, client, parts.state.as_deref(), configured);
+        let swapper = Arc::new(swapper);
         let members: Vec<_> =
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members
@@ -150,8 +163,12 @@ impl Pipeline {
             .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: false })
             .collect();
         let (ask, shutdown) = watch::channel(false);
-        let handle =
-            Handle { shared, lanes, members: Arc::new(members), swapper: Arc::new(swapper), shutdown: Arc::new(ask) };
+        let members = Arc::new(members);
+        let group = parts
+            .control
+            .as_ref()
+            .map(|control| Arc::new(Group::new(control.clone(), shared.clone(), members.clone(), swapper.clone())));
+        let handle = Handle { shared, lanes, members, swapper, group, shutdown: Arc::new(ask) };
         let producer = Rest::new();
         Ok(Self { handle, settings: member_settings, parts, slots, producer, producer_due: None, events, shutdown })
     }
@@ -164,6 +181,16 @@ impl Pipeline {
     /// The control loop: joins, hears of events and acts, until told to shut down.
     pub async fn run(mut self) -> End {
         self.handle.swapper.begin();
+        if let Some(group) = self.handle.group.clone() {
+            let mut shutdown = self.shutdown.clone();
+            if let Err(error) = group.start() {
+                return End::Failed(format!("no thread to follow the group with: {error}"));
+            }
+            tokio::select! {
+                _ = spawn_blocking(move || group.wait_ready_to_join()) => {}
+                _ = shutdown.changed() => {}
+            }
+        }
         let failure = loop {
             if let Err(failure) = self.join_due().await {
                 break Some(failure);
@@ -264,6 +291,8 @@ impl Pipeline {
                 slot.again = slot.rests.take().map(|delay| Instant::now() + delay);
             }
             Event::ProducerFailed { reason } => self.producer_failed(reason).await,
+            // Its partitions go to processes that can.
+            Event::VersionLost { reason } => return Err(reason),
             Event::BreakerOpened => {}
         }
         Ok(())
@@ -350,6 +379,15 @@ impl Pipeline {
             in_time = tokio::time::timeout_at(deadline, spawn_blocking(move || lanes.stop())).await.is_ok();
         }
         in_time && !self.handle.members.iter().any(|member| member.is_overdue())
+    }
+}
+
+impl Drop for Pipeline {
+    /// One that was only prepared has a thread as well, which reads the control topic.
+    fn drop(&mut self) {
+        if let Some(group) = &self.handle.group {
+            group.stop();
+        }
     }
 }
 

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use wasmill_core::{
-    CommitMode, CommitNote, Completion, DoneSet, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound,
-    Tracker, due,
+    CommitMode, CommitNote, Completion, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound, Tracker,
+    due,
 };
 use wasmill_kafka::{DeliveryError, TopicPartition, Wake};
 
 use super::committer::Dirty;
 use super::counters::PartitionCounters;
 use super::seek::Moved;
+use super::succession::Succession;
 use crate::mutant::{self, Mutant};
 
 /// How far the giving up of a message has come. Each refusal by the broker moves it one on.
@@ -93,6 +94,8 @@ pub struct State {
     pub topic_refused: Option<(i64, String)>,
     /// Something was refused: drain, then go back to it.
     pub must_rewind: bool,
+    /// Which version of the group's may have the next message; `None` without a control topic.
+    pub succession: Option<Succession>,
     /// For status.
     pub phase: Phase,
     /// A seek whose new position is not yet committed.
@@ -157,6 +160,19 @@ pub struct Start {
     pub note: CommitNote,
     /// Bounds of the span.
     pub span: SpanBound,
+    /// The epoch of the version that runs; `None` without a control topic.
+    pub running: Option<u64>,
+}
+
+/// What is to be committed for a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DueCommit {
+    /// The offset.
+    pub next: NextOffset,
+    /// What goes with it.
+    pub note: String,
+    /// The epoch of the version that the note names; zero: none.
+    pub epoch: u64,
 }
 
 impl Partition {
@@ -176,7 +192,9 @@ impl Partition {
             (Some(noted), Some(now)) => noted == now,
             _ => true,
         };
-        let (done, retry) = if same_topic { (start.note.done, start.note.retry) } else { (DoneSet::new(), None) };
+        let CommitNote { done, retry, version, .. } = if same_topic { start.note } else { CommitNote::default() };
+        let fresh = start.committed.is_none();
+        let succession = start.running.map(|running| Succession::new(version, fresh, start.at.get(), running));
         Self {
             id,
             source,
@@ -196,6 +214,7 @@ impl Partition {
                 complete_beside_refused: Vec::new(),
                 topic_refused: None,
                 must_rewind: false,
+                succession,
                 phase: if start.first_commit { Phase::Starting } else { Phase::Running },
                 moved: None,
                 asked: None,
@@ -335,7 +354,7 @@ impl Partition {
     }
 
     /// What to commit now, with its note. `closing`: at revoke, shutdown and stop.
-    pub fn due(&self, mode: &CommitMode, closing: bool) -> Option<(NextOffset, String)> {
+    pub fn due(&self, mode: &CommitMode, closing: bool) -> Option<DueCommit> {
         let mut state = self.lock();
         if state.tracker.is_closed() {
             return None;
@@ -359,14 +378,19 @@ impl Partition {
         state.asked = Some(state.tracker.fence());
         let next = if mutant::is(Mutant::WatermarkPlusOne) { NextOffset::after(Offset(next.get())) } else { next };
         let retry = state.retry.filter(|retry| retry.offset >= next.get());
-        let note = CommitNote { topic_id: self.topic_id.clone(), retry, done: state.tracker.done().clone() };
-        Some((next, note.encode_within(NOTE_BYTES)))
+        let version = state.succession.and_then(|succession| succession.note());
+        let note = CommitNote { topic_id: self.topic_id.clone(), retry, done: state.tracker.done().clone(), version };
+        let epoch = version.map_or(0, |version| version.epoch);
+        Some(DueCommit { next, note: note.encode_within(NOTE_BYTES), epoch })
     }
 
-    /// The coordinator confirmed `next`.
-    pub fn confirmed(&self, next: NextOffset) {
+    /// The coordinator confirmed what was due.
+    pub fn confirmed(&self, due: &DueCommit) {
         let mut state = self.lock();
-        state.committed = Some(next);
+        state.committed = Some(due.next);
+        if let Some(succession) = &mut state.succession {
+            succession.confirm(due.epoch);
+        }
         if state.first_commit && state.asked != Some(state.tracker.fence()) {
             // It was on its way when the partition was moved: to go on now would be to go on from a position that nobody
             // committed, and a crash would fall back to the old one.
@@ -387,6 +411,12 @@ impl Partition {
             let _ = done.send(Ok(sought));
         }
         self.wake();
+    }
+
+    /// Whether nothing is handed over before a commit is confirmed: of the first position, or of the version that runs.
+    pub fn waits_for_commit(&self) -> bool {
+        let state = self.lock();
+        state.first_commit || state.succession.is_some_and(|succession| succession.is_pending())
     }
 
     /// Closes the generation: nothing of it moves or is committed any more.

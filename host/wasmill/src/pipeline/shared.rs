@@ -44,6 +44,11 @@ pub enum Event {
         /// librdkafka's words.
         reason: String,
     },
+    /// The group runs a version that this process cannot run.
+    VersionLost {
+        /// Why.
+        reason: String,
+    },
     /// The breaker opened.
     BreakerOpened,
     /// A member's thread ended.
@@ -82,6 +87,8 @@ pub struct PipelineShared {
     pub settings: config::Pipeline,
     /// Input topics; the index is the source number.
     pub sources: Arc<Vec<String>>,
+    /// Versions are agreed on with the other processes of the group.
+    grouped: bool,
     /// `wasmill dev` looks on through this.
     pub observer: Option<Arc<dyn Observer>>,
     /// To the control loop.
@@ -113,7 +120,7 @@ impl PipelineShared {
     /// Everything a pipeline's threads share.
     pub fn new(
         settings: config::Pipeline,
-        version: Version,
+        (version, grouped): (Version, bool),
         publisher: Arc<Publisher>,
         observer: Option<Arc<dyn Observer>>,
         events: mpsc::UnboundedSender<Event>,
@@ -123,6 +130,7 @@ impl PipelineShared {
             sources: Arc::new(settings.topics.clone()),
             breaker: settings.breaker.map(|policy| Mutex::new(Breaker::new(policy))),
             settings,
+            grouped,
             observer,
             events,
             generations: AtomicU64::new(0),
@@ -142,6 +150,11 @@ impl PipelineShared {
             })),
             deployed_serial: AtomicU64::new(0),
         }
+    }
+
+    /// Whether versions are agreed on with the other processes of the group.
+    pub fn is_grouped(&self) -> bool {
+        self.grouped
     }
 
     /// The number of the next assignment, never used before in this process.

@@ -30,6 +30,8 @@ pub struct PipelineStatus {
     pub trial: Option<TrialStatus>,
     /// A restart would bring another handler.
     pub drift: Option<Drift>,
+    /// What it agrees on with the other processes of its group.
+    pub control: Option<ControlStatus>,
     /// Assignments so far.
     pub generations: u64,
     /// Whether it does its work: every member has joined and nothing is stopped or held.
@@ -48,6 +50,17 @@ pub struct PipelineStatus {
     pub lanes: Vec<LaneStatus>,
     /// The partitions this process holds.
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// A pipeline with a control topic.
+#[derive(Debug, Clone, Serialize)]
+pub struct ControlStatus {
+    /// The name of this process.
+    pub process: String,
+    /// The epoch of the version that serves here; zero: the group has not swapped yet.
+    pub epoch: u64,
+    /// The epoch that the group agreed on.
+    pub agreed: u64,
 }
 
 /// A version on trial.
@@ -151,7 +164,7 @@ pub struct PartitionStatus {
     pub lane: Option<usize>,
     /// The assignment.
     pub generation: u64,
-    /// `starting`, `running`, `waiting`, `stopped`, `paused`.
+    /// `starting`, `running`, `waiting`, `stopped`, `paused`, `behind`.
     pub state: &'static str,
     /// The offset after the last message handed over.
     pub position: i64,
@@ -230,6 +243,10 @@ impl Handle {
             swaps: deployed.serial,
             trial: deployed.trial.as_deref().and_then(TrialStatus::of),
             drift: self.swapper.drift(),
+            control: self.group.as_ref().map(|group| {
+                let (process, agreed) = group.standing();
+                ControlStatus { process, epoch: deployed.version.epoch, agreed }
+            }),
             generations: shared.generations(),
             ready,
             held,
@@ -266,6 +283,12 @@ fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, e
         next_attempt_in_ms: None,
         reason: None,
     };
+    if let Some(epoch) = state.succession.and_then(|succession| succession.behind()) {
+        status.state = "behind";
+        status.reason =
+            Some(format!("version {epoch} of the group has had messages of it and does not serve here yet"));
+        return status;
+    }
     match &state.phase {
         Phase::Starting => status.state = "starting",
         Phase::Running if partition.is_paused() => status.state = "paused",

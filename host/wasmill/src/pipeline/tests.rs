@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmill_core::{CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound};
+use wasmill_core::{
+    CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound, VersionNote,
+};
 use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
 
 use super::committer::{Dirty, Holdings};
@@ -10,10 +12,16 @@ use super::counters::PartitionCounters;
 use super::flight::{Flight, TicketId};
 use super::partition::{GiveUpStage, Partition, Phase, Start};
 use super::seek::{Moved, Sought};
+use super::succession::Admit;
 
 const SYNC: CommitMode = CommitMode::Sync;
 
 fn partition(committed: bool, note: CommitNote) -> Arc<Partition> {
+    partition_of(committed, note, None)
+}
+
+/// `running`: the epoch of the version that the process runs.
+fn partition_of(committed: bool, note: CommitNote, running: Option<u64>) -> Arc<Partition> {
     let id = TopicPartition::new("orders", 3);
     let at = NextOffset::at(100);
     let start = Start {
@@ -22,6 +30,7 @@ fn partition(committed: bool, note: CommitNote) -> Arc<Partition> {
         first_commit: !committed,
         note,
         span: SpanBound { messages: 1000, bytes: 1 << 20 },
+        running,
     };
     let counters = PartitionCounters::register("test", &id);
     let dirty: Arc<Dirty> = Arc::default();
@@ -209,9 +218,9 @@ fn a_committer_that_was_stopped_runs_again_for_the_next_client() {
 fn the_first_position_is_committed_before_anything_is_handed_over() {
     let partition = partition(false, CommitNote::default());
     assert_eq!(partition.lock().phase, Phase::Starting);
-    let (next, _) = partition.due(&SYNC, false).expect("due at once");
-    assert_eq!(next.get(), 100);
-    partition.confirmed(next);
+    let due = partition.due(&SYNC, false).expect("due at once");
+    assert_eq!(due.next.get(), 100);
+    partition.confirmed(&due);
     assert_eq!(partition.lock().phase, Phase::Running);
     assert_eq!(partition.due(&SYNC, false), None);
 }
@@ -225,12 +234,113 @@ fn a_note_of_a_topic_that_was_made_again_is_not_believed() {
     assert!(partition(true, note).lock().tracker.is_done(Offset(106)));
 }
 
+/// Asks for the next message on behalf of a version.
+fn admit(partition: &Partition, running: u64) -> Admit {
+    let mut state = partition.lock();
+    let (next, in_flight) = (state.tracker.position().get(), state.tickets > 0);
+    state.succession.as_mut().expect("a control topic").admit(running, next, in_flight)
+}
+
+/// The lane's part: a new note is to be committed.
+fn note(partition: &Partition, running: u64) {
+    assert_eq!(admit(partition, running), Admit::Noted(true));
+    partition.lock().note_dirty = true;
+}
+
+fn version(epoch: u64, first: i64) -> Option<VersionNote> {
+    Some(VersionNote { epoch, first })
+}
+
+#[test]
+fn a_version_gets_its_first_message_after_its_note_is_confirmed_and_an_earlier_commit_does_not_count() {
+    let partition = partition_of(true, CommitNote::default(), Some(0));
+    assert_eq!(admit(&partition, 0), Admit::Now);
+    let (fence, run) = ten(&partition, 100);
+    partition.complete(fence, run, false);
+    let on_its_way = partition.due(&SYNC, false).expect("the watermark");
+    note(&partition, 7);
+    // It was sent before the swap: who takes over after a crash would find nothing of the new version in it.
+    partition.confirmed(&on_its_way);
+    assert_eq!(admit(&partition, 7), Admit::Noted(false));
+    assert!(partition.waits_for_commit());
+    let due = partition.due(&SYNC, false).expect("the note, though the watermark stands");
+    assert_eq!((due.next.get(), CommitNote::decode(&due.note).version), (110, version(7, 110)));
+    partition.confirmed(&due);
+    assert_eq!((admit(&partition, 7), partition.waits_for_commit()), (Admit::Now, false));
+    assert_eq!(partition.lock().succession.expect("a control topic").serving(), version(7, 110));
+}
+
+#[test]
+fn every_later_commit_names_the_version_too() {
+    let partition = partition_of(true, CommitNote { version: version(7, 90), ..CommitNote::default() }, Some(7));
+    assert_eq!(admit(&partition, 7), Admit::Now);
+    let (fence, run) = ten(&partition, 100);
+    partition.complete(fence, run, false);
+    for closing in [false, true] {
+        let due = partition.due(&SYNC, closing).expect("the watermark");
+        assert_eq!(CommitNote::decode(&due.note).version, version(7, 90));
+    }
+}
+
+#[test]
+fn a_new_version_waits_until_everything_of_the_one_before_is_confirmed() {
+    let (partition, flight) = (partition_of(true, CommitNote::default(), Some(0)), flight());
+    let (fence, run) = ten(&partition, 100);
+    let ticket = flight.open(&partition, fence, run, 100);
+    assert_eq!(admit(&partition, 7), Admit::Drained);
+    assert_eq!(partition.lock().succession.expect("a control topic").note(), None, "the boundary is not known yet");
+    flight.delivered(&confirmed(ticket, 100, 100..101));
+    flight.sent(ticket, 1, 109);
+    note(&partition, 7);
+    let due = partition.due(&SYNC, false).expect("the note");
+    assert_eq!((due.next.get(), CommitNote::decode(&due.note).version), (110, version(7, 110)));
+}
+
+#[test]
+fn a_partition_that_a_later_version_had_is_not_handed_to_an_earlier_one() {
+    let partition = partition_of(true, CommitNote { version: version(9, 80), ..CommitNote::default() }, Some(7));
+    assert_eq!(admit(&partition, 7), Admit::Behind);
+    assert_eq!(partition.lock().succession.expect("a control topic").behind(), Some(9));
+    // Its commits still name the later one.
+    partition.lock().note_dirty = true;
+    let due = partition.due(&SYNC, true).expect("a commit");
+    assert_eq!(CommitNote::decode(&due.note).version, version(9, 80));
+    // The process has caught up: nothing is left to commit, and the boundary is the one that the first owner noted.
+    assert_eq!(admit(&partition, 9), Admit::Now);
+    assert_eq!(partition.lock().succession.expect("a control topic").serving(), version(9, 80));
+}
+
+#[test]
+fn a_note_of_another_control_topic_or_another_topic_holds_nobody_up() {
+    let noted = CommitNote { version: version(9, 80), ..CommitNote::default() };
+    let partition = partition_of(true, noted.clone(), Some(7));
+    assert_eq!(admit(&partition, 7), Admit::Behind);
+    partition.lock().succession.as_mut().expect("a control topic").disown(9);
+    note(&partition, 7);
+    let made_again = partition_of(true, CommitNote { topic_id: Some("id-0".to_owned()), ..noted.clone() }, Some(0));
+    assert_eq!(admit(&made_again, 0), Admit::Now);
+    let without = partition_of(true, noted, None);
+    without.lock().note_dirty = true;
+    let due = without.due(&SYNC, false).expect("a commit");
+    assert_eq!(CommitNote::decode(&due.note).version, None);
+}
+
+#[test]
+fn a_first_position_is_committed_with_the_version_that_runs() {
+    let partition = partition_of(false, CommitNote::default(), Some(7));
+    assert_eq!(admit(&partition, 7), Admit::Noted(false));
+    let due = partition.due(&SYNC, false).expect("due at once");
+    assert_eq!((due.epoch, CommitNote::decode(&due.note).version), (7, version(7, 100)));
+    partition.confirmed(&due);
+    assert_eq!(admit(&partition, 7), Admit::Now);
+}
+
 #[test]
 fn a_commit_that_was_on_its_way_when_a_partition_was_moved_does_not_let_it_go_on() {
     let partition = fresh();
     let (fence, run) = ten(&partition, 100);
     partition.complete(fence, run, false);
-    let (old, _) = partition.due(&SYNC, false).expect("what is complete is due");
+    let old = partition.due(&SYNC, false).expect("what is complete is due");
     let (done, mut answer) = tokio::sync::oneshot::channel();
     let sought = Sought { from: 110, to: 50, dropped: 0 };
     {
@@ -241,12 +351,12 @@ fn a_commit_that_was_on_its_way_when_a_partition_was_moved_does_not_let_it_go_on
         state.phase = Phase::Starting;
         state.moved = Some(Moved { done, sought: sought.clone() });
     }
-    partition.confirmed(old);
+    partition.confirmed(&old);
     assert!(partition.lock().first_commit && answer.try_recv().is_err(), "50 is committed by nobody yet");
     assert!(!partition.is_committed());
-    let (next, _) = partition.due(&SYNC, false).expect("the new position is due, although it is the lower one");
-    assert_eq!(next, NextOffset::at(50));
-    partition.confirmed(next);
+    let due = partition.due(&SYNC, false).expect("the new position is due, although it is the lower one");
+    assert_eq!(due.next, NextOffset::at(50));
+    partition.confirmed(&due);
     assert_eq!(partition.lock().phase, Phase::Running);
     assert_eq!(answer.try_recv(), Ok(Ok(sought)));
     assert_eq!(partition.due(&SYNC, true), None);

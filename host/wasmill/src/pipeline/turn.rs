@@ -143,6 +143,9 @@ impl Worker {
 
     /// One batch of one partition, from its queue to the producer.
     pub fn turn(&mut self, index: usize, now: Instant) -> Turn {
+        if !self.may_succeed(index) {
+            return Turn::Idle;
+        }
         match self.may_hand_over(index, now) {
             Turn::Worked => {}
             not_now => return not_now,

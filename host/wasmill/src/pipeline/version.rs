@@ -26,6 +26,8 @@ pub struct Version {
     pub settings: Arc<config::Pipeline>,
     /// Where it came from, for people: a file, a reference.
     pub source: String,
+    /// Its place in the control topic; zero: the group never agreed on it, or there is no control topic.
+    pub epoch: u64,
     /// What it has done in this process.
     pub done: Done,
 }
@@ -33,7 +35,12 @@ pub struct Version {
 impl Version {
     /// A version that has done nothing yet.
     pub fn new(plugin: Plugin, settings: Arc<config::Pipeline>, source: String) -> Self {
-        Self { plugin, settings, source, done: Done::default() }
+        Self { plugin, settings, source, epoch: 0, done: Done::default() }
+    }
+
+    /// The same, agreed on at this place in the control topic.
+    pub fn at(self, epoch: u64) -> Self {
+        Self { epoch, ..self }
     }
 
     /// The plugin's digest.

@@ -11,6 +11,8 @@ use wasmill_kafka::{ClientSettings, TopicRules};
 
 use super::shares::Share;
 use crate::compile::Loader;
+use crate::control::Control;
+use crate::control::runner::Beginning;
 use crate::pipeline::shared::Observer;
 use crate::pipeline::{Handle, Parts, Pipeline, instances};
 use crate::swap::watch::{self, Watch};
@@ -79,11 +81,21 @@ impl Launch {
     ) -> anyhow::Result<Prepared> {
         let Share { partitions, prefetch_bytes, buffer_bytes } = share;
         tracing::info!(pipeline = %settings.name, partitions, prefetch_bytes, buffer_bytes, "memory divided");
-        let plugin = self.loader.load(settings)?;
+        // The embedded cluster keeps no topic in one form for good, and nobody else is in its groups.
+        let open = || if self.embedded { Ok(None) } else { Control::open(&self.client, settings) };
+        let control = open().with_context(|| format!("pipeline {}", settings.name))?;
+        let Beginning { plugin, source, configured, epoch } = match &control {
+            Some(control) => control.begin(&self.loader, settings)?,
+            None => Beginning::configured(&self.loader, settings)?,
+        };
         let digest = plugin.digest().to_owned();
         let parts = Parts {
             client: self.client.clone(),
             plugin,
+            source,
+            configured,
+            epoch,
+            control,
             loader: self.loader.clone(),
             state: self.state.clone(),
             prefetch_bytes,

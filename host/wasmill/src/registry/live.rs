@@ -23,6 +23,11 @@ pub fn settings(handle: &Handle) -> config::Pipeline {
 /// # Errors
 /// It cannot be read or fetched, or is larger than a handler may be.
 pub fn other_handler(handle: &Handle, settings: &config::Pipeline) -> anyhow::Result<Option<Vec<u8>>> {
+    if handle.shared.is_grouped() {
+        // Its group decides on that, and a process that took another one by itself would be told apart from it by messages
+        // only. Status says that the file holds something else.
+        return Ok(None);
+    }
     let fetched = handle.swapper.loader().fetch_for(settings)?;
     let runs = handle.shared.deployed().version.digest() == fetched.digest;
     Ok((!runs).then_some(fetched.bytes))
@@ -49,8 +54,7 @@ pub fn prepare(
         rollout,
     };
     let prepared = handle.swapper.prepare(ask);
-    let prepared =
-        prepared.with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
+    let prepared = prepared.with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
     Ok(Ready { handle: handle.clone(), prepared })
 }
 
@@ -60,7 +64,7 @@ impl Ready {
     /// # Errors
     /// It does not start after all, or something else came in between.
     pub fn switch(self) -> anyhow::Result<Value> {
-        let outcome = self.handle.swapper.switch(self.prepared)?;
+        let outcome = self.handle.swapper.switch(self.prepared, None)?;
         serde_json::to_value(outcome).map_err(|error| anyhow!("it took over, and cannot be told of: {error}"))
     }
 

@@ -10,7 +10,7 @@ use wasmill_wasm::{LoadKind, Plugin, StartError};
 
 use crate::app::told;
 use crate::cases::{self, Told, file};
-use crate::compare::{backtest, replay};
+use crate::compare::backtest;
 use crate::compile::{Loader, Unloadable};
 use crate::pipeline::instances;
 use crate::pipeline::version::Version;
@@ -21,6 +21,8 @@ use crate::pipeline::version::Version;
 pub enum Gate {
     /// Something else is going on.
     Busy,
+    /// The pipeline's versions are the group's: one process alone changes none.
+    Group,
     /// `limits.component`.
     Size,
     /// Whether it is WebAssembly, and whole.
@@ -44,6 +46,7 @@ impl Gate {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Group => "group",
             Self::Size => "size",
             Self::Format => "format",
             Self::Contract => "contract",
@@ -97,7 +100,11 @@ pub fn admit(plugin: Plugin, settings: &Arc<config::Pipeline>, source: String) -
 
 /// Whether a file of so many bytes may be a handler; before it is read.
 pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
-    let most = settings.limits.component_bytes;
+    fits(bytes, settings.limits.component_bytes)
+}
+
+/// Whether a handler of so many bytes may be loaded, where `most` are accepted.
+pub fn fits(bytes: u64, most: u64) -> Result<(), Refusal> {
     if bytes <= most {
         return Ok(());
     }
@@ -108,12 +115,7 @@ pub fn size(bytes: u64, settings: &config::Pipeline) -> Result<(), Refusal> {
 /// Runs both versions over messages of the past.
 pub fn backtest(old: &Version, new: &Version, client: &ClientSettings) -> Result<(), Refusal> {
     let Some(wanted) = &new.settings.swap.backtest else { return Ok(()) };
-    fn side(version: &Version) -> replay::Version<'_> {
-        replay::Version { plugin: &version.plugin, pipeline: &version.settings }
-    }
-    backtest::backtest(side(old), side(new), client, wanted)
-        .map(drop)
-        .map_err(|reason| Refusal::at(Gate::Backtest, reason))
+    backtest::backtest(old, new, client, wanted).map(drop).map_err(|reason| Refusal::at(Gate::Backtest, reason))
 }
 
 fn unloadable(error: &Unloadable) -> Refusal {

@@ -53,7 +53,7 @@ pub struct Ask {
 
 /// A version that has passed the gate.
 pub struct Prepared {
-    version: Arc<Version>,
+    version: Version,
     by: String,
     rollout: config::Rollout,
     gate: Duration,
@@ -85,6 +85,7 @@ pub struct Swapper {
 
 /// The handler that the configuration names, as it was when it was last looked at.
 struct Configured {
+    /// Of a handler from a registry there is nothing to look at: it counts as it was at the start.
     handler: config::Handler,
     seen: Option<watch::Look>,
     digest: String,
@@ -113,10 +114,12 @@ impl Swapper {
         loader: Loader,
         client: ClientSettings,
         state: Option<&Path>,
+        configured: Option<String>,
     ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
         let handler = shared.settings.handler.clone();
+        let digest = configured.unwrap_or(digest);
         let configured = Configured { seen: see(&handler), handler, digest };
         Self {
             shared,
@@ -169,8 +172,11 @@ impl Swapper {
     /// The gate at which it was refused; the version that served goes on.
     pub fn swap(self: &Arc<Self>, ask: Ask) -> Result<Outcome, Refusal> {
         let _turn = lock(&self.turn);
+        if ask.bytes.is_some() {
+            self.alone("swap PIPELINE FILE.wasm")?;
+        }
         let prepared = self.pass_gate(ask)?;
-        self.put_in_force(prepared)
+        self.put_in_force(prepared, None)
     }
 
     /// The gate alone: a version that is ready to take over.
@@ -182,13 +188,26 @@ impl Swapper {
         self.pass_gate(ask)
     }
 
-    /// Hands over to a version that has passed the gate.
+    /// Hands over to a version that has passed the gate. `epoch`: where the group agreed on it.
     ///
     /// # Errors
     /// Another one is on trial, or its instances do not start after all.
-    pub fn switch(self: &Arc<Self>, prepared: Prepared) -> Result<Outcome, Refusal> {
+    pub fn switch(self: &Arc<Self>, prepared: Prepared, epoch: Option<u64>) -> Result<Outcome, Refusal> {
         let _turn = lock(&self.turn);
-        self.put_in_force(prepared)
+        self.put_in_force(prepared, epoch)
+    }
+
+    /// Whether this process may change its handler by itself. Where a group agrees on versions, another handler of one
+    /// process would be one that nobody agreed on, and partitions would go back and forth between the two.
+    fn alone(&self, command: &str) -> Result<(), Refusal> {
+        if !self.shared.is_grouped() {
+            return Ok(());
+        }
+        let text = format!(
+            "{} has a control topic, so its whole group swaps at once; hint: wasmill {command} --group",
+            self.shared.name
+        );
+        Err(Refusal::at(Gate::Group, text))
     }
 
     fn pass_gate(&self, ask: Ask) -> Result<Prepared, Refusal> {
@@ -213,7 +232,8 @@ impl Swapper {
         match passed {
             Ok(version) => {
                 let rollout = ask.rollout.unwrap_or(settings.swap.rollout);
-                Ok(Prepared { version: Arc::new(version), by: ask.by, rollout, gate: began.elapsed() })
+                let version = version.at(serves.epoch);
+                Ok(Prepared { version, by: ask.by, rollout, gate: began.elapsed() })
             }
             Err(refusal) => {
                 tracing::warn!(
@@ -253,10 +273,12 @@ impl Swapper {
         }
     }
 
-    fn put_in_force(self: &Arc<Self>, prepared: Prepared) -> Result<Outcome, Refusal> {
+    fn put_in_force(self: &Arc<Self>, prepared: Prepared, epoch: Option<u64>) -> Result<Outcome, Refusal> {
         let serves = self.shared.deployed().version.clone();
         let Prepared { version, by, rollout, gate } = prepared;
-        if version.digest() == serves.digest() && version.settings == serves.settings {
+        // One that passed the gate before another epoch was agreed on must not bring the one before back.
+        let version = Arc::new(version.at(epoch.unwrap_or(serves.epoch)));
+        if version.epoch == serves.epoch && version.digest() == serves.digest() && version.settings == serves.settings {
             return Ok(self.outcome(Done::Unchanged, &serves, &version, &self.shared.deployed(), gate, Duration::ZERO));
         }
         self.may_begin()?;
@@ -266,6 +288,8 @@ impl Swapper {
         }
         let began = Instant::now();
         let (done, what, trial) = match rollout {
+            // What a group agreed on is taken back by the group alone.
+            config::Rollout::All if epoch.is_some() => (Done::Swapped, What::Swap, None),
             config::Rollout::All => (Done::Swapped, What::Swap, self.watched(&version, &serves)),
             config::Rollout::Canary => (Done::Canary, What::Canary, Some(self.first_step(&version, &serves))),
             config::Rollout::Shadow => (Done::Shadow, What::Shadow, Some(self.beside(&version, &serves))),
@@ -382,6 +406,7 @@ impl Swapper {
     /// There is none in this process.
     pub fn rollback(self: &Arc<Self>, by: &str) -> Result<Outcome, Refusal> {
         let _turn = lock(&self.turn);
+        self.alone("rollback PIPELINE")?;
         let deployed = self.shared.deployed();
         if let Some(trial) = deployed.trial.as_ref().filter(|trial| trial.beside().is_some() && !trial.is_over()) {
             trial.finish(End::Ended(format!("ended by {by}")));
@@ -420,11 +445,12 @@ impl Swapper {
         }
         let deployed = self.shared.deployed();
         let serves = deployed.version.digest();
+        let runs = if deployed.version.epoch == 0 { "a restart runs" } else { "the configuration names" };
         (configured.digest != serves).then(|| Drift {
             configured: configured.digest.clone(),
             other: serves.to_owned(),
             reason: format!(
-                "a restart runs {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
+                "{runs} {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
                 short(&configured.digest),
                 configured.handler,
                 short(serves),
