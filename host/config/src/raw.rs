@@ -421,7 +421,7 @@ table! {
         given_up: Share = Percent(Share::NONE), default("1%", "what the old one gives up as well does not count");
         /// So many more calls may trap, hit a limit or break the contract.
         crashes: u64 = Count(0, 1_000_000), default(0, "a handler that traps where the old one did not is broken");
-        /// A message may take so much longer, beyond 50 microseconds: `"100%"` is twice the time.
+        /// A message may take so much longer in half of the calls, ten at least, beyond 50 microseconds: `"100%"` is twice the time.
         slower: Share = Percent(Share::NONE), default("100%", "less is often chance");
         /// The detection window, in messages: until so many were seen, the budget is that of so many.
         window: u64 = Count(10, 1_000_000), default(100, "one in a hundred is the budget, so a hundred it takes");

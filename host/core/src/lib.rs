@@ -29,7 +29,7 @@ pub use metadata::{CommitNote, RetryNote, VersionNote};
 pub use offset::{NextOffset, Offset};
 pub use recycle::Growth;
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
-pub use trial::{Budget, Excess, Place, Share, Tally};
+pub use trial::{Budget, Excess, Pace, Place, Share, Tally};
 pub use verdict::{
     AfterCrash, BatchBound, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,
 };

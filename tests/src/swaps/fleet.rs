@@ -91,8 +91,8 @@ impl Fleet {
         let cache = Scratch::new("cache")?;
         let mut mills = Vec::new();
         for members in MEMBERS {
-            // A session that outlasts whatever else the machine does: a rebalance would be a disturbance of its own, and
-            // so would a version that is taken back, because it was slow on a machine with too much to do.
+            // A session that outlasts whatever else the machine does: a rebalance would be a disturbance of its own.
+            // Versions are watched as by default: none of them may be taken for a worse one, however busy the machine is.
             let pipeline = format!(
                 r#"
 [pipelines.{name}]
@@ -103,7 +103,6 @@ members = {members}
 output.topic = "{output}"
 on_exhausted = "stop"
 session_timeout = "45s"
-swap.rollback = false
 "#,
                 handler = first.name(),
             );

@@ -175,6 +175,9 @@ impl Worker {
         let answer = instance.handle(partition.source, partition.id.partition, &self.batch);
         let time = started.elapsed();
         version.done.took(time);
+        if let Some(trial) = &self.deployed.trial {
+            trial.took(&version, time, self.batch.len());
+        }
         partition.counters.call_seconds.record(time.as_secs_f64());
         partition.counters.calls.increment(1);
         partition.counters.handed_over.increment(self.batch.len() as u64);

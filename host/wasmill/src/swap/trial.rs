@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wasmill_config as config;
-use wasmill_core::{Budget, Tally};
+use wasmill_core::{Budget, Excess, Pace, Tally};
 use wasmill_kafka::TopicPartition;
 
 use crate::compare::fields::Differences;
@@ -54,6 +54,9 @@ pub struct Trial {
     started: Instant,
     /// What both had done before.
     before: (Tally, Tally),
+    /// Calls of the new version, and the slow ones.
+    calls: AtomicU64,
+    slow: AtomicU64,
     over: AtomicBool,
     failed: AtomicBool,
     full: AtomicBool,
@@ -94,6 +97,8 @@ impl Trial {
             before: (new.done.tally(), old.done.tally()),
             new,
             old,
+            calls: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
             over: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             full: AtomicBool::new(false),
@@ -177,15 +182,33 @@ impl Trial {
         self.lock_report().clone()
     }
 
+    /// A call took so long for so many messages.
+    pub fn took(&self, version: &Arc<Version>, time: Duration, messages: usize) {
+        if messages == 0 || !Arc::ptr_eq(version, &self.new) {
+            return;
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.budget.is_slow(time.as_nanos() as f64 / messages as f64, self.measure()) {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How the new version is worse than it may be, if it is.
+    fn excess(&self, seen: Tally) -> Option<Excess> {
+        // The slow ones first: a call that is counted meanwhile must not be among them and not among all.
+        let slow = self.slow.load(Ordering::Relaxed);
+        let pace = Pace { slow, calls: self.calls.load(Ordering::Relaxed) };
+        let old = self.measure();
+        self.budget.excess(seen, old).or_else(|| self.budget.too_slow(pace, seen, old))
+    }
+
     /// A lane counted something under what had the number `serial`: is it enough, or too much?
     pub fn look(&self, shared: &PipelineShared, serial: u64) {
         if self.is_over() {
             return;
         }
         let seen = self.seen();
-        if let Some(excess) =
-            self.budget.excess(seen, self.measure()).filter(|_| !matches!(self.plan, Plan::Shadow { .. }))
-        {
+        if let Some(excess) = self.excess(seen).filter(|_| !matches!(self.plan, Plan::Shadow { .. })) {
             if self.plan == Plan::Watch {
                 // All lanes run it: none may begin another batch with it. The way back ends this.
                 shared.suspend(serial);
