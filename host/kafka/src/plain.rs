@@ -7,7 +7,8 @@ use crate::native::{Client, Event, Topic, each_header, text_of};
 use crate::producer::{Fields, Headers, SendError, produce};
 use crate::settings::ClientSettings;
 use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -210,9 +211,21 @@ pub enum Next {
     Nothing,
 }
 
+/// Keeps rdkafka from logging for us: who reads tells what does not pass by itself, and the end of a partition,
+/// which it would call an error, is none.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client reported a problem");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// Reads partitions of one topic without a group: nothing is committed, nobody else is disturbed.
 pub struct PlainConsumer {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     unread: BTreeSet<i32>,
     end_told: bool,
 }
@@ -233,7 +246,7 @@ impl PlainConsumer {
         config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "100");
         let what = || format!("topic {topic}");
         let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
-        let consumer: BaseConsumer = config.create().map_err(failed)?;
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
         let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(failed)?;
         let known: BTreeSet<i32> =
             metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();

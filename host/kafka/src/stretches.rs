@@ -12,7 +12,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::ClientError;
-use crate::plain::{PlainMessage, owned, passes, without_group};
+use crate::plain::{PlainMessage, Quiet, owned, passes, without_group};
 use crate::settings::ClientSettings;
 
 /// How long a client may take to go elsewhere in a partition; it asks nobody for it.
@@ -52,7 +52,7 @@ struct Left {
 
 /// Reads stretches of the partitions of one topic.
 pub struct StretchReader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     topic: String,
     left: BTreeMap<i32, Left>,
     /// A partition whose stretch ended with the message that was given out last.
@@ -89,7 +89,7 @@ impl StretchReader {
             config.set("fetch.message.max.bytes", (128 << 10).to_string());
         }
         let failed = |error: KafkaError| ClientError::from_rdkafka(format!("topic {topic}"), &error);
-        let consumer: BaseConsumer = config.create().map_err(failed)?;
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
         let mut list = TopicPartitionList::new();
         for (partition, left) in &left {
             list.add_partition_offset(topic, *partition, Offset::Offset(left.stretches[0].from)).map_err(failed)?;

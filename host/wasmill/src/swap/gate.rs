@@ -21,6 +21,8 @@ use crate::pipeline::version::Version;
 pub enum Gate {
     /// Something else is going on.
     Busy,
+    /// There is no version to go back to.
+    Past,
     /// The pipeline's versions are the group's: one process alone changes none.
     Group,
     /// `limits.component`.
@@ -46,6 +48,7 @@ impl Gate {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Past => "past",
             Self::Group => "group",
             Self::Size => "size",
             Self::Format => "format",

@@ -197,10 +197,9 @@ impl Swapper {
         if !self.shared.is_grouped() {
             return Ok(());
         }
-        let text = format!(
-            "{} has a control topic, so its whole group swaps at once; hint: wasmill {command} --group",
-            self.shared.name
-        );
+        let name = &self.shared.name;
+        let command = command.replace("PIPELINE", name);
+        let text = format!("{name} has a control topic, so its whole group swaps at once; hint: wasmill {command} --group");
         Err(Refusal::at(Gate::Group, text))
     }
 
@@ -411,7 +410,7 @@ impl Swapper {
         }
         let Some(before) = lock(&self.past).pop() else {
             return Err(Refusal::at(
-                Gate::Busy,
+                Gate::Past,
                 format!(
                     "{} is the first handler of this process; hint: swap to the file that you want",
                     short(deployed.version.digest())
