@@ -199,7 +199,8 @@ impl Swapper {
         }
         let name = &self.shared.name;
         let command = command.replace("PIPELINE", name);
-        let text = format!("{name} has a control topic, so its whole group swaps at once; hint: wasmill {command} --group");
+        let text =
+            format!("{name} has a control topic, so its whole group swaps at once; hint: wasmill {command} --group");
         Err(Refusal::at(Gate::Group, text))
     }
 
