@@ -3,7 +3,7 @@
 //! Lanes count, and look at the sum once a call. What they find is final and takes effect at once ([`Trial::is_over`],
 //! [`PipelineShared::suspend`]); whoever waits for it ([`Trial::wait`]) then puts something else in force.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
