@@ -3,7 +3,6 @@
 
 #![deny(unsafe_code)]
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +35,9 @@ struct Arguments {
     /// Of --gap: how long the backlog of the full load is produced
     #[arg(long, default_value_t = gap::Options::default().backlog_seconds)]
     backlog_seconds: u64,
+    /// Of --gap: only this load, steady or full
+    #[arg(long)]
+    load: Option<String>,
     /// Where the report goes; by default into the target folder
     #[arg(long)]
     report: Option<PathBuf>,
@@ -53,15 +55,15 @@ fn main() -> ExitCode {
 }
 
 fn swaps(arguments: Arguments) -> Result<bool> {
-    let Arguments { swaps, digests, per_second, gap, rounds, seconds, backlog_seconds, report } = arguments;
+    let Arguments { swaps, digests, per_second, gap, rounds, seconds, backlog_seconds, load, report } = arguments;
     let say = |line: &str| eprintln!("{line}");
     let broker = Broker::start(&broker::Options { heap_megabytes: 1024, full_speed: true, ..Default::default() })?;
     if gap {
         let default = gap::Options::default();
         let per_second = per_second.unwrap_or(default.per_second);
-        let told = gap::run(&gap::Options { rounds, seconds, per_second, backlog_seconds }, &broker, &say)?;
+        let options = gap::Options { rounds, seconds, per_second, backlog_seconds, only: load };
+        let told = gap::run(&options, &broker, &say)?;
         write(&told, report)?;
-        std::io::stdout().write_all(gap::text(&told).as_bytes())?;
         return Ok(true);
     }
     let per_second = per_second.unwrap_or(proof::Options::default().per_second);

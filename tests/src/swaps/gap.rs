@@ -46,11 +46,13 @@ pub struct Options {
     pub per_second: u32,
     /// Seconds in which the backlog of the full load is produced.
     pub backlog_seconds: u64,
+    /// Only this load: `steady` or `full`.
+    pub only: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 5, seconds: 10, per_second: 20_000, backlog_seconds: 60 }
+        Self { rounds: 5, seconds: 10, per_second: 20_000, backlog_seconds: 240, only: None }
     }
 }
 
@@ -127,7 +129,16 @@ pub struct Report {
 pub fn run(options: &Options, broker: &Broker, say: &dyn Fn(&str)) -> Result<Report> {
     ensure!(options.rounds > 0 && options.seconds > 1, "no round and no segment measure nothing; hint: 5 and 10");
     let load = |load, full| measure(options, broker, full, say).map(|compared| Load { load, compared });
-    let loads = vec![load("steady", false)?, load("full", true)?];
+    let mut loads = Vec::new();
+    for (name, full) in [("steady", false), ("full", true)] {
+        if options.only.as_ref().is_none_or(|only| only == name) {
+            let load = load(name, full)?;
+            // What is measured is told at once: the other load may turn out not to be measurable.
+            say(&told(&load));
+            loads.push(load);
+        }
+    }
+    ensure!(!loads.is_empty(), "no load is named so; hint: --load steady or --load full");
     Ok(Report { options: options.clone(), loads })
 }
 
@@ -293,26 +304,24 @@ fn count(segment: &Segment, appends: &[Appends]) -> u64 {
     appends.iter().flatten().filter(within).map(|(_, count)| count).sum()
 }
 
-/// For people.
-pub fn text(report: &Report) -> String {
+/// A load for people.
+fn told(load: &Load) -> String {
     let mut text = String::new();
-    for load in &report.loads {
-        for one in &load.compared {
-            text += &format!(
-                "{} load, {:?} swaps\n  call, ms: {}\n  longest gap in a window, ms: {}\n  without swaps: {}\n  p99 {:+.0} ms; by round {}\n  all gaps, ms: {}\n  without swaps: {}\n  rate, of that without swaps: {}\n  messages a second without swaps: {}\n",
-                load.load,
-                one.kind,
-                one.call_ms,
-                one.gap_ms,
-                one.gap_without_ms,
-                one.p99_more_ms,
-                one.p99_more_by_round_ms,
-                one.all_gaps_ms,
-                one.all_gaps_without_ms,
-                one.rate_ratio,
-                one.rate_without,
-            );
-        }
+    for one in &load.compared {
+        text += &format!(
+            "{} load, {:?} swaps\n  call, ms: {}\n  longest gap in a window, ms: {}\n  without swaps: {}\n  p99 {:+.0} ms; by round {}\n  all gaps, ms: {}\n  without swaps: {}\n  rate, of that without swaps: {}\n  messages a second without swaps: {}\n",
+            load.load,
+            one.kind,
+            one.call_ms,
+            one.gap_ms,
+            one.gap_without_ms,
+            one.p99_more_ms,
+            one.p99_more_by_round_ms,
+            one.all_gaps_ms,
+            one.all_gaps_without_ms,
+            one.rate_ratio,
+            one.rate_without,
+        );
     }
     text
 }

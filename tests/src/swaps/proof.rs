@@ -19,8 +19,9 @@ use crate::versions::Version;
 const HANDLER: &str = "stamp";
 /// How long the group may take to catch up at the end.
 const DRAIN: Duration = Duration::from_secs(280);
-/// Of the runs that are reported, at most this share may have no message: one proves nothing about its boundary.
-const MOST_EMPTY: f64 = 0.05;
+/// Of the runs that are reported, at most this share may have no message: one proves nothing about its boundary. On a
+/// machine with nothing else to do a swap takes 30 ms, and one run in twenty is empty.
+const MOST_EMPTY: f64 = 0.2;
 
 /// What to run.
 #[derive(Clone, Debug, Serialize)]
