@@ -252,9 +252,17 @@ fn a_version_that_is_worse_is_taken_back_by_itself() -> Result<()> {
         let new = Version::write(folder.path(), worse, 0)?;
         let lines = format!("batch.messages = {BATCH}\nswap.budget.window = {WINDOW}\nretry.attempts = 3\n");
         let mut mill = Mill::start(&options(&shared.broker.bootstrap(), &case, &old.path, &lines)?)?;
-        shared.eye.start_stream(&case.input, PARTITIONS, 40, 2000)?;
+        shared.eye.start_stream(&case.input, PARTITIONS, 40, 8000)?;
         wait_stamped(&shared.eye, &case, old.stamp(), 500)?;
+        // It is to meet as many messages as it could take: the bound must not hold for want of them.
+        mill.command(&["pause", &case.name])?;
+        let from: i64 = shared.eye.end_offsets(&case.input)?.values().sum();
+        let end = std::time::Instant::now() + SOON;
+        while shared.eye.end_offsets(&case.input)?.values().sum::<i64>() < from + 30_000 {
+            ensure!(std::time::Instant::now() < end, "no stream");
+        }
         swap(&mill, &case, &new.path, &[])?;
+        mill.command(&["resume", &case.name])?;
         let back = wait_event(&mill, &case, "rollback")?;
         ensure!(back["reason"].as_str().is_some_and(|text| text.contains(reason)), "{back}");
         ensure!(serves(&mill)? == old.digest);
