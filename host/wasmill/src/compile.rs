@@ -3,10 +3,11 @@
 //! A compiler is a large program that reads somebody else's bytes. By itself it can only exhaust its own memory and
 //! crash alone, the pollers come first where processors are short, and no partition waits for it.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -34,7 +35,13 @@ pub struct Loader {
     engine: Engine,
     /// `None`: there is no folder that only the owner can write, and the handler is compiled in this process.
     cache: Option<PathBuf>,
+    /// The handlers that were loaded last, the latest last: who swaps to and fro need not start a compiler each time, which
+    /// takes a processor from the lanes.
+    recent: Arc<Mutex<VecDeque<Plugin>>>,
 }
+
+/// So many of them.
+const RECENT: usize = 16;
 
 /// The bytes of a handler, and where they are from.
 #[derive(Clone, Debug)]
@@ -55,7 +62,7 @@ pub struct Fetched {
 impl Loader {
     /// Opens the engine over a cache of compiled handlers.
     pub fn open(cache: Option<PathBuf>) -> anyhow::Result<Self> {
-        Ok(Self { engine: open_engine(cache.clone())?, cache })
+        Ok(Self { engine: open_engine(cache.clone())?, cache, recent: Arc::default() })
     }
 
     /// Reads or fetches, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline
@@ -128,10 +135,26 @@ impl Loader {
     /// # Errors
     /// [`Unloadable`]: it is none, or it could not be compiled within the limits.
     pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> Result<Plugin, Unloadable> {
+        let digest = digest(bytes);
+        let known = self.recent().iter().find(|plugin| plugin.digest() == digest).cloned();
+        if let Some(plugin) = known {
+            return Ok(plugin);
+        }
         if let Some(cache) = &self.cache {
             compile_apart(bytes, cache, limits)?;
         }
-        self.engine.load(bytes).map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })
+        let loaded = self.engine.load(bytes);
+        let plugin = loaded.map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })?;
+        let mut recent = self.recent();
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(plugin.clone());
+        Ok(plugin)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Plugin>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
