@@ -66,9 +66,14 @@ impl Plugin {
     pub(crate) fn load(engine: &Engine, linkers: &Linkers, bytes: &[u8]) -> Result<Self, LoadError> {
         let component = compile(engine, bytes)?;
         let Imports { names: imports, asked } = Imports::of(engine, &component);
-        // First, since it is the graver matter: one that asks for a socket need not be told what else it lacks.
-        check_strangers(&imports)?;
-        let (world, handle) = world(engine, &component)?;
+        let (world, handle) = match world(engine, &component) {
+            Ok(found) => found,
+            Err(error) => {
+                // The graver matter first: one that asks for a socket need not be told what else it lacks.
+                check_strangers(&imports)?;
+                return Err(error);
+            }
+        };
         check_imports(world, &imports)?;
         let linker = match world {
             World::Batches => &linkers.batches,
