@@ -306,7 +306,7 @@ table! {
         /// The handler's file. Larger ones are refused before they are read.
         component: u64 = Size(KIB, 256 * MIB), default("64MiB", "ample for a handler that brings a language's runtime along");
         /// The memory of the process that compiles the handler.
-        compile_memory: u64 = Size(64 * MIB, TIB), default("2GiB", "measured: 64 MiB do for a handler of 110 kB; one that holds a language's runtime takes more");
+        compile_memory: u64 = Size(128 * MIB, TIB), default("2GiB", "measured: 128 MiB do for a handler of 46 kB, and 64 do not always; one that holds a language's runtime takes more");
         /// The time of that process.
         compile_time: Duration = Time(SECOND, HOUR), default("2m", "seconds are usual; nothing that runs waits for it");
         /// Messages that a call may emit.

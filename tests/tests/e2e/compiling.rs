@@ -55,13 +55,13 @@ fn long_function(additions: usize) -> Vec<u8> {
 #[test]
 fn a_handler_that_is_large_to_compile_ends_its_compiler_and_nothing_else() -> Result<()> {
     // Without this the bound might be one that nothing can keep.
-    let small = check(&std::fs::read(mill::guest("echo")?)?, "compile_memory = \"64MiB\"")?;
+    let small = check(&std::fs::read(mill::guest("echo")?)?, "compile_memory = \"128MiB\"")?;
     assert_eq!(small.status.code(), Some(0), "{}", String::from_utf8_lossy(&small.stdout));
     let large = long_function(150_000);
-    let refused = check(&large, "compile_memory = \"64MiB\"")?;
+    let refused = check(&large, "compile_memory = \"128MiB\"")?;
     let said = String::from_utf8_lossy(&refused.stdout);
     assert_eq!(refused.status.code(), Some(3), "{said}");
-    assert!(said.contains("64.0 MiB; hint: limits.compile_memory"), "{said}");
+    assert!(said.contains("128.0 MiB; hint: limits.compile_memory"), "{said}");
     // The same bytes compile where they may: what was refused above was refused for its memory. The compiler comes nearly
     // last where processors are short, so on a busy machine it needs more than the usual time.
     let compiled = check(&large, "compile_memory = \"4GiB\"\nlimits.compile_time = \"15m\"")?;
