@@ -4,6 +4,7 @@
 //! and the modules that own them are listed in this folder's README.md.
 #![deny(unsafe_code)]
 
+pub mod backlog;
 pub mod backoff;
 pub mod batch;
 pub mod breaker;
@@ -11,13 +12,17 @@ pub mod commit;
 pub mod done;
 pub mod emitted;
 pub mod fence;
+pub mod messages;
 pub mod metadata;
 pub mod offset;
+pub mod partition;
 pub mod recycle;
+pub mod succession;
 pub mod tracker;
 pub mod trial;
 pub mod verdict;
 
+pub use backlog::{Backlog, Call, CallBound, Pick, Route, Side};
 pub use backoff::Backoff;
 pub use batch::{ABSENT, Batch, BatchFull, HEADER_STRIDE, Headers, MessageRef, STRIDE};
 pub use breaker::{Breaker, BreakerPolicy, Opened};
@@ -25,9 +30,11 @@ pub use commit::{CommitMode, due};
 pub use done::DoneSet;
 pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};
 pub use fence::{Epoch, Fence, Generation};
+pub use messages::Messages;
 pub use metadata::{CommitNote, RetryNote, VersionNote};
 pub use offset::{NextOffset, Offset};
 pub use recycle::Growth;
+pub use succession::{Admit, Succession};
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
 pub use trial::{Budget, Excess, Pace, Place, Share, Tally};
 pub use verdict::{

@@ -280,6 +280,20 @@ impl Tracker {
         self.unfinished = to.max(self.handed);
     }
 
+    /// Begins a new epoch at what is known to be persisted: `at`, with `done` complete above it. What this tracker counted
+    /// beyond that is forgotten, complete or not, and comes again.
+    pub fn restore(&mut self, at: NextOffset, done: DoneSet) {
+        if self.closed {
+            return;
+        }
+        self.begin_epoch();
+        self.done = done;
+        self.watermark = at;
+        self.raise_watermark(at);
+        self.position = self.watermark;
+        self.unfinished = self.watermark.max(self.handed);
+    }
+
     fn begin_epoch(&mut self) {
         self.fence.epoch = self.fence.epoch.next();
         // Numbers go on, so that a run of the old epoch cannot be taken for one of the new.

@@ -4,7 +4,7 @@
 //! partition from going back to the version before is its commit note: it names the newest version that may have handled
 //! messages, and that name is confirmed by the coordinator before that version gets its first one.
 
-use wasmill_core::VersionNote;
+use crate::metadata::VersionNote;
 
 /// Whether the next message may be handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
