@@ -151,7 +151,8 @@ impl Partition {
             tracker: Tracker::new(start.at, start.generation, start.window, done),
             tickets: 0,
             persisted,
-            note_dirty: false,
+            // Due even where the group has committed the same number: it may mean another topic's message.
+            note_dirty: start.opening,
             retry,
             refusals: Refusals::default(),
             succession,
