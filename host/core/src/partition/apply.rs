@@ -290,7 +290,8 @@ impl Partition {
     /// When nothing is outstanding, what lies between the last message and the source's position are markers and gaps.
     fn idle(&mut self, position: NextOffset) -> Effects {
         let outstanding = self.tickets > 0 || self.tracker.outstanding() > 0;
-        if outstanding || self.motion != Motion::Steady || position <= self.tracker.watermark() {
+        // Behind an error the source's position may have passed messages that nobody took.
+        if outstanding || self.distrusted || self.motion != Motion::Steady || position <= self.tracker.watermark() {
             return Effects::NONE;
         }
         let moved = matches!(self.tracker.advance_idle(self.tracker.fence(), position), Completion::Moved(_));
