@@ -336,8 +336,13 @@ impl Partition {
         let Some(Snapshot { next, done }) = self.persisted.clone() else { return Effects::NONE };
         self.go_back_to(next, done);
         // Attempts never go down: what was tried in the aborted slice was tried. A version's note went with the slice.
-        self.note_dirty = self.retry.is_some() || self.succession.is_some_and(|succession| succession.is_pending());
+        self.note_dirty = self.has_news();
         Effects::WAKE
+    }
+
+    /// The note says something that the coordinator may not have.
+    fn has_news(&self) -> bool {
+        self.retry.is_some() || self.succession.is_some_and(|succession| succession.is_pending())
     }
 
     fn outcome_unknown(&mut self, now: Instant) -> Effects {
@@ -374,7 +379,7 @@ impl Partition {
             None => note.retry,
         };
         self.go_back_to(next, note.done.clone());
-        self.note_dirty = self.retry.is_some();
+        self.note_dirty = self.has_news();
         Effects::WAKE
     }
 
