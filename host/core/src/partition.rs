@@ -102,6 +102,7 @@ pub struct Mark {
 struct Snapshot {
     next: NextOffset,
     done: DoneSet,
+    retry: Option<RetryNote>,
 }
 
 /// One assigned partition.
@@ -141,7 +142,7 @@ impl Partition {
         let CommitNote { done, retry, version, .. } = if same_topic { start.note } else { CommitNote::default() };
         let fresh = start.committed.is_none();
         let succession = start.running.map(|running| Succession::new(version, fresh, start.at.get(), running));
-        let persisted = start.committed.map(|next| Snapshot { next, done: done.clone() });
+        let persisted = start.committed.map(|next| Snapshot { next, done: done.clone(), retry });
         Self {
             mode: start.mode,
             topic_id: start.topic_id,

@@ -302,7 +302,7 @@ impl Partition {
         if let Some(succession) = &mut self.succession {
             succession.confirm(mark.note.version.map_or(0, |version| version.epoch));
         }
-        self.persisted = Some(Snapshot { next: mark.next, done: mark.note.done.clone() });
+        self.persisted = Some(Snapshot { next: mark.next, done: mark.note.done.clone(), retry: mark.note.retry });
         if self.tracker.is_closed() {
             return Effects::NONE;
         }
@@ -333,9 +333,11 @@ impl Partition {
             self.note_dirty = true;
             return Effects { wake: true, ..Effects::persist(Urgency::Now) };
         }
-        let Some(Snapshot { next, done }) = self.persisted.clone() else { return Effects::NONE };
+        let Some(Snapshot { next, done, retry }) = self.persisted.clone() else { return Effects::NONE };
         self.go_back_to(next, done);
-        // Attempts never go down: what was tried in the aborted slice was tried. A version's note went with the slice.
+        // Attempts never go down: what was tried in the aborted slice was tried, and what was settled in it comes again. A
+        // version's note went with the slice.
+        self.retry = self.retry.or(retry);
         self.note_dirty = self.has_news();
         Effects::WAKE
     }
@@ -362,7 +364,7 @@ impl Partition {
         if self.tracker.is_closed() || !self.holds.end(Reason::OutcomeUnknown) {
             return Effects::NONE;
         }
-        self.persisted = Some(Snapshot { next, done: note.done.clone() });
+        self.persisted = Some(Snapshot { next, done: note.done.clone(), retry: note.retry });
         if let (Some(succession), Some(version)) = (&mut self.succession, note.version) {
             succession.confirm(version.epoch);
         }
@@ -399,6 +401,9 @@ impl Partition {
             *not_before = None;
         }
         self.retry = None;
+        if let Some(snapshot) = &mut self.persisted {
+            snapshot.retry = None;
+        }
         self.note_dirty = true;
         Effects { wake: true, ..Effects::persist(Urgency::Soon) }
     }
