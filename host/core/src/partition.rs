@@ -127,6 +127,8 @@ pub struct Partition {
     moved: Option<Sought>,
     /// The source reported an error: its own position is not to be trusted behind what was taken.
     distrusted: bool,
+    /// Where the lane was last told to put the source.
+    asked_for: Option<NextOffset>,
     /// The lane waits for a completion.
     wants_wake: bool,
 }
@@ -159,6 +161,7 @@ impl Partition {
             succession,
             moved: None,
             distrusted: false,
+            asked_for: None,
             wants_wake: false,
         }
     }

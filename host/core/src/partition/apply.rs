@@ -71,7 +71,7 @@ pub enum Event<'a> {
         /// In words.
         reason: String,
     },
-    /// The source is where it was to be put.
+    /// The source is where [`Next::Reposition`](super::Next::Reposition) said last.
     Repositioned,
     /// It is not; again then.
     RepositionFailed(Instant),
@@ -176,7 +176,9 @@ impl Partition {
                 Effects::persist(Urgency::Soon)
             }
             Event::Repositioned => {
-                if matches!(self.motion, Motion::Repositioning { .. }) {
+                // An abort may have come in between: then it has to go somewhere else.
+                let asked_for = self.asked_for.take();
+                if matches!(self.motion, Motion::Repositioning { to, .. } if asked_for == Some(to)) {
                     self.motion = Motion::Steady;
                 }
                 Effects::NONE

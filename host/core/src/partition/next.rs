@@ -33,7 +33,7 @@ pub enum Next {
     WaitUntil(Instant),
     /// Nothing, and the note has to be persisted at once.
     PersistNote,
-    /// Put the source here, and say how that went.
+    /// Forget what was taken, put the source here, and say how that went.
     Reposition(NextOffset),
     /// The partition went back: forget what was taken.
     Rewound(Rewound),
@@ -66,7 +66,7 @@ impl Partition {
         }
         match self.motion {
             Motion::Repositioning { not_before: Some(when), .. } if now < when => return Next::WaitUntil(when),
-            Motion::Repositioning { to, .. } => return Next::Reposition(to),
+            Motion::Repositioning { to, .. } => return self.reposition(to),
             Motion::Steady | Motion::Draining(_) => {}
         }
         if self.stage == Stage::Opening {
@@ -93,13 +93,18 @@ impl Partition {
             self.distrusted = false;
             let to = self.tracker.position();
             self.motion = Motion::Repositioning { to, not_before: None };
-            return Next::Reposition(to);
+            return self.reposition(to);
         }
         if !self.holds.is_empty() {
             self.holds.end(Reason::WindowFull);
             self.holds.end(Reason::SyncUnpersisted);
         }
         Next::Deliver
+    }
+
+    fn reposition(&mut self, to: NextOffset) -> Next {
+        self.asked_for = Some(to);
+        Next::Reposition(to)
     }
 
     /// What the holds say to the lane.
