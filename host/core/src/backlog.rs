@@ -154,6 +154,9 @@ impl Backlog {
 
     /// Puts what is delivered next into `into`, sealed, its run open.
     pub fn pick(&mut self, partition: &mut Partition, bound: CallBound, route: Route<'_>, into: &mut Batch) -> Pick {
+        if !partition.is_let_in() {
+            return self.pick_nothing();
+        }
         let Some(left) = &self.leftover else { return self.pick_fresh(partition, bound, route, into) };
         let alone = left.from < left.alone_until;
         let end = if alone { left.from + 1 } else { reach(&left.batch, left.from, bound) };
@@ -175,6 +178,9 @@ impl Backlog {
         batch: &mut Batch,
     ) -> Pick {
         debug_assert!(self.is_empty(), "the source is read when nothing else is in hand");
+        if !partition.is_let_in() {
+            return self.pick_nothing();
+        }
         let count = batch.len();
         let (first, last) = (batch.message(0).offset, batch.message(count - 1).offset);
         // A ticket's tokens count offsets from the first one in 32 bits.
@@ -186,6 +192,13 @@ impl Backlog {
             return self.pick_fresh(partition, bound, route, batch);
         }
         Pick::Call(open(partition, route, batch))
+    }
+
+    /// The partition went elsewhere since the lane was told to deliver: what is in hand is of another place. To open it
+    /// now would count everything below it as complete.
+    fn pick_nothing(&mut self) -> Pick {
+        self.forget();
+        Pick::Nothing
     }
 
     fn pick_fresh(&mut self, partition: &mut Partition, bound: CallBound, route: Route<'_>, into: &mut Batch) -> Pick {

@@ -129,6 +129,8 @@ pub struct Partition {
     distrusted: bool,
     /// Where the lane was last told to put the source.
     asked_for: Option<NextOffset>,
+    /// What was in force when the lane was last told to deliver.
+    let_in: Option<Fence>,
     /// The lane waits for a completion.
     wants_wake: bool,
 }
@@ -162,6 +164,7 @@ impl Partition {
             moved: None,
             distrusted: false,
             asked_for: None,
+            let_in: None,
             wants_wake: false,
         }
     }
@@ -293,6 +296,11 @@ impl Partition {
         // A message whose attempts are counted goes first in its call, so that they are counted on.
         let counted = self.retry.is_some_and(|retry| retry.offset > first && retry.offset <= last);
         first < position || marked || counted || !self.refusals.is_empty()
+    }
+
+    /// Whether what the lane was last told still counts: the partition has gone nowhere else since.
+    pub(crate) fn is_let_in(&self) -> bool {
+        !self.tracker.is_closed() && self.let_in.is_none_or(|fence| fence == self.tracker.fence())
     }
 
     /// Opens a call of `messages` messages from `first` to `last`.

@@ -99,6 +99,7 @@ impl Partition {
             self.holds.end(Reason::WindowFull);
             self.holds.end(Reason::SyncUnpersisted);
         }
+        self.let_in = Some(self.tracker.fence());
         Next::Deliver
     }
 
