@@ -311,6 +311,12 @@ impl Backlog {
         let message = left.batch.message(left.from);
         let (offset, bytes) = (message.offset, message.bytes());
         let passed = (left.fence, left.run);
+        if left.fence != partition.fence() {
+            // It went back meanwhile, and the message comes again: it is left out then.
+            partition.pass_unread(offset);
+            self.forget();
+            return Some(passed);
+        }
         if left.from + 1 < left.batch.len() {
             left.run = partition.split(left.run, left.fence, offset, 1, bytes as u64);
             left.from += 1;
