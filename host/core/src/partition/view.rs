@@ -79,7 +79,9 @@ impl Partition {
             },
             Stage::Closed(Closed::Revoked | Closed::Lost) => View::of(State::Closed),
             Stage::Resolving => View { reason: self.why(), ..View::of(State::Starting) },
-            Stage::Opening if self.holds.stop().is_none() => View::of(State::Starting),
+            Stage::Opening | Stage::Leaving { opening: true, .. } if self.holds.stop().is_none() => {
+                View::of(State::Starting)
+            }
             Stage::Opening | Stage::Held | Stage::Leaving { .. } => self.view_of_holds(),
         }
     }
