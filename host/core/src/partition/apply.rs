@@ -24,7 +24,7 @@ pub enum Event<'a> {
         /// Whether it has a ticket.
         ticket: bool,
     },
-    /// Outputs of a call are on their way.
+    /// Outputs of a call are on their way. Only of one whose fence is in force: nothing would count them down again.
     Sending,
     /// Outputs of a call are answered for, and the broker refused some of them.
     Refused {
