@@ -45,10 +45,12 @@ impl Partition {
     /// What to do now. The order is a rule: who is above decides first, then where the partition is, then what an operator
     /// asked for, then the holds, then where the source stands, and last what the commits and the window allow.
     pub fn next(&mut self, ask: &Ask, now: Instant) -> Next {
-        match self.admit(ask, now) {
-            Admit::Now => {}
+        let admit = self.admit(ask, now);
+        match admit {
+            // A drain may be waited for here that only a rewind or a move brings to its end.
+            Admit::Now | Admit::Drained => {}
             Admit::Noted(true) => return Next::PersistNote,
-            Admit::Noted(false) | Admit::Drained | Admit::Behind => return Next::Wait,
+            Admit::Noted(false) | Admit::Behind => return Next::Wait,
         }
         match &self.stage {
             Stage::Resolving | Stage::Leaving { .. } | Stage::Closed(_) => return Next::Wait,
@@ -78,6 +80,9 @@ impl Partition {
                 return Next::Rewound(self.rewind(now));
             }
             self.wants_wake = true;
+            return Next::Wait;
+        }
+        if admit == Admit::Drained {
             return Next::Wait;
         }
         if self.mode == CommitMode::Sync && self.is_unpersisted() {
@@ -114,8 +119,8 @@ impl Partition {
             return None;
         }
         self.holds.expire(now);
-        // Those two are levels, not events: they are looked at anew each time, further down.
-        let levels = [Reason::WindowFull, Reason::SyncUnpersisted];
+        // Those are levels, not events: they are looked at anew each time.
+        let levels = [Reason::WindowFull, Reason::SyncUnpersisted, Reason::VersionDraining];
         let mut holds = self.holds.iter().filter(|hold| !levels.contains(&hold.reason)).peekable();
         holds.peek()?;
         // All of them have to end; a time counts only if the others end by time, too.
