@@ -1,9 +1,7 @@
 //! The one place where the parts meet: configuration in, plugins loaded, pipelines run, and everything drained at the
 //! end.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,86 +12,13 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use wasmill_config as config;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_pipeline::End;
 
 use crate::admin::{self, Admin};
-use crate::compile::Loader;
-use crate::pipeline::End;
-use crate::registry::{File, Launch, Observe, Order, Registry, client_settings};
-
-/// How the process ends. The numbers are part of the interface; `wasmill help` lists them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// Asked to end, and everything handed over was settled and committed.
-    Done = 0,
-    /// A pipeline can go on no longer.
-    Failed = 1,
-    /// The command line or the configuration is wrong; nothing was started.
-    Usage = 2,
-    /// It could not start: handler, cluster, admin port.
-    Start = 3,
-    /// Asked to end, and something was not settled in time.
-    Overdue = 4,
-    /// Asked twice: ended at once.
-    Killed = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// An error that knows its exit code.
-#[derive(Debug)]
-pub struct Failure {
-    /// How the process ends.
-    pub exit: Exit,
-    /// Why.
-    pub error: anyhow::Error,
-}
-
-impl Failure {
-    /// Wrong words or wrong configuration.
-    pub fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into() }
-    }
-
-    /// It could not start.
-    pub fn start(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Start, error: error.into() }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failed, error }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&told(&self.error))
-    }
-}
-
-/// An error with its causes. What to do about it comes last, whichever of them knew it.
-pub fn told(error: &anyhow::Error) -> String {
-    const HINT: &str = "; hint: ";
-    let mut causes: Vec<String> = Vec::new();
-    let mut hints = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        let (cause, hint) = cause.split_once(HINT).unwrap_or((&cause, ""));
-        // Some errors say their cause themselves.
-        if !causes.last().is_some_and(|last| last.ends_with(cause)) {
-            causes.push(cause.to_owned());
-        }
-        if !hint.is_empty() {
-            hints += HINT;
-            hints += hint;
-        }
-    }
-    causes.join(": ") + &hints
-}
+use crate::failure::{Exit, Failure};
+use crate::pipelines::launch::{Launch, Observe, client_settings};
+use crate::pipelines::table::{File, Order, Pipelines};
 
 /// What `run` and `dev` start with.
 pub struct Options {
@@ -112,7 +37,7 @@ pub struct Options {
 /// Everything that runs.
 pub struct App {
     /// The pipelines.
-    pub registry: Arc<Registry>,
+    pub pipelines: Arc<Pipelines>,
     orders: mpsc::UnboundedReceiver<Order>,
     /// The admin port.
     pub admin: Option<Admin>,
@@ -127,15 +52,15 @@ impl App {
         let client = client_settings(&config.kafka);
         let state = (!embedded).then(|| config.directory.join(".wasmill").join("history"));
         let launch = Launch { loader, client, memory_bytes: config.memory_bytes, state, observer, embedded };
-        let (registry, orders) = Registry::start(launch, &config, file).map_err(Failure::start)?;
-        let admin = start_admin(&config, &registry, metrics).map_err(Failure::start)?;
-        Ok(Self { registry, orders, admin })
+        let (pipelines, orders) = Pipelines::start(launch, &config, file).map_err(Failure::start)?;
+        let admin = start_admin(&config, &pipelines, metrics).map_err(Failure::start)?;
+        Ok(Self { pipelines, orders, admin })
     }
 
     /// Runs until a signal or until a pipeline can go on no longer. One that fails ends the others in good order: an
     /// orchestrator then starts the process again.
     pub async fn run(self, mut signals: Signals) -> Result<Exit, Failure> {
-        let Self { registry, mut orders, admin: _ } = self;
+        let Self { pipelines, mut orders, admin: _ } = self;
         let mut tasks = JoinSet::new();
         let mut asked = false;
         let mut exit = Exit::Done;
@@ -143,8 +68,8 @@ impl App {
             tokio::select! {
                 signal = signals.next() => match signal {
                     Signal::Reload => {
-                        let registry = registry.clone();
-                        drop(spawn_blocking(move || registry.reload_on_signal()));
+                        let pipelines = pipelines.clone();
+                        drop(spawn_blocking(move || pipelines.reload_on_signal()));
                     }
                     Signal::End if asked => {
                         tracing::warn!("asked twice: ending at once; what was not committed is handled again");
@@ -153,19 +78,19 @@ impl App {
                     Signal::End => {
                         asked = true;
                         tracing::info!("draining; a second signal ends at once");
-                        registry.shut_down();
+                        pipelines.shut_down();
                     }
                 },
-                Some(order) = orders.recv() => if let Order::Run(number, pipeline) = order {
-                    let name = pipeline.handle().shared.name.clone();
-                    let running = tokio::spawn(pipeline.run());
+                Some(order) = orders.recv() => if let Order::Run(number, task) = order {
+                    let name = task.running().name().to_owned();
+                    let running = tokio::spawn(task.run());
                     tasks.spawn(async move {
                         let panicked = |panic| End::Failed(format!("its control loop panicked: {panic}"));
                         (number, name, running.await.unwrap_or_else(panicked))
                     });
                 },
                 Some(Ok((number, name, end))) = tasks.join_next() => {
-                    let alone = registry.ended(number, &end);
+                    let alone = pipelines.ended(number, &end);
                     match end {
                         End::Drained => tracing::info!(pipeline = %name, "drained"),
                         End::Overdue => {
@@ -179,14 +104,14 @@ impl App {
                             // One that was about to go anyway takes nothing along.
                             if !alone {
                                 exit = Exit::Failed;
-                                registry.shut_down();
+                                pipelines.shut_down();
                             }
                         }
                     }
                 }
             }
             // Threads that did not end cannot be waited for.
-            if tasks.is_empty() && registry.is_over() {
+            if tasks.is_empty() && pipelines.is_over() {
                 return Ok(exit);
             }
         }
@@ -267,13 +192,13 @@ impl Signals {
 
 fn start_admin(
     config: &config::Config,
-    registry: &Arc<Registry>,
+    pipelines: &Arc<Pipelines>,
     metrics: PrometheusHandle,
 ) -> anyhow::Result<Option<Admin>> {
     let Some(settings) = &config.admin else { return Ok(None) };
     let token = admin::load_token(&admin::token_path(config))?;
     let state = admin::State {
-        registry: registry.clone(),
+        pipelines: pipelines.clone(),
         metrics,
         token,
         allow_remote: settings.allow_remote,
@@ -288,16 +213,6 @@ fn start_admin(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_to_do_comes_after_every_cause_and_no_cause_twice() {
-        let file = std::io::Error::other("no such file");
-        let error = anyhow::Error::from(file).context("cannot read a.wasm; hint: build it first").context("pipeline a");
-        assert_eq!(told(&error), "pipeline a: cannot read a.wasm: no such file; hint: build it first");
-        let path = std::path::Path::new("no/such/wasmill.toml");
-        let text = told(&config::load(path).expect_err("no file").into());
-        assert_eq!(text.matches("No such file").count(), 1, "{text}");
-    }
 
     #[test]
     fn the_configuration_refuses_every_property_that_the_clients_own() {

@@ -2,18 +2,13 @@
 
 mod admin;
 mod app;
-mod cases;
+mod cache;
 mod cli;
-mod compare;
-mod compile;
-mod control;
+mod config_file;
 mod dev;
-mod mutant;
-mod oci;
-mod pipeline;
+mod failure;
+mod pipelines;
 mod project;
-mod registry;
-mod swap;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -6,7 +6,6 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
-use wasmill_wasm::{LogLevel, LogSink};
 
 /// Log lines that may wait to be written.
 const LINES_WAITING: usize = 16_384;
@@ -80,30 +79,4 @@ fn describe() {
     counter!("wasmill_commit_failures_total", "Commits that failed; the newest watermarks go with the next one");
     histogram!("wasmill_handler_call_seconds", "Duration of a handler call");
     histogram!("wasmill_commit_seconds", "Duration of a commit");
-}
-
-/// Where the log lines of a handler go: to the log, with where they came from.
-pub struct HandlerLog {
-    pipeline: String,
-    lane: usize,
-}
-
-impl HandlerLog {
-    /// For the handler of a lane.
-    pub fn new(pipeline: &str, lane: usize) -> Self {
-        Self { pipeline: pipeline.to_owned(), lane }
-    }
-}
-
-impl LogSink for HandlerLog {
-    fn write(&self, level: LogLevel, text: &str) {
-        let (pipeline, lane) = (&self.pipeline, self.lane);
-        match level {
-            LogLevel::Trace => tracing::trace!(target: "handler", %pipeline, lane, "{text}"),
-            LogLevel::Debug => tracing::debug!(target: "handler", %pipeline, lane, "{text}"),
-            LogLevel::Info => tracing::info!(target: "handler", %pipeline, lane, "{text}"),
-            LogLevel::Warn => tracing::warn!(target: "handler", %pipeline, lane, "{text}"),
-            LogLevel::Error => tracing::error!(target: "handler", %pipeline, lane, "{text}"),
-        }
-    }
 }

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use wasmill_kafka::TopicPartition;
+use wasmill_pipeline::Handle;
+use wasmill_pipeline::dead_letter::now_ms;
+use wasmill_pipeline::seek::To;
 
 use super::State;
 use super::routes::{Answer, Body, Refused, find, named, read, refuse};
-use crate::pipeline::Handle;
-use crate::pipeline::dead_letter::now_ms;
-use crate::pipeline::seek::To;
-use crate::registry;
+use crate::pipelines::refused;
 
 /// How long the cluster may take to say how many partitions a topic has; nothing depends on it.
 const ASK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -38,25 +38,25 @@ struct Where {
 /// Reads the configuration again.
 pub(super) async fn reload(Shared(state): Shared<Arc<State>>, body: Body) -> Answer {
     let Nothing {} = read(body, "send {}")?;
-    let registry = state.registry.clone();
-    changed(move || registry.reload("wasmill reload")).await
+    let pipelines = state.pipelines.clone();
+    changed(move || pipelines.reload("wasmill reload")).await
 }
 
 /// Starts a pipeline again.
 pub(super) async fn restart(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
     find(&state, &name)?;
     let Nothing {} = read(body, "send {}")?;
-    let registry = state.registry.clone();
-    changed(move || registry.restart(&name, "wasmill restart")).await
+    let pipelines = state.pipelines.clone();
+    changed(move || pipelines.restart(&name, "wasmill restart")).await
 }
 
 /// Makes a change on a thread that may wait.
 async fn changed<T, F>(change: F) -> Answer
 where
     T: Serialize + Send + 'static,
-    F: FnOnce() -> Result<T, registry::Refused> + Send + 'static,
+    F: FnOnce() -> Result<T, refused::Refused> + Send + 'static,
 {
-    let refused = |refused: registry::Refused| (StatusCode::CONFLICT, Json(json!(refused)));
+    let refused = |refused: refused::Refused| (StatusCode::CONFLICT, Json(json!(refused)));
     Ok(Json(json!(waited(change).await?.map_err(refused)?)))
 }
 
@@ -66,7 +66,7 @@ async fn waited<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) ->
 
 /// Moves partitions to other messages.
 pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
-    let handle = find(&state, &name)?;
+    let pipeline = find(&state, &name)?.pipeline;
     let asked: Where = read(body, "send {\"to\": \"earliest\"}, with \"partition\": 0 for one")?;
     let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, text);
     let to = match &asked.to {
@@ -75,17 +75,17 @@ pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<Str
         _ => Err("\"to\" is missing".to_owned()),
     };
     let to = to.map_err(|hint| bad(&format!("it is not said where to; hint: {hint}")))?;
-    let ids = wanted(&handle, &asked)?;
+    let ids = wanted(&pipeline, &asked)?;
     if matches!(to, To::Offset(_)) && ids.len() > 1 {
         let text = "an offset belongs to one partition, and this process holds several; hint: add --partition N";
         return Err(bad(text));
     }
-    let not_here = not_here(&state, &handle, &asked, &ids).await;
+    let not_here = not_here(&state, &pipeline, &asked, &ids).await;
     if ids.is_empty() {
         let text = format!("this process holds no partition of pipeline {name}; others: {}", not_here.join(", "));
         return Err(refuse(StatusCode::CONFLICT, text.trim_end_matches("; others: ")));
     }
-    let asking = handle.clone();
+    let asking = pipeline.clone();
     let found = waited(move || {
         // All of them are asked before any is moved.
         ids.into_iter().map(|id| asking.find_offset(&id, to).map(|offset| (id, offset))).collect::<Vec<_>>()
@@ -100,7 +100,7 @@ pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<Str
     if !refusals.is_empty() {
         return Err(refuse(StatusCode::CONFLICT, &refusals.join("\n")));
     }
-    let rows = handle.seek(targets).await.into_iter().map(|(id, answer)| match answer {
+    let rows = pipeline.seek(targets).await.into_iter().map(|(id, answer)| match answer {
         Ok(sought) => {
             json!({ "partition": id.to_string(), "from": sought.from, "to": sought.to, "dropped": sought.dropped })
         }
@@ -110,32 +110,32 @@ pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<Str
 }
 
 /// The partitions of this process that are meant.
-fn wanted(handle: &Handle, asked: &Where) -> Result<Vec<TopicPartition>, Refused> {
+fn wanted(pipeline: &Handle, asked: &Where) -> Result<Vec<TopicPartition>, Refused> {
     if let Some(topic) = &asked.topic
-        && !handle.shared.settings.topics.contains(topic)
+        && !pipeline.shared.settings.topics.contains(topic)
     {
-        let topics = handle.shared.settings.topics.join(", ");
+        let topics = pipeline.shared.settings.topics.join(", ");
         return Err(refuse(StatusCode::BAD_REQUEST, &format!("no topic `{topic}` is read here; there is {topics}")));
     }
     match asked.partition {
-        Some(number) => Ok(vec![named(handle, asked.topic.as_deref(), number)?]),
+        Some(number) => Ok(vec![named(pipeline, asked.topic.as_deref(), number)?]),
         None => {
             let of_topic = |id: &TopicPartition| asked.topic.as_ref().is_none_or(|topic| *id.topic == **topic);
-            Ok(handle.partitions().into_iter().filter(of_topic).collect())
+            Ok(pipeline.partitions().into_iter().filter(of_topic).collect())
         }
     }
 }
 
 /// The partitions that are meant and that other processes hold: this call does not move them.
-async fn not_here(state: &State, handle: &Handle, asked: &Where, here: &[TopicPartition]) -> Vec<String> {
+async fn not_here(state: &State, pipeline: &Handle, asked: &Where, here: &[TopicPartition]) -> Vec<String> {
     if asked.partition.is_some() {
         return Vec::new();
     }
     let topics: Vec<String> = match &asked.topic {
         Some(topic) => vec![topic.clone()],
-        None => handle.shared.settings.topics.clone(),
+        None => pipeline.shared.settings.topics.clone(),
     };
-    let client = state.registry.client().clone();
+    let client = state.pipelines.client().clone();
     let known = spawn_blocking(move || {
         let admin = wasmill_kafka::admin::Admin::open(&client).ok()?;
         let partitions = topics.into_iter().filter_map(|topic| {

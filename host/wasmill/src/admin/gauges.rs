@@ -6,7 +6,9 @@
 
 use std::fmt::Write as _;
 
-use crate::pipeline::status::{PartitionStatus, PipelineStatus};
+use wasmill_pipeline::status::PartitionStatus;
+
+use crate::pipelines::status::PipelineStatus;
 
 /// Name, help and value of a partition's gauge; no value, no row.
 type Gauge = (&'static str, &'static str, fn(&PartitionStatus) -> Option<i64>);
@@ -28,17 +30,17 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
     let mut text = String::new();
     head(&mut text, "wasmill_pipeline_ready", "1 while the pipeline does its work");
     for pipeline in pipelines {
-        let (name, ready) = (escaped(&pipeline.name), u8::from(pipeline.ready));
+        let (name, ready) = (escaped(&pipeline.serving.name), u8::from(pipeline.work.ready));
         let _ = writeln!(text, "wasmill_pipeline_ready{{pipeline=\"{name}\"}} {ready}");
     }
     head(&mut text, "wasmill_plugin_info", "1 for the version that serves, and for one that is on trial beside it");
     for pipeline in pipelines {
         let mut row = |digest: &str, source: &str, role: &str| {
-            let (name, source) = (escaped(&pipeline.name), escaped(source));
+            let (name, source) = (escaped(&pipeline.serving.name), escaped(source));
             let labels = format!("pipeline=\"{name}\",digest=\"{digest}\",source=\"{source}\",role=\"{role}\"");
             let _ = writeln!(text, "wasmill_plugin_info{{{labels}}} 1");
         };
-        row(&pipeline.plugin, &pipeline.source, "serving");
+        row(&pipeline.serving.plugin, &pipeline.serving.source, "serving");
         if let Some(trial) = pipeline.trial.as_ref().filter(|trial| trial.rollout != "watch") {
             row(&trial.plugin, &trial.source, trial.rollout);
         }
@@ -48,15 +50,15 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
         let _ = writeln!(
             text,
             "wasmill_drift{{pipeline=\"{}\"}} {}",
-            escaped(&pipeline.name),
+            escaped(&pipeline.serving.name),
             u8::from(pipeline.drift.is_some())
         );
     }
     for (gauge, help, value) in OF_PARTITIONS {
         head(&mut text, gauge, help);
         for pipeline in pipelines {
-            let name = escaped(&pipeline.name);
-            for one in &pipeline.partitions {
+            let name = escaped(&pipeline.serving.name);
+            for one in &pipeline.work.partitions {
                 let Some(value) = value(one) else { continue };
                 let (topic, partition) = (escaped(&one.topic), one.partition);
                 let labels = format!("pipeline=\"{name}\",topic=\"{topic}\",partition=\"{partition}\"");

@@ -16,14 +16,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use wasmill_config as config;
 
-use crate::registry::Registry;
+use crate::pipelines::table::Pipelines;
 
 pub use guard::{load_token, token_path};
 
 /// What the routes look at.
 pub struct State {
     /// The pipelines.
-    pub registry: Arc<Registry>,
+    pub pipelines: Arc<Pipelines>,
     /// The metrics.
     pub metrics: PrometheusHandle,
     /// What calls that change something must carry.

@@ -14,12 +14,14 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmill_kafka::TopicPartition;
+use wasmill_pipeline::Handle;
+use wasmill_pipeline::status::WorkStatus;
 
 use super::State;
 use super::guard::may_change;
 use super::{changes, gauges, versions};
-use crate::pipeline::Handle;
-use crate::pipeline::status::PipelineStatus;
+use crate::pipelines::running::Running;
+use crate::pipelines::status::PipelineStatus;
 
 /// A request is a few words.
 const MOST_BYTES: usize = 64 << 10;
@@ -101,7 +103,7 @@ fn too_large() -> Refused {
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
-    for pipeline in state.registry.handles() {
+    for Running { pipeline, .. } in state.pipelines.handles() {
         let bound = pipeline.shared.settings.drain_timeout + WEDGED;
         if let Some(member) = pipeline.members.iter().find(|member| member.has_joined() && member.silent_for() > bound)
         {
@@ -114,12 +116,12 @@ async fn health(Shared(state): Shared<Arc<State>>) -> Response {
 
 async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
     let not_ready: Vec<String> = state
-        .registry
+        .pipelines
         .handles()
         .iter()
-        .map(Handle::status)
-        .filter(|status| !status.ready)
-        .map(|status| format!("pipeline {}: {}\n", status.name, why_not_ready(&status)))
+        .map(Running::status)
+        .filter(|status| !status.work.ready)
+        .map(|status| format!("pipeline {}: {}\n", status.serving.name, why_not_ready(&status.work)))
         .collect();
     if not_ready.is_empty() {
         return "ready\n".into_response();
@@ -127,7 +129,7 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, not_ready.concat()).into_response()
 }
 
-fn why_not_ready(status: &PipelineStatus) -> String {
+fn why_not_ready(status: &WorkStatus) -> String {
     if let Some(held) = &status.held {
         return held.clone();
     }
@@ -156,17 +158,17 @@ fn why_not_ready(status: &PipelineStatus) -> String {
 }
 
 async fn metrics(Shared(state): Shared<Arc<State>>) -> Response {
-    let pipelines: Vec<_> = state.registry.handles().iter().map(Handle::status).collect();
+    let pipelines: Vec<_> = state.pipelines.handles().iter().map(Running::status).collect();
     let text = state.metrics.render() + &gauges::render(&pipelines);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
-    let pipelines: Vec<_> = state.registry.handles().iter().map(Handle::status).collect();
+    let pipelines: Vec<_> = state.pipelines.handles().iter().map(Running::status).collect();
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
-        ready: pipelines.iter().all(|pipeline| pipeline.ready),
+        ready: pipelines.iter().all(|pipeline| pipeline.work.ready),
         pipelines,
     })
 }
@@ -212,16 +214,16 @@ pub(super) fn refuse(status: StatusCode, text: &str) -> Refused {
 }
 
 /// The pipeline of that name.
-pub(super) fn find(state: &State, name: &str) -> Result<Handle, Refused> {
-    state.registry.handle(name).ok_or_else(|| {
-        let text = format!("no pipeline `{name}`; there is {}", state.registry.names());
+pub(super) fn find(state: &State, name: &str) -> Result<Running, Refused> {
+    state.pipelines.handle(name).ok_or_else(|| {
+        let text = format!("no pipeline `{name}`; there is {}", state.pipelines.names());
         refuse(StatusCode::NOT_FOUND, &text)
     })
 }
 
 /// The pipeline that a call is about, and what of it.
 fn asked(state: &State, name: &str, body: Body) -> Result<(Handle, Which), Refused> {
-    let pipeline = find(state, name)?;
+    let pipeline = find(state, name)?.pipeline;
     Ok((pipeline, read(body, "send {}, or {\"partition\": 0} for one")?))
 }
 

@@ -10,13 +10,13 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use wasmill_config::Rollout;
+use wasmill_deploy::group::lead::Wanted;
+use wasmill_deploy::swap::gate::{self, Gate, Refusal};
+use wasmill_deploy::swap::swapper::Ask;
 
 use super::State;
 use super::routes::{Answer, Refused, find, refuse};
-use crate::control::lead::Wanted;
-use crate::pipeline::Handle;
-use crate::swap::Ask;
-use crate::swap::gate::{self, Gate, Refusal};
+use crate::pipelines::running::Running;
 
 /// What a swap is told beside the component, which is the body.
 #[derive(Debug, Deserialize)]
@@ -59,8 +59,8 @@ async fn swap(
     Query(asked): Query<Asked>,
     request: Request,
 ) -> Answer {
-    let handle = find(&state, &name)?;
-    let settings = handle.shared.deployed().version.settings.clone();
+    let running = find(&state, &name)?;
+    let settings = running.swapper.settings();
     // One component at a time is kept in memory; others wait outside of the process.
     let _upload =
         state.uploads.acquire().await.map_err(|_| refuse(StatusCode::SERVICE_UNAVAILABLE, "the process ends"))?;
@@ -80,7 +80,7 @@ async fn swap(
             return Err(refuse(StatusCode::BAD_REQUEST, text));
         }
         let wanted = Wanted::Component { bytes: bytes.to_vec(), source: shown(asked.source, "uploaded") };
-        return swap_group(&handle, wanted, shown(asked.by, "admin")).await;
+        return swap_group(&running, wanted, shown(asked.by, "admin")).await;
     }
     let rollout = asked.rollout.map(|how| match how {
         How::All => Rollout::All,
@@ -94,30 +94,30 @@ async fn swap(
         by: shown(asked.by, "admin"),
         rollout,
     };
-    answer(spawn_blocking(move || handle.swapper.swap(ask)).await)
+    answer(spawn_blocking(move || running.swapper.swap(ask)).await)
 }
 
 async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Answer {
-    let handle = find(&state, &name)?;
+    let running = find(&state, &name)?;
     let by = shown(asked.by, "admin");
     if asked.group {
-        return swap_group(&handle, Wanted::Previous, by).await;
+        return swap_group(&running, Wanted::Previous, by).await;
     }
-    answer(spawn_blocking(move || handle.swapper.rollback(&by)).await)
+    answer(spawn_blocking(move || running.swapper.rollback(&by)).await)
 }
 
-async fn swap_group(handle: &Handle, wanted: Wanted, by: String) -> Answer {
-    let Some(group) = handle.group.clone() else {
+async fn swap_group(running: &Running, wanted: Wanted, by: String) -> Answer {
+    let Some(group) = running.group.clone() else {
         let text = format!(
             "{} has no control topic, through which its group could agree; hint: swap.control_topic = \"NAME\", in every \
              process of the group",
-            handle.shared.name
+            running.name()
         );
         return Err(refuse(StatusCode::CONFLICT, &text));
     };
     let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process");
     let swapped = spawn_blocking(move || group.swap(wanted, &by)).await.map_err(|_| broken())?.map_err(|refusal| {
-        tracing::warn!(pipeline = %handle.shared.name, reason = refusal.reason, "group refused to swap");
+        tracing::warn!(pipeline = %running.name(), reason = refusal.reason, "group refused to swap");
         let body = serde_json::json!({ "error": refusal.reason, "gate": refusal.gate, "process": refusal.process });
         (StatusCode::CONFLICT, Json(body))
     })?;

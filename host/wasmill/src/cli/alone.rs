@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use wasmill_config as config;
 use wasmill_wasm::{Capability, NotGranted};
 
-use crate::app::Failure;
+use crate::failure::Failure;
 
 /// Topic of the messages that name none.
 pub const INPUT: &str = "input";

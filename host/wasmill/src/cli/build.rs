@@ -7,8 +7,9 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 use wasmill_wasm::{Ask, Grant, Grants, Inspection};
 
-use super::{alone, print};
-use crate::app::{Exit, Failure};
+use super::alone;
+use super::output::print;
+use crate::failure::{Exit, Failure};
 use crate::project::{self, Built, Kept, Language, Project, Reporter, Terminal};
 
 const HELP: &str = "A folder is built with the toolchain of its language, which is told by a file in it: Cargo.toml, go.mod, \

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+use wasmill_deploy::handler_tests::bless::message;
 use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage};
 
 use super::cluster::{ANSWER, Cluster, failed};
-use super::print;
-use crate::app::{Exit, Failure};
-use crate::cases::bless::message;
+use super::output::print;
+use crate::failure::{Exit, Failure};
 
 /// How long the broker may say nothing before what came is all.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wasmill_pipeline::dead_letter::now_ms;
+use wasmill_pipeline::seek::To;
 
 use super::operate::{Target, rows, show};
-use crate::app::{Exit, Failure};
-use crate::pipeline::dead_letter::now_ms;
-use crate::pipeline::seek::To;
+use crate::failure::{Exit, Failure};
 
 /// How long a call may take that compiles handlers and waits for pipelines to drain.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);

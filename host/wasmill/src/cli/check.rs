@@ -7,13 +7,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use wasmill_config::{self as config, LoadError};
+use wasmill_deploy::explain;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::oci::Offline;
+use wasmill_pipeline::handler_spec;
 use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
 
-use super::{Global, cache_folder, file, unreadable};
-use crate::app::{self, Exit, Failure};
-use crate::compile::Loader;
-use crate::oci::Offline;
-use crate::pipeline::instances;
+use super::global::Global;
+use crate::cache::cache_folder;
+use crate::config_file::file;
+use crate::config_file::unreadable;
+use crate::failure::{Exit, Failure};
 
 /// Check a configuration and its handlers without starting anything
 #[derive(Debug, clap::Args)]
@@ -92,7 +96,7 @@ fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     let plugin = match fetched.and_then(|fetched| loader.load_fetched(pipeline, &fetched)) {
         Ok(plugin) => plugin,
         Err(error) => {
-            told["error"] = app::told(&error).into();
+            told["error"] = explain(&error).into();
             return told;
         }
     };
@@ -100,7 +104,7 @@ fn handler(loader: &Loader, pipeline: &config::Pipeline) -> Value {
     told["bytes"] = plugin.size().into();
     told["world"] = plugin.world().as_str().into();
     told["imports"] = plugin.imports().into();
-    let spec = InstanceSpec { log: Arc::new(Quiet), ..instances::spec(pipeline, 0) };
+    let spec = InstanceSpec { log: Arc::new(Quiet), ..handler_spec::spec(pipeline, 0) };
     if let Err(error) = plugin.instantiate(&spec) {
         told["error"] = format!("pipeline {}: {error}", pipeline.name).into();
     }

@@ -8,9 +8,10 @@ use wasmill_config as config;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::{ClientError, ClientSettings};
 
-use super::load;
-use crate::app::{Exit, Failure};
-use crate::registry::client_settings;
+use super::output::print;
+use crate::config_file::load;
+use crate::failure::{Exit, Failure};
+use crate::pipelines::launch::client_settings;
 
 /// How long the cluster may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(30);
@@ -88,5 +89,5 @@ pub fn known(number: Option<i64>) -> String {
 
 /// Prints JSON or text.
 pub fn answer(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
-    if json { super::print(&format!("{value:#}\n")) } else { super::print(&text()) }
+    if json { print(&format!("{value:#}\n")) } else { print(&text()) }
 }

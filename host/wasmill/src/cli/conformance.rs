@@ -8,16 +8,19 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use wasmill_config as config;
+use wasmill_deploy::explain;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::handler_tests::lane::Lane;
+use wasmill_deploy::handler_tests::{self, Told, file};
 use wasmill_kafka::plain::PlainMessage;
+use wasmill_pipeline::handler_spec;
 use wasmill_wasm::Plugin;
 
+use super::alone;
+use super::output::print;
 use super::test::difference;
-use super::{alone, cache_folder, print};
-use crate::app::{self, Exit, Failure};
-use crate::cases::lane::Lane;
-use crate::cases::{self, Told, file};
-use crate::compile::Loader;
-use crate::pipeline::instances;
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
 
 const SUITE: &str = include_str!("../../../../plugins/conformance.toml");
 /// The topic that is granted beside the default output.
@@ -72,13 +75,13 @@ impl Conformance {
         let loaded = loader.compile(&bytes, &pipeline.limits);
         let refused = |error: anyhow::Error| Failure::start(error.context(self.file.display().to_string()));
         let plugin = loaded.map_err(|error| refused(error.into()))?;
-        plugin.check(instances::grants(&pipeline)).map_err(|missing| refused(alone::not_granted(missing)))?;
+        plugin.check(handler_spec::grants(&pipeline)).map_err(|missing| refused(alone::not_granted(missing)))?;
         let mut lines = Vec::new();
         let suite = file::parse(SUITE)?;
         let wanted = |name: &str| self.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
         for case in suite.cases.iter().filter(|case| wanted(&case.name)) {
             let began = Instant::now();
-            let told = cases::run(case, &plugin, &pipeline);
+            let told = handler_tests::run(case, &plugin, &pipeline);
             let (other_world, trouble) = (matches!(told, Ok(Told::OtherWorld)), trouble(&told));
             self.tell(&mut lines, Line { name: case.name.clone(), other_world, trouble, time: began.elapsed() });
         }
@@ -165,7 +168,7 @@ impl Conformance {
 /// What a case's messages differ in, if they do.
 fn trouble(told: &anyhow::Result<Told>) -> Option<String> {
     match told {
-        Err(error) => Some(format!("        {}\n", app::told(error).replace('\n', "\n        "))),
+        Err(error) => Some(format!("        {}\n", explain(error).replace('\n', "\n        "))),
         Ok(Told::Refused | Told::OtherWorld) => None,
         Ok(Told::Messages(outcomes)) => outcomes.iter().find_map(|outcome| {
             let mismatch = outcome.mismatch.as_ref()?;

@@ -9,19 +9,22 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wasmill_config as config;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::replay::backtest;
+use wasmill_deploy::replay::history::{self, Missing, Plan, Wanted, Which};
+use wasmill_deploy::replay::side_by_side::{Bounds, Report, replay};
+use wasmill_deploy::swap::gate;
 use wasmill_kafka::ClientSettings;
+use wasmill_pipeline::handler_spec;
+use wasmill_pipeline::version::Version;
 use wasmill_wasm::Plugin;
 
+use super::arguments;
 use super::cluster::{ANSWER, Cluster, failed};
-use super::{alone, cache_folder, differences, jsonl, print};
-use crate::app::{Exit, Failure};
-use crate::compare::backtest;
-use crate::compare::history::{self, Missing, Plan, Wanted, Which};
-use crate::compare::replay::{Bounds, Report, replay};
-use crate::compile::Loader;
-use crate::pipeline::instances;
-use crate::pipeline::version::Version;
-use crate::swap::gate;
+use super::output::print;
+use super::{alone, differences};
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
 
 /// Messages of a sample if nothing else is said.
 const SAMPLE: u64 = 1000;
@@ -44,7 +47,7 @@ pub struct Diff {
     #[arg(value_name = "NEW.wasm")]
     new: PathBuf,
     /// The topic; may be given several times. By default those of --pipeline
-    #[arg(long, value_name = "TOPIC", value_parser = jsonl::topic_argument, required_unless_present_any = ["pipeline", "gate"])]
+    #[arg(long, value_name = "TOPIC", value_parser = arguments::topic_argument, required_unless_present_any = ["pipeline", "gate"])]
     topic: Vec<String>,
     /// Only this partition; may be given several times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
@@ -65,13 +68,13 @@ pub struct Diff {
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
     /// An output topic, where there is no pipeline; may be given several times. The first is the default output
-    #[arg(long, value_name = "TOPIC", value_parser = jsonl::topic_argument, conflicts_with = "pipeline")]
+    #[arg(long, value_name = "TOPIC", value_parser = arguments::topic_argument, conflicts_with = "pipeline")]
     output: Vec<String>,
     /// What the handlers may ask for beyond computing, where there is no pipeline; several with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::Grant::ALL.map(config::Grant::as_str), conflicts_with = "pipeline")]
     grant: Vec<String>,
     /// A setting for the handlers' init, where there is no pipeline; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = jsonl::setting_argument, conflicts_with = "pipeline")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = arguments::setting_argument, conflicts_with = "pipeline")]
     set: Vec<(String, String)>,
     /// So many differing messages are shown, field by field
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -202,7 +205,7 @@ fn version(loader: &Loader, path: &Path, pipeline: &Arc<config::Pipeline>) -> Re
     let load = || -> anyhow::Result<Plugin> {
         gate::size(bytes.len() as u64, pipeline)?;
         let plugin = loader.compile(&bytes, &pipeline.limits)?;
-        match plugin.check(instances::grants(pipeline)) {
+        match plugin.check(handler_spec::grants(pipeline)) {
             Err(refused) if pipeline.name == alone::NAME => Err(alone::not_granted(refused)),
             Err(refused) => Err(refused.into()),
             Ok(()) => Ok(plugin),

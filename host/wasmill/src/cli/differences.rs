@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use wasmill_deploy::replay::backtest::percent;
+use wasmill_deploy::replay::numbers::Numbers;
+use wasmill_deploy::replay::side_by_side::{Differing, Report};
 
 use super::cluster::table;
-use crate::compare::backtest::percent;
-use crate::compare::numbers::Numbers;
-use crate::compare::replay::{Differing, Report};
 
 /// Fields of the summary that are shown.
 const FIELDS: usize = 15;

@@ -5,7 +5,7 @@ use serde_json::json;
 use wasmill_kafka::admin::ResetTo;
 
 use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
-use crate::app::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// Look at a consumer group, or move it
 #[derive(Debug, clap::Args)]

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
+use wasmill_deploy::handler::loader::Loader;
 use wasmill_wasm::{Capability, Form, Grant, Grants, Inspection, contract, inspect};
 
-use super::{alone, cache_folder, print};
-use crate::app::{Exit, Failure};
-use crate::compile::Loader;
+use super::alone;
+use super::output::print;
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
 
 const HELP: &str = "Nothing of the handler runs. An import is granted always (the contract's own interfaces), through \
 WASI (what toolchains link by themselves: output as log lines, an empty environment; no files, no network), by a pipeline \

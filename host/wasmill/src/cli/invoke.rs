@@ -7,14 +7,19 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use wasmill_config as config;
+use wasmill_deploy::explain;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::handler_tests::lane::{Answer, Lane, Verdict};
 use wasmill_kafka::plain::PlainMessage;
+use wasmill_pipeline::handler_spec;
 use wasmill_wasm::LogLevel;
 
-use super::{alone, cache_folder, invoked, jsonl, print};
-use crate::app::{self, Exit, Failure};
-use crate::cases::lane::{Answer, Lane, Verdict};
-use crate::compile::Loader;
-use crate::pipeline::instances;
+use super::arguments;
+use super::output::print;
+use super::{alone, invoked};
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
+use wasmill_deploy::messages::jsonl;
 
 const HELP: &str = "Each message is one call, all of one instance, so that what a handler remembers is there. After a \
 call that trapped, or went past a limit, or where memory only grows, the next message meets a new instance; a message \
@@ -37,7 +42,7 @@ pub struct Invoke {
     #[arg(long, value_name = "TEXT", conflicts_with = "message")]
     key: Option<String>,
     /// A header of the one message; may be given several times
-    #[arg(long, value_name = "NAME=TEXT", value_parser = jsonl::header_argument, conflicts_with = "message")]
+    #[arg(long, value_name = "NAME=TEXT", value_parser = arguments::header_argument, conflicts_with = "message")]
     header: Vec<(String, Option<Vec<u8>>)>,
     /// A message as JSON, as `consume` prints it: key, value, headers, topic, partition, offset, timestamp; may be given
     /// several times. `-`: from standard input, one a line
@@ -56,10 +61,10 @@ pub struct Invoke {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
     /// A setting of the pipeline's `config`, for the handler's init; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = jsonl::setting_argument)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = arguments::setting_argument)]
     config: Vec<(String, String)>,
     /// An output topic that is granted; may be given several times. The first is the default output
-    #[arg(long, value_name = "TOPIC", default_value = "output", value_parser = jsonl::topic_argument)]
+    #[arg(long, value_name = "TOPIC", default_value = "output", value_parser = arguments::topic_argument)]
     output: Vec<String>,
     /// What the handler may ask for beyond computing, as the pipeline's `grant`; several with commas
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = config::Grant::ALL.map(config::Grant::as_str))]
@@ -87,7 +92,7 @@ impl Invoke {
         if self.json {
             let report = json!({
                 "ok": told.ok && error.is_none(),
-                "error": error.as_ref().map(app::told),
+                "error": error.as_ref().map(explain),
                 "start": { "log": invoked::log_json(&told.start_log) },
                 "messages": told.answers,
             });
@@ -109,7 +114,7 @@ impl Invoke {
         told: &mut Told,
     ) -> anyhow::Result<()> {
         let plugin = Loader::open(cache_folder())?.compile(bytes, &pipeline.limits)?;
-        plugin.check(instances::grants(pipeline)).map_err(alone::not_granted)?;
+        plugin.check(handler_spec::grants(pipeline)).map_err(alone::not_granted)?;
         let mut lane = Lane::new(plugin, pipeline);
         let started = lane.start().map(drop);
         told.start(lane.take_log());

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+use wasmill_deploy::handler_tests::lane::{Answer, Verdict};
+use wasmill_deploy::handler_tests::word;
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_wasm::LogLevel;
 
-use super::jsonl;
-use crate::cases::lane::{Answer, Verdict};
-use crate::cases::word;
 use crate::dev::show;
+use wasmill_deploy::messages::jsonl;
 
 /// Headers of an output that are shown to people.
 const HEADERS: usize = 20;

@@ -9,9 +9,10 @@ use anyhow::Context as _;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
 
+use super::arguments;
 use super::cluster::{ANSWER, Cluster, failed};
-use super::jsonl;
-use crate::app::{Exit, Failure};
+use crate::failure::{Exit, Failure};
+use wasmill_deploy::messages::jsonl;
 
 /// Messages sent before their answers are waited for.
 const AT_ONCE: usize = 1000;
@@ -33,7 +34,7 @@ pub struct Produce {
     #[arg(long)]
     value: Option<String>,
     /// A header of the one message, as in `name=value`; may be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = jsonl::header_argument)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = arguments::header_argument)]
     header: Vec<(String, Option<Vec<u8>>)>,
     /// The partition of messages that name none; by default the key decides
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]

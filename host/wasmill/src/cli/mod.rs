@@ -1,36 +1,39 @@
 //! The command line: one file for each command.
 
 mod alone;
+mod arguments;
 mod build;
 mod capture;
 mod change;
 mod check;
 mod cluster;
+mod compile_handler;
 mod conformance;
+mod dev;
 mod diff;
 mod differences;
+mod global;
 mod group;
 mod inspect;
 mod invoke;
 mod invoked;
-pub mod jsonl;
 mod messages;
 mod new;
 mod operate;
+mod output;
 mod registry;
 mod run;
 mod swap;
 mod test;
 mod topic;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-
 use clap::{CommandFactory as _, Parser, Subcommand};
 use wasmill_config as config;
 
-use crate::app::{Exit, Failure};
-use crate::telemetry::LogFormat;
+use crate::failure::{Exit, Failure};
+use global::Global;
+use output::print;
+pub use output::print_failure;
 
 /// Sandboxed WebAssembly handlers over Kafka topics.
 #[derive(Debug, Parser)]
@@ -40,18 +43,6 @@ pub struct Cli {
     command: Command,
     #[command(flatten)]
     global: Global,
-}
-
-/// Options of every command.
-#[derive(Debug, clap::Args)]
-pub struct Global {
-    /// How log lines look
-    #[arg(long, global = true, value_enum, default_value = "text", env = "WASMILL_LOG_FORMAT")]
-    pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, trace, or by module as in `info,wasmill=debug`. By
-    /// default info; for `dev` warn, and info of handlers
-    #[arg(long, global = true, env = "WASMILL_LOG")]
-    pub log_level: Option<String>,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 1 failed while running; 2 wrong command \
@@ -85,7 +76,7 @@ enum Command {
     /// Run two versions of a handler over messages of a topic, and show where they differ
     Diff(Box<diff::Diff>),
     /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
-    Dev(crate::dev::Dev),
+    Dev(dev::Dev),
     /// Make, list, describe and delete topics
     Topic(topic::Topic),
     /// Send messages: lines of JSON, or one message from options
@@ -119,7 +110,7 @@ enum Command {
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown
     Reference,
     #[command(hide = true)]
-    CompileHandler(crate::compile::CompileHandler),
+    CompileHandler(compile_handler::CompileHandler),
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -168,47 +159,4 @@ impl Cli {
             }
         }
     }
-}
-
-/// Prints what was asked for; a reader that went away is no failure.
-fn print(text: &str) -> Result<Exit, Failure> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(Exit::Done)
-}
-
-/// Loads a configuration; all its mistakes are one failure.
-pub fn load(path: &Path) -> Result<config::Loaded, Failure> {
-    config::load(&file(path)).map_err(unreadable)
-}
-
-/// A folder stands for the `wasmill.toml` in it.
-pub fn file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("wasmill.toml") } else { path.to_owned() }
-}
-
-/// A configuration that is not there is the first thing that somebody new meets.
-pub fn unreadable(error: config::LoadError) -> Failure {
-    let missing = |source: &std::io::Error| source.kind() == std::io::ErrorKind::NotFound;
-    let is_missing = matches!(&error, config::LoadError::Read { source, .. } if missing(source));
-    let error = anyhow::Error::from(error);
-    if !is_missing {
-        return Failure::usage(error);
-    }
-    let hint = "name the file or its folder; `wasmill reference` has every key, and examples/ has whole files";
-    Failure::usage(anyhow::anyhow!("{}; hint: {hint}", crate::app::told(&error)))
-}
-
-/// Where compiled plugins are kept: `WASMILL_CACHE`, else the user's cache folder.
-pub fn cache_folder() -> Option<PathBuf> {
-    let chosen = std::env::var_os("WASMILL_CACHE").map(PathBuf::from);
-    let user = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    Some(chosen.or_else(|| user().or_else(home).map(|folder| folder.join("wasmill")))?.join("compiled"))
-}
-
-/// Tells a failure on standard error, in the form of a compiler's.
-pub fn print_failure(failure: &Failure) {
-    let red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    // A closed standard error is no reason to panic.
-    let _ = writeln!(anstream::stderr(), "{red}error{red:#}: {failure}");
 }

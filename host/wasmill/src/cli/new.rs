@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::print;
-use crate::app::{Exit, Failure};
+use super::output::print;
+use crate::failure::{Exit, Failure};
 use crate::project::{Language, template};
 
 const HELP: &str = "The project has a handler with its unit test, cases for `wasmill test`, sample messages, a wasmill.toml, \

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use super::load;
 use crate::admin;
-use crate::app::{Exit, Failure};
+use crate::config_file::load;
+use crate::failure::{Exit, Failure};
 
 /// How long the admin port may take; a resume waits for the lane.
 const ANSWER: Duration = Duration::from_secs(40);
@@ -320,7 +320,7 @@ pub(super) fn on_trial(trial: &Value) -> String {
 
 /// As much of a digest as tells it from others.
 pub(super) fn short(digest: &Value) -> String {
-    crate::swap::short(digest.as_str().unwrap_or("-")).to_owned()
+    wasmill_deploy::handler::digest::short(digest.as_str().unwrap_or("-")).to_owned()
 }
 
 pub(super) fn show(value: &Value) -> String {

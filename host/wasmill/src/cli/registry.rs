@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use wasmill_config::OciReference;
+use wasmill_deploy::explain;
+use wasmill_deploy::handler::loader::{Loader, plugins};
+use wasmill_deploy::oci::{self, Offline, Source};
 use wasmill_wasm::{EngineOptions, inspect};
 
+use super::alone;
 use super::inspect::version;
-use super::{alone, cache_folder, print};
-use crate::app::{self, Exit, Failure};
-use crate::compile::{Loader, plugins};
-use crate::oci::{self, Offline, Source};
+use super::output::print;
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
 
 const PUSH: &str = "Credentials are those of `docker login`. The artifact has the layout that `wkg` and `oras` read. The \
 same file has the same digest each time. Exit codes: 0 pushed; 1 the registry does not answer or refuses; 2 the file \
@@ -105,7 +108,7 @@ impl Pull {
     fn refusal(&self, bytes: &[u8]) -> Result<Option<String>, Failure> {
         let limits = alone::pipeline(&[])?.limits;
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
-        Ok(loader.compile(bytes, &limits).err().map(|refusal| app::told(&refusal.into())))
+        Ok(loader.compile(bytes, &limits).err().map(|refusal| explain(&refusal.into())))
     }
 }
 

@@ -8,9 +8,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::spawn_blocking;
 use wasmill_config as config;
 
-use super::{Global, cache_folder, load};
-use crate::app::{App, Exit, Failure, Options, Signals, control_plane};
-use crate::registry::File;
+use super::global::Global;
+use crate::app::{App, Options, Signals, control_plane};
+use crate::cache::cache_folder;
+use crate::config_file;
+use crate::config_file::load;
+use crate::failure::{Exit, Failure};
+use crate::pipelines::table::File;
 use crate::telemetry;
 
 /// Run the pipelines of a configuration until a signal
@@ -31,7 +35,7 @@ impl Run {
         let runtime = control_plane()?;
         // Before anything else: while the cluster is looked for, which can take long, a signal is an order as well.
         let signals = runtime.block_on(async { Signals::with_reload() })?;
-        let path = super::file(&self.config);
+        let path = config_file::file(&self.config);
         let mut loaded = load(&path)?;
         // As the file has it, for what is read again to be compared with.
         let file = File { path, config: loaded.config.clone() };

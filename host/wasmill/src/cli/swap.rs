@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wasmill_config as config;
+use wasmill_deploy::handler::loader::{Fetched, Loader};
+use wasmill_deploy::oci::Offline;
 use wasmill_wasm::EngineOptions;
 
 use super::cluster::table;
 use super::operate::{Target, on_trial, rows, short, show};
-use super::{cache_folder, print};
-use crate::app::{Exit, Failure};
-use crate::compile::{Fetched, Loader};
-use crate::oci::Offline;
+use super::output::print;
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
 
 /// Compilation, cases and the longest call take their time.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);

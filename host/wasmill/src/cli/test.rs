@@ -10,16 +10,20 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 use wasmill_config as config;
+use wasmill_deploy::explain;
+use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::handler_tests::bless::{Blessing, bless};
+use wasmill_deploy::handler_tests::file::{self, Case};
+use wasmill_deploy::handler_tests::{self, Mismatch, Outcome, Told};
+use wasmill_deploy::oci::Offline;
 use wasmill_wasm::Plugin;
 
-use super::{build, cache_folder, print};
-use crate::app::{self, Exit, Failure};
-use crate::cases::bless::{Blessing, bless};
-use crate::cases::file::{self, Case};
-use crate::cases::{self, Mismatch, Outcome, Told};
-use crate::compile::Loader;
+use super::build;
+use super::output::print;
+use crate::cache::cache_folder;
+use crate::config_file;
 use crate::dev;
-use crate::oci::Offline;
+use crate::failure::{Exit, Failure};
 use crate::project::{Kept, Project, Reporter, Terminal};
 
 const HELP: &str = "Cases are in cases/*.toml below the folder: messages, and what is expected of each; see the file that \
@@ -68,7 +72,7 @@ impl Test {
         let kept = Kept::default();
         let terminal = Terminal::new();
         let reporter: &dyn Reporter = if self.json { &kept } else { &terminal };
-        let loaded = super::load(&self.directory)?;
+        let loaded = config_file::load(&self.directory)?;
         let pipelines = &loaded.config.pipelines;
         // What else may lie beside a wasmill.toml is nobody's handler here.
         let project =
@@ -133,7 +137,7 @@ impl Test {
         pipeline: &config::Pipeline,
         sum: &mut Sum,
     ) -> Option<Vec<Outcome>> {
-        let told = cases::run(case, plugin, pipeline);
+        let told = handler_tests::run(case, plugin, pipeline);
         if matches!(told, Ok(Told::OtherWorld)) {
             sum.skipped += 1;
             self.show(&format!("  skip  {}  for the other world\n", case.name));
@@ -152,7 +156,7 @@ impl Test {
         let open = outcomes.iter().any(|outcome| outcome.open);
         let blessed = self.bless && told.is_ok() && (differs.is_some() || open);
         let error = match &told {
-            Err(error) => Some(app::told(error)),
+            Err(error) => Some(explain(error)),
             Ok(_) if !self.bless && open && differs.is_none() => {
                 Some("a message has no expectation; hint: `wasmill test --bless` writes what came".to_owned())
             }

@@ -5,7 +5,7 @@ use serde_json::json;
 use wasmill_kafka::admin::NewTopic;
 
 use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
-use crate::app::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// Make, list, describe and delete topics
 #[derive(Debug, clap::Args)]

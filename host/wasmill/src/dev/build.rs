@@ -9,13 +9,15 @@ use anyhow::{Context as _, bail};
 use notify_debouncer_full::notify::RecursiveMode;
 use notify_debouncer_full::{DebounceEventResult, new_debouncer};
 use wasmill_config as config;
+use wasmill_deploy::handler::digest::short;
+use wasmill_deploy::handler::file::settle;
+use wasmill_deploy::swap::answer::Done;
+use wasmill_deploy::swap::swapper::Ask;
+use wasmill_deploy::swap::watch::{QUIET, Watch};
 
 use super::show::Screen;
-use crate::pipeline::Handle;
+use crate::pipelines::running::Running;
 use crate::project::{Project, Reporter, ask_of};
-use crate::swap::answer::Done;
-use crate::swap::watch::{QUIET, Watch, settle};
-use crate::swap::{Ask, short};
 
 /// The project that the pipeline's handler is built from, where no command says how.
 fn project(pipeline: &config::Pipeline, directory: &Path) -> Option<Project> {
@@ -96,15 +98,15 @@ fn add_target(arguments: &[String], directory: &Path, reporter: &dyn Reporter) -
 
 /// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
 /// change. The old handler goes on until a new one has been built, loaded and rehearsed.
-pub fn watch(handle: Handle, directory: PathBuf, screen: Screen) -> anyhow::Result<Option<Watch>> {
-    let Some((watch, changes)) = watch_sources(&handle.shared.settings, &directory)? else { return Ok(None) };
+pub fn watch(running: Running, directory: PathBuf, screen: Screen) -> anyhow::Result<Option<Watch>> {
+    let Some((watch, changes)) = watch_sources(&running.pipeline.shared.settings, &directory)? else { return Ok(None) };
     std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
         while let Ok(change) = changes.recv() {
             if change == Change::Configuration {
                 screen.note("wasmill.toml has changed, which counts from the next `wasmill dev` on");
                 continue;
             }
-            if let Err(error) = swap(&handle, &directory, &screen) {
+            if let Err(error) = swap(&running, &directory, &screen) {
                 screen.trouble(&format!("{error:#}; the handler of before goes on"));
             }
         }
@@ -194,15 +196,15 @@ fn watch_sources(
     Ok(Some((debouncer, changes)))
 }
 
-fn swap(handle: &Handle, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
-    let settings = &handle.shared.settings;
+fn swap(running: &Running, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
+    let settings = &running.pipeline.shared.settings;
     build(settings, directory, screen)?;
     let Some(file) = settings.handler.file() else { return Ok(()) };
     settle(file)?;
     let source = file.display().to_string();
     let bytes = std::fs::read(file).with_context(|| format!("cannot read handler {source}"))?;
     let ask = Ask { bytes: Some(bytes), settings: None, source, by: "dev".to_owned(), rollout: None };
-    let outcome = handle.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
+    let outcome = running.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
     let digest = short(&outcome.to.digest);
     if outcome.outcome == Done::Unchanged {
         screen.note(&format!("{}: the handler is the same as before, {digest}", settings.name));

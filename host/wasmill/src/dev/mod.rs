@@ -6,7 +6,6 @@ pub mod show;
 
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,14 +16,18 @@ use wasmill_config as config;
 use wasmill_kafka::mock::MockBroker;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 
-use crate::app::{App, Exit, Failure, Options, Signals, control_plane};
-use crate::cli::{Global, cache_folder, jsonl, load};
-use crate::pipeline::Handle;
+use crate::app::{App, Options, Signals, control_plane};
+use crate::cache::cache_folder;
+use crate::failure::{Exit, Failure};
+use crate::pipelines::launch::client_settings;
+use crate::pipelines::running::Running;
+use crate::pipelines::status::PipelineStatus;
 use crate::project::Missing;
-use crate::registry::client_settings;
 use crate::telemetry;
 pub use build::command as build_command;
 use show::{Onlooker, Screen};
+use wasmill_deploy::messages::jsonl;
+use wasmill_pipeline::shared::Observer;
 
 /// How long the members may take to get their partitions.
 const JOIN: Duration = Duration::from_secs(20);
@@ -34,37 +37,25 @@ const SEND: Duration = Duration::from_secs(10);
 const ONCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
-#[derive(Debug, clap::Args)]
-pub struct Dev {
-    /// A folder with a wasmill.toml, or the file
-    #[arg(default_value = ".")]
-    path: PathBuf,
-    /// End when all messages are settled and committed, with a table of the committed offsets
-    #[arg(long)]
-    once: bool,
-    /// Send messages from standard input, one JSON object a line, instead of the samples
-    #[arg(long)]
-    stdin: bool,
-}
-
 /// The offset that each partition has to commit: one past the last message sent.
 type Wanted = BTreeMap<(String, i32), i64>;
 
-impl Dev {
-    /// Runs until a signal, or until everything is done with `--once`.
-    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let loaded = load(&self.path)?;
-        let level = global.log_level.as_deref().unwrap_or("warn,handler=info");
-        let guard = telemetry::start_logging(global.log_format, level).map_err(Failure::usage)?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
+/// What `wasmill dev` was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    /// End when all messages are settled and committed.
+    pub once: bool,
+    /// Send messages from standard input instead of the samples.
+    pub stdin: bool,
+}
+
+impl Session {
+    /// Runs until a signal, or until everything is done with `once`.
+    pub fn run(self, config: config::Config) -> Result<Exit, Failure> {
         let (screen, printer) = Screen::open().map_err(Failure::start)?;
-        let exit = self.run_on(loaded.config, &screen);
+        let exit = self.run_on(config, &screen);
         screen.close();
         let _ = printer.join();
-        drop(guard);
         exit
     }
 
@@ -94,7 +85,7 @@ impl Dev {
         let (directory, first) = (config.directory.clone(), first_topic(&config).to_owned());
         let metrics = telemetry::start_metrics().map_err(Failure::start)?;
         let onlooker = screen.clone();
-        let observe = Box::new(move |pipeline: &config::Pipeline| -> Arc<dyn crate::pipeline::shared::Observer> {
+        let observe = Box::new(move |pipeline: &config::Pipeline| -> Arc<dyn Observer> {
             Arc::new(Onlooker::new(pipeline, onlooker.clone()))
         });
         let app = App::start(
@@ -111,14 +102,14 @@ impl Dev {
         }
         let mut watches = Vec::new();
         if !self.once {
-            for handle in app.registry.handles() {
-                let watch = build::watch(handle, directory.clone(), screen.clone());
+            for running in app.pipelines.handles() {
+                let watch = build::watch(running, directory.clone(), screen.clone());
                 watches.extend(watch.map_err(Failure::start)?);
             }
         }
         let failed = Arc::new(AtomicBool::new(false));
         let feed = Feed {
-            handles: app.registry.handles(),
+            handles: app.pipelines.handles(),
             producer: PlainProducer::open(&client, SEND).map_err(Failure::start)?,
             screen: screen.clone(),
             once: self.once,
@@ -138,7 +129,7 @@ impl Dev {
                     }
                 }
                 if once {
-                    handles.iter().for_each(Handle::shut_down);
+                    handles.iter().for_each(Running::shut_down);
                 }
             })
             .context("cannot start a thread")
@@ -158,7 +149,7 @@ impl Dev {
 
 /// Sends messages, and waits for what becomes of them.
 struct Feed {
-    handles: Vec<Handle>,
+    handles: Vec<Running>,
     producer: PlainProducer,
     screen: Screen,
     once: bool,
@@ -172,7 +163,7 @@ impl Feed {
         if self.once {
             return self.finish(&wanted);
         }
-        let rest = if self.handles.iter().any(|handle| !handle.shared.settings.dev.watch.is_empty()) {
+        let rest = if self.handles.iter().any(|running| !running.pipeline.shared.settings.dev.watch.is_empty()) {
             "; save the handler's source to swap it, Ctrl-C ends"
         } else {
             "; Ctrl-C ends"
@@ -204,8 +195,8 @@ impl Feed {
 
     fn wait_for_members(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + JOIN;
-        let joined = |handle: &Handle| {
-            let status = handle.status();
+        let joined = |running: &Running| {
+            let status = running.status().work;
             !status.partitions.is_empty()
                 && status.members.iter().all(|member| member.joined)
                 && status.partitions.iter().all(|partition| partition.state != "starting")
@@ -230,12 +221,15 @@ impl Feed {
     fn finish(&self, wanted: &Wanted) -> anyhow::Result<()> {
         let deadline = Instant::now() + ONCE;
         loop {
-            let statuses: Vec<_> = self.handles.iter().map(Handle::status).collect();
-            let missing = |status: &crate::pipeline::status::PipelineStatus| {
-                wanted.iter().filter(|((topic, _), _)| status.topics.contains(topic)).find_map(
+            let statuses: Vec<_> = self.handles.iter().map(Running::status).collect();
+            let missing = |status: &PipelineStatus| {
+                wanted.iter().filter(|((topic, _), _)| status.serving.topics.contains(topic)).find_map(
                     |((topic, number), next)| {
-                        let held =
-                            status.partitions.iter().find(|held| held.topic == *topic && held.partition == *number);
+                        let held = status
+                            .work
+                            .partitions
+                            .iter()
+                            .find(|held| held.topic == *topic && held.partition == *number);
                         let committed = held.and_then(|held| held.committed).unwrap_or(0);
                         (committed < *next).then(|| {
                             let why = held.and_then(|held| held.reason.as_deref());
@@ -260,16 +254,16 @@ impl Feed {
     }
 }
 
-fn table(statuses: &[crate::pipeline::status::PipelineStatus]) -> String {
+fn table(statuses: &[PipelineStatus]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["group", "partition", "committed", "end", "lag", "state"]);
     for status in statuses {
-        let mut partitions: Vec<_> = status.partitions.iter().collect();
+        let mut partitions: Vec<_> = status.work.partitions.iter().collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         for held in partitions {
             let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
             table.add_row([
-                status.group.clone(),
+                status.serving.group.clone(),
                 format!("{}/{}", held.topic, held.partition),
                 number(held.committed),
                 number(held.end),

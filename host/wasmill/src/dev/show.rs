@@ -15,8 +15,7 @@ use anstyle::{AnsiColor, Style};
 use wasmill_config as config;
 use wasmill_core::{Batch, Emitted, GivenUp, NextOffset};
 use wasmill_kafka::TopicPartition;
-
-use crate::pipeline::shared::Observer;
+use wasmill_pipeline::shared::Observer;
 
 /// Blocks of lines that may wait to be printed.
 const WAITING: usize = 4096;

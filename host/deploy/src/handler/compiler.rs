@@ -1,0 +1,165 @@
+//! Compiling: a process of its own compiles a handler, within limits, into the cache; this process takes it from there.
+//!
+//! A compiler is a large program that reads somebody else's bytes. By itself it can only exhaust its own memory and
+//! crash alone, the pollers come first where processors are short, and no partition waits for it.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use wasmill_config as config;
+use wasmill_wasm::{Engine, EngineOptions, LoadKind};
+
+use crate::explain;
+
+/// The hidden command of this program that compiles: [`compile_here`], with `--cache`, `--memory` and `--time`.
+pub const COMMAND: &str = "compile-handler";
+/// How that command ends if the handler is refused.
+pub const REFUSED: u8 = 3;
+/// What is read of what the compiler says.
+const REASON_BYTES: u64 = 16 << 10;
+/// Seconds that a compiler nobody waits for may go on.
+const SLACK: u64 = 5;
+/// How much later than everything else the compiler gets a processor: nearly last.
+const NICE: i32 = 15;
+
+/// Why there is no plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unloadable {
+    /// What was asked of it.
+    pub kind: LoadKind,
+    /// What it lacks, or what became of the compiler.
+    pub reason: String,
+}
+
+/// The compiler's process came to no answer.
+impl From<anyhow::Error> for Unloadable {
+    fn from(error: anyhow::Error) -> Self {
+        Self { kind: LoadKind::Compile, reason: explain(&error) }
+    }
+}
+
+/// Opens the engine over a cache of compiled handlers.
+pub(super) fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
+    Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
+}
+
+/// Has another process compile these bytes. They go through a pipe: a file could be another by the time it is read.
+pub(super) fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> Result<(), Unloadable> {
+    let (status, said) = run_apart(bytes, cache, limits)?;
+    if status.success() {
+        return Ok(());
+    }
+    // It came to an answer, and the answer is no.
+    if status.code() == Some(i32::from(REFUSED))
+        && let Some((kind, reason)) = said.split_once('\n')
+        && let Some(kind) = LoadKind::ALL.into_iter().find(|one| one.as_str() == kind)
+    {
+        return Err(Unloadable { kind, reason: reason.trim().to_owned() });
+    }
+    let error = anyhow::anyhow!(
+        "the process that compiles it ended with {status}; it may use {}; hint: limits.compile_memory\n{}",
+        bytesize::ByteSize(limits.compile_memory_bytes),
+        said.trim()
+    );
+    Err(error.into())
+}
+
+/// How that process ended, and what it said.
+fn run_apart(
+    bytes: &[u8],
+    cache: &Path,
+    limits: &config::Limits,
+) -> anyhow::Result<(std::process::ExitStatus, String)> {
+    let mut child = Command::new(this_program()?)
+        .arg(COMMAND)
+        .arg("--cache")
+        .arg(cache)
+        .args(["--memory", &limits.compile_memory_bytes.to_string()])
+        .args(["--time", &limits.compile_time.as_secs().max(1).to_string()])
+        // The allocator reserves a gigabyte at first, which the bound on its memory would count: nothing smaller could hold.
+        .env("MIMALLOC_ARENA_RESERVE", "0")
+        // Whoever is out of memory and writes down where stands still for ever if that takes memory too.
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start the process that compiles it")?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that ended early says why in another way.
+        let _ = input.write_all(bytes);
+    }
+    let said = wait(&mut child, limits.compile_time)?;
+    let status = child.wait().context("the process that compiles it")?;
+    Ok((status, said))
+}
+
+/// What the process said until it ended, or until its time was up: then it is ended.
+fn wait(child: &mut Child, time: Duration) -> anyhow::Result<String> {
+    let Some(said) = child.stderr.take() else { return Ok(String::new()) };
+    let (done, ended) = mpsc::channel();
+    std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
+        let mut text = Vec::new();
+        // Standard error closes when the process ends: that is the event which is waited for.
+        let _ = said.take(REASON_BYTES).read_to_end(&mut text);
+        let _ = done.send(String::from_utf8_lossy(&text).into_owned());
+    })?;
+    ended.recv_timeout(time).or_else(|_| {
+        child.kill().ok();
+        child.wait().ok();
+        bail!("it was not compiled within {}; hint: limits.compile_time", humantime::format_duration(time))
+    })
+}
+
+/// The program that runs, even if its file was replaced meanwhile: another version has another cache.
+fn this_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
+}
+
+/// Compiles the handler on standard input into `cache`, within these bounds. False: it is refused, and why was written to
+/// standard error.
+///
+/// # Errors
+/// There was no answer: the bounds could not be set, nothing could be read, or there is no engine.
+pub fn compile_here(cache: PathBuf, bounds: &Bounds) -> anyhow::Result<bool> {
+    bounds.set().context("cannot set the limits of the compiler")?;
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the handler")?;
+    let engine = open_engine(Some(cache))?;
+    let Err(error) = engine.load(&bytes) else { return Ok(true) };
+    // In what it lacks, then by itself and in full: whoever asked adds which handler it is.
+    let _ = write!(std::io::stderr(), "{}\n{:#}", error.kind().as_str(), anyhow::Error::from(error));
+    Ok(false)
+}
+
+/// What a compiler may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Seconds.
+    pub time: u64,
+}
+
+impl Bounds {
+    fn set(&self) -> anyhow::Result<()> {
+        let at_most = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+        setrlimit(Resource::Data, at_most(self.memory))?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        // Whoever asked keeps the time; this is for when they are gone.
+        setrlimit(Resource::Cpu, at_most((self.time + SLACK).saturating_mul(processors)))?;
+        // A crash is told by the one who asked; a core file of gigabytes helps nobody.
+        setrlimit(Resource::Core, at_most(0))?;
+        // Both are favours: where they are not granted it goes on without.
+        let _ = nice(NICE);
+        let _ = std::fs::write("/proc/self/oom_score_adj", "800");
+        Ok(())
+    }
+}

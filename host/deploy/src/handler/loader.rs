@@ -1,0 +1,148 @@
+//! Loading a handler: from its file or its registry, compiled and checked.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use wasmill_config as config;
+use wasmill_pipeline::handler_spec;
+use wasmill_wasm::{Engine, Plugin, digest};
+
+use super::compiler::{Unloadable, compile_apart, open_engine};
+use super::size;
+use crate::oci;
+
+/// Loads handlers. Cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    engine: Engine,
+    /// `None`: there is no folder that only the owner can write, and the handler is compiled in this process.
+    cache: Option<PathBuf>,
+    /// The handlers that were loaded last, the latest last: who swaps to and fro need not start a compiler each time, which
+    /// takes a processor from the lanes.
+    recent: Arc<Mutex<VecDeque<Plugin>>>,
+}
+
+/// So many of them.
+const RECENT: usize = 16;
+
+/// The bytes of a handler, and where they are from.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// A component, or what is to be made one.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes in hexadecimal, as [`Plugin::digest`] has it.
+    pub digest: String,
+    /// The path or the reference, as it was typed.
+    pub source: String,
+    /// Of a handler from a registry, the digest of its artifact.
+    pub artifact: Option<String>,
+    /// For whoever answers for it: the registry did not answer, so it may not be what the reference means today; or it is
+    /// not kept for when the registry does not answer.
+    pub warning: Option<String>,
+}
+
+impl Loader {
+    /// Opens the engine over a cache of compiled handlers.
+    pub fn open(cache: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self { engine: open_engine(cache.clone())?, cache, recent: Arc::default() })
+    }
+
+    /// Reads or fetches, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline
+    /// grants. Runs nothing of it.
+    pub fn load(&self, pipeline: &config::Pipeline) -> anyhow::Result<Plugin> {
+        self.load_fetched(pipeline, &self.fetch_for(pipeline)?)
+    }
+
+    /// Reads or fetches the handler of a pipeline, no more of it than the pipeline allows.
+    pub fn fetch_for(&self, pipeline: &config::Pipeline) -> anyhow::Result<Fetched> {
+        let fetched = self.fetch(&pipeline.handler, pipeline.limits.component_bytes, oci::Offline::Allowed);
+        let fetched = fetched.with_context(|| format!("pipeline {}", pipeline.name))?;
+        if let Some(warning) = &fetched.warning {
+            tracing::warn!(pipeline = %pipeline.name, "{warning}");
+        }
+        if let Some(artifact) = &fetched.artifact {
+            let (handler, sha256) = (&fetched.source, &fetched.digest);
+            tracing::info!(pipeline = %pipeline.name, handler, artifact, sha256, "handler fetched");
+        }
+        Ok(fetched)
+    }
+
+    /// Reads a handler's file, or fetches it from its registry, which takes as long as that takes to answer. `most`: bytes
+    /// that it may have.
+    ///
+    /// # Errors
+    /// There is none, it is too large, or it is not to be had.
+    pub fn fetch(&self, handler: &config::Handler, most: u64, offline: oci::Offline) -> anyhow::Result<Fetched> {
+        let source = handler.to_string();
+        match handler {
+            config::Handler::File(path) => {
+                let cannot = || format!("cannot read handler {source}; hint: build it first");
+                let size = std::fs::metadata(path).with_context(cannot)?.len();
+                size::fits(size, most).with_context(|| format!("handler {source}"))?;
+                let bytes = std::fs::read(path).with_context(cannot)?;
+                Ok(Fetched { digest: digest(&bytes), bytes, source, artifact: None, warning: None })
+            }
+            config::Handler::Oci(reference) => {
+                let folder = self.cache.as_deref().map(plugins);
+                let pulled =
+                    oci::pull(reference, folder.as_deref(), most, offline).context("cannot fetch the handler")?;
+                let warning = match &pulled.from {
+                    oci::Source::Remembered(reason) => Some(format!(
+                        "{source} is {} from the cache, as it was last seen, because {reason}",
+                        pulled.digest
+                    )),
+                    oci::Source::Registry | oci::Source::Cache => {
+                        pulled.unkept.map(|why| format!("{source} is not kept for a start without its registry: {why}"))
+                    }
+                };
+                let (digest, artifact) = (digest(&pulled.bytes), Some(pulled.digest));
+                Ok(Fetched { digest, bytes: pulled.bytes, source, artifact, warning })
+            }
+        }
+    }
+
+    /// Compiles and checks a handler that was fetched, and whether it asks for no more than the pipeline grants. Runs
+    /// nothing of it.
+    pub fn load_fetched(&self, pipeline: &config::Pipeline, fetched: &Fetched) -> anyhow::Result<Plugin> {
+        let load = || -> anyhow::Result<Plugin> {
+            let plugin = self.compile(&fetched.bytes, &pipeline.limits)?;
+            plugin.check(handler_spec::grants(pipeline))?;
+            Ok(plugin)
+        };
+        load().with_context(|| format!("pipeline {}: handler {}", pipeline.name, fetched.source))
+    }
+
+    /// Compiles and checks a handler. Runs nothing of it.
+    ///
+    /// # Errors
+    /// [`Unloadable`]: it is none, or it could not be compiled within the limits.
+    pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> Result<Plugin, Unloadable> {
+        let digest = digest(bytes);
+        let known = self.recent().iter().find(|plugin| plugin.digest() == digest).cloned();
+        if let Some(plugin) = known {
+            return Ok(plugin);
+        }
+        if let Some(cache) = &self.cache {
+            compile_apart(bytes, cache, limits)?;
+        }
+        let loaded = self.engine.load(bytes);
+        let plugin = loaded.map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })?;
+        let mut recent = self.recent();
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(plugin.clone());
+        Ok(plugin)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Plugin>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where plugins from registries are kept: beside those that are compiled.
+pub fn plugins(compiled: &Path) -> PathBuf {
+    compiled.with_file_name("plugins")
+}

@@ -1,0 +1,169 @@
+//! What lanes run, and how they pass from one version to the next.
+//!
+//! A version is a handler and the settings that can change with it. Which one is in force is one value, [`Deployed`], that
+//! is replaced as a whole; lanes compare its number between two batches. So there is one moment at which a version ends
+//! for all partitions of the process, also for those that are on their way from one lane to another: none of them goes
+//! back to the old one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmill_kafka::TopicPartition;
+use wasmill_wasm::Instance;
+
+use super::version::Version;
+use super::versions::{Candidate, Overseer, Split};
+
+/// What is in force: the version that lanes run, and perhaps a candidate beside it.
+pub struct Deployed {
+    /// One more for each change: a lane compares it between two batches.
+    pub serial: u64,
+    /// The version that serves the pipeline.
+    pub version: Arc<Version>,
+    /// A version beside it.
+    pub candidate: Option<Arc<Candidate>>,
+    /// Who looks on: at the candidate, or at a version that has just taken over.
+    pub overseer: Option<Arc<dyn Overseer>>,
+    /// Where each partition passed to this.
+    pub handover: Handover,
+}
+
+/// Where a partition passed to what is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// The first offset that is handed over under it; everything below was handed over before.
+    pub offset: i64,
+    /// The assignment it was in.
+    pub generation: u64,
+    /// The attempt with which the message at `offset` passes on, if it is being retried.
+    pub attempt: Option<u32>,
+    /// Where it went back to later, if something below `offset` had to be handed over again: the broker refused an output,
+    /// or the producer failed.
+    pub rewound_to: Option<i64>,
+}
+
+/// What the lanes say of their passing on.
+#[derive(Default)]
+pub struct Handover {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lanes that have not passed on yet.
+    waits: BTreeSet<usize>,
+    pauses: BTreeMap<usize, Duration>,
+    partitions: BTreeMap<TopicPartition, First>,
+    /// Instances that are done with: dropping one takes longer than a lane should stand still.
+    old: Vec<Instance>,
+    /// Nobody waits any more.
+    left: bool,
+}
+
+impl Handover {
+    /// One that waits for these lanes.
+    pub fn of(lanes: impl Iterator<Item = usize>) -> Self {
+        let state = State { waits: lanes.collect(), ..State::default() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lane passed on, with what it held, and stood still for so long.
+    pub fn passed(
+        &self,
+        lane: usize,
+        pause: Duration,
+        firsts: impl IntoIterator<Item = (TopicPartition, First)>,
+        old: Vec<Instance>,
+    ) {
+        let mut state = self.lock();
+        state.waits.remove(&lane);
+        state.pauses.insert(lane, pause);
+        for (id, first) in firsts {
+            state.partitions.entry(id).or_insert(first);
+        }
+        // What is late is dropped by the lane itself, lest it be kept until the next swap.
+        let mut late = old;
+        if !state.left {
+            state.old.append(&mut late);
+        }
+        drop(state);
+        drop(late);
+        self.changed.notify_all();
+    }
+
+    /// A lane ended; it will not pass on.
+    pub fn gone(&self, lane: usize) {
+        self.lock().waits.remove(&lane);
+        self.changed.notify_all();
+    }
+
+    /// A partition was assigned to a lane that has passed on already.
+    pub fn assigned(&self, id: &TopicPartition, first: First) {
+        self.lock().partitions.entry(id.clone()).or_insert(first);
+    }
+
+    /// A partition goes back to `offset`.
+    pub fn rewound(&self, id: &TopicPartition, offset: i64) {
+        if let Some(first) = self.lock().partitions.get_mut(id)
+            && offset < first.rewound_to.unwrap_or(first.offset)
+        {
+            first.rewound_to = Some(offset);
+        }
+    }
+
+    /// Waits until every lane has passed on. False: some have not by then.
+    pub fn wait(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        loop {
+            // Outside of the lock, and on the thread that has time for it.
+            let old = std::mem::take(&mut state.old);
+            if !old.is_empty() {
+                drop(state);
+                drop(old);
+                state = self.lock();
+                continue;
+            }
+            if state.waits.is_empty() {
+                return true;
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                state.left = true;
+                return false;
+            };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Lanes that have not passed on yet.
+    pub fn waits(&self) -> Vec<usize> {
+        self.lock().waits.iter().copied().collect()
+    }
+
+    /// How long each lane stood still.
+    pub fn pauses(&self) -> Vec<(usize, Duration)> {
+        self.lock().pauses.iter().map(|(lane, pause)| (*lane, *pause)).collect()
+    }
+
+    /// Where each partition passed on.
+    pub fn partitions(&self) -> Vec<(TopicPartition, First)> {
+        self.lock().partitions.iter().map(|(id, first)| (id.clone(), *first)).collect()
+    }
+}
+
+impl Deployed {
+    /// How messages are divided now. A candidate that was withdrawn gets nothing any more, before any lane has passed on.
+    pub fn split(&self) -> Option<Split> {
+        self.candidate.as_ref()?.split()
+    }
+
+    /// Whether the candidate is given copies of what the version that serves is given.
+    pub fn has_shadow(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.is_shadow())
+    }
+}

@@ -1,0 +1,55 @@
+//! A version that runs beside the one that serves, unheard: it is given the same batch, and what it makes of it is told to
+//! whoever looks on and dropped. Nothing here is measured against the data plane's bounds on allocation; a lane that has a
+//! shadow pays for it with the time of a second call.
+
+use std::time::Instant;
+
+use wasmill_core::FailureKind;
+
+use super::handler_spec::output_names;
+use super::instances::Instances;
+use super::lane::Side;
+use super::turn::{Call, Worker};
+use super::versions::{Said, Shadowed};
+
+impl Worker {
+    /// Hands the batch that the serving version has just answered, and of which it reached so many messages, to the
+    /// version beside it.
+    pub(super) fn shadow(&mut self, index: usize, call: Call, reached: u32) {
+        // An attempt that is not the first is one that the shadow asked for, or not.
+        if !self.deployed.has_shadow() || call.is_again || call.attempt > 1 || call.side != Side::Serving {
+            return;
+        }
+        let Some(overseer) = &self.deployed.overseer else { return };
+        let Some(candidate) = &mut self.sides.candidate else { return };
+        let (version, partition) = (candidate.version().clone(), &self.held[index].partition);
+        let Ok(instance) = candidate.ready(Instant::now()) else { return };
+        let started = Instant::now();
+        let answer = instance.handle(partition.source, partition.id.partition, &self.batch);
+        version.done.took(started.elapsed());
+        let names = output_names(&self.shared.settings);
+        let both = Shadowed {
+            id: &partition.id,
+            batch: &self.batch,
+            names: &names,
+            serving: said(&self.sides.serving, reached),
+            candidate: answer.as_ref().map(|reached| said(candidate, *reached)),
+        };
+        match both.candidate {
+            Ok(new) => {
+                let messages = both.compared();
+                let rejected = new.failures.iter().filter(|one| one.kind == FailureKind::Reject);
+                version.done.settled(messages, rejected.filter(|one| (one.message as usize) < messages).count());
+            }
+            Err(_) => version.done.crashed(),
+        }
+        overseer.shadowed(&both);
+        if answer.is_err() {
+            candidate.discard();
+        }
+    }
+}
+
+fn said(instances: &Instances, reached: u32) -> Said<'_> {
+    Said { emitted: instances.emitted(), failures: instances.failures(), reached }
+}

@@ -1,0 +1,261 @@
+//! A pipeline's status as `/api/v1/status` answers it and `wasmill status` prints it. Field names are part of the
+//! interface; units are in them.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::deployed::Deployed;
+use super::handle::Handle;
+use super::partition::{Partition, Phase};
+
+/// A pipeline: which version serves it, and how its work goes. Two parts, because whoever shows them together has
+/// something to say in between.
+#[derive(Debug, Clone)]
+pub struct PipelineStatus {
+    /// What serves.
+    pub serving: ServingStatus,
+    /// How it goes.
+    pub work: WorkStatus,
+}
+
+/// A pipeline, and the version that serves it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServingStatus {
+    /// Name in wasmill.toml.
+    pub name: String,
+    /// Consumer group.
+    pub group: String,
+    /// Input topics.
+    pub topics: Vec<String>,
+    /// Digest of the plugin that serves.
+    pub plugin: String,
+    /// Where it came from.
+    pub source: String,
+    /// What was put in force since the start: swaps, steps of a canary, ways back.
+    pub swaps: u64,
+}
+
+/// How a pipeline's work goes.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkStatus {
+    /// Assignments so far.
+    pub generations: u64,
+    /// Whether it does its work: every member has joined and nothing is stopped or held.
+    pub ready: bool,
+    /// Why the whole pipeline holds.
+    pub held: Option<String>,
+    /// Set while there is no producer: it failed for good.
+    pub producer: Option<ProducerStatus>,
+    /// Input topics that were deleted and are not there yet.
+    pub topics_gone: Vec<String>,
+    /// Outputs not yet confirmed by the broker.
+    pub outputs_in_flight: usize,
+    /// Its members.
+    pub members: Vec<MemberStatus>,
+    /// Its lanes.
+    pub lanes: Vec<LaneStatus>,
+    /// The partitions this process holds.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// A producer that failed for good, and the next one.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProducerStatus {
+    /// Why it failed.
+    pub reason: String,
+    /// How many failed one soon after the other.
+    pub failures: u32,
+    /// When the next one takes over. Until then nothing is handed over.
+    pub next_in_ms: u64,
+}
+
+/// A member.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemberStatus {
+    /// Number.
+    pub member: usize,
+    /// What it is doing.
+    pub state: String,
+    /// Whether the group has given it its share.
+    pub joined: bool,
+    /// Partitions it holds.
+    pub partitions: usize,
+    /// Its last commit failed with this.
+    pub commit_error: Option<String>,
+    /// Commits that failed.
+    pub commit_failures: u64,
+    /// How long its thread has not polled.
+    pub silent_ms: u64,
+}
+
+/// A lane.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaneStatus {
+    /// Number.
+    pub lane: usize,
+    /// Partitions it serves.
+    pub partitions: usize,
+    /// Memory of its instance.
+    pub memory_bytes: usize,
+    /// Instances that were replaced because their memory only grew.
+    pub recycled: u64,
+    /// Why it has no instance.
+    pub trouble: Option<String>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    /// Topic.
+    pub topic: String,
+    /// Number.
+    pub partition: i32,
+    /// The member that holds it.
+    pub member: usize,
+    /// The lane that serves it.
+    pub lane: Option<usize>,
+    /// The assignment.
+    pub generation: u64,
+    /// `starting`, `running`, `waiting`, `stopped`, `paused`, `behind`.
+    pub state: &'static str,
+    /// The offset after the last message handed over.
+    pub position: i64,
+    /// Every message below it is complete.
+    pub watermark: i64,
+    /// What the coordinator last confirmed.
+    pub committed: Option<i64>,
+    /// End of the partition as the last fetch told it.
+    pub end: Option<i64>,
+    /// End minus committed: what other tools call lag. Gaps count in it, as they do there.
+    pub lag: Option<i64>,
+    /// Messages handed over and not yet below the watermark.
+    pub span_messages: u64,
+    /// Their bytes.
+    pub span_bytes: u64,
+    /// The message that waits or at which the partition stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// Its next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// How long until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_in_ms: Option<u64>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Handle {
+    /// The status of this moment, while this is in force.
+    pub fn status(&self, deployed: &Deployed) -> PipelineStatus {
+        let shared = &self.shared;
+        let mut partitions = Vec::new();
+        let mut members = Vec::new();
+        for member in self.members.iter() {
+            let held: Vec<_> = member.holdings.live().values().cloned().collect();
+            let client = member.handle();
+            let (commit_error, commit_failures) = member.holdings.last_failure();
+            members.push(MemberStatus {
+                member: member.index,
+                state: member.doing(),
+                joined: member.has_joined(),
+                partitions: held.len(),
+                commit_error,
+                commit_failures,
+                silent_ms: member.silent_for().as_millis() as u64,
+            });
+            for partition in held {
+                let end = client.as_ref().and_then(|client| client.end_offset(&partition.id));
+                let lane = member.lane_of(&partition.id).map(|lane| lane.index);
+                partitions.push(partition_status(&partition, member.index, lane, end));
+            }
+        }
+        let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane.status()).collect();
+        let held = shared.hold_reason();
+        let producer = shared.producer_rest().map(|rest| ProducerStatus {
+            reason: rest.reason,
+            failures: rest.failures,
+            next_in_ms: rest.until.saturating_duration_since(Instant::now()).as_millis() as u64,
+        });
+        let topics_gone: BTreeSet<_> = self.members.iter().flat_map(|member| member.topics_gone()).collect();
+        let ready = held.is_none()
+            && producer.is_none()
+            && topics_gone.is_empty()
+            && members.iter().all(|member| member.joined)
+            && lanes.iter().all(|lane| lane.trouble.is_none())
+            && partitions.iter().all(|partition| partition.state != "stopped");
+        let serving = ServingStatus {
+            name: shared.name.clone(),
+            group: shared.settings.group.clone(),
+            topics: shared.settings.topics.clone(),
+            plugin: deployed.version.digest().to_owned(),
+            source: deployed.version.source.clone(),
+            swaps: deployed.serial,
+        };
+        let work = WorkStatus {
+            generations: shared.generations(),
+            ready,
+            held,
+            producer,
+            topics_gone: topics_gone.into_iter().collect(),
+            outputs_in_flight: shared.publisher().in_flight(),
+            members,
+            lanes,
+            partitions,
+        };
+        PipelineStatus { serving, work }
+    }
+}
+
+fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, end: Option<i64>) -> PartitionStatus {
+    let state = partition.lock();
+    let span = state.tracker.span();
+    let committed = state.committed.map(|committed| committed.get());
+    let mut status = PartitionStatus {
+        topic: partition.id.topic.to_string(),
+        partition: partition.id.partition,
+        member,
+        lane,
+        generation: partition.generation.0,
+        state: "running",
+        position: state.tracker.position().get(),
+        watermark: state.tracker.watermark().get(),
+        committed,
+        end,
+        lag: end.zip(committed).map(|(end, committed)| (end - committed).max(0)),
+        span_messages: span.messages,
+        span_bytes: span.bytes,
+        offset: None,
+        attempt: None,
+        next_attempt_in_ms: None,
+        reason: None,
+    };
+    if let Some(epoch) = state.succession.and_then(|succession| succession.behind()) {
+        status.state = "behind";
+        status.reason =
+            Some(format!("version {epoch} of the group has had messages of it and does not serve here yet"));
+        return status;
+    }
+    match &state.phase {
+        Phase::Starting => status.state = "starting",
+        Phase::Running if partition.is_paused() => status.state = "paused",
+        Phase::Running => {}
+        Phase::Closed => status.state = "closed",
+        Phase::Waiting { offset, attempt, until, reason } => {
+            status.state = "waiting";
+            status.offset = Some(*offset);
+            status.attempt = Some(*attempt);
+            status.next_attempt_in_ms = Some(until.saturating_duration_since(Instant::now()).as_millis() as u64);
+            status.reason = Some(reason.clone());
+        }
+        Phase::Stopped { offset, reason } => {
+            status.state = "stopped";
+            status.offset = Some(*offset);
+            status.reason = Some(reason.clone());
+        }
+    }
+    status
+}

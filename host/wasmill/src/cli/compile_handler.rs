@@ -1,0 +1,29 @@
+//! The hidden command that compiles one handler, for a process that must not do it itself.
+
+use std::path::PathBuf;
+
+use wasmill_deploy::handler::compiler::{Bounds, compile_here};
+
+use crate::failure::{Exit, Failure};
+
+/// Compile the handler on standard input into the cache
+#[derive(Debug, clap::Args)]
+pub struct CompileHandler {
+    /// The folder of compiled handlers
+    #[arg(long)]
+    cache: PathBuf,
+    /// Bytes of memory that it may take
+    #[arg(long)]
+    memory: u64,
+    /// Seconds that it may take
+    #[arg(long)]
+    time: u64,
+}
+
+impl CompileHandler {
+    /// Compiles. Exit 3: the handler is none.
+    pub fn run(self) -> Result<Exit, Failure> {
+        let compiled = compile_here(self.cache, &Bounds { memory: self.memory, time: self.time })?;
+        Ok(if compiled { Exit::Done } else { Exit::Start })
+    }
+}

@@ -1,0 +1,90 @@
+//! `wasmill restart`: one pipeline drains, leaves its group and starts again with what the file says now. The others go
+//! on.
+
+use serde::Serialize;
+use wasmill_config as config;
+use wasmill_deploy::explain;
+
+use super::refused::Refused;
+use super::reload::unsettled;
+use super::shares::Share;
+use super::table::Pipelines;
+
+/// What a restart did.
+#[derive(Debug, Serialize)]
+pub struct Restarted {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Keys of its table that are other ones now.
+    pub keys: Vec<&'static str>,
+    /// Whether everything that was handed over was settled and committed before it left.
+    pub settled: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The partitions that it held, and what was committed of each when it left.
+    pub left: Vec<Left>,
+    /// Keys outside the pipelines that changed; only a new process takes them up.
+    pub process: Vec<&'static str>,
+}
+
+/// A partition that was given back.
+#[derive(Debug, Serialize)]
+pub struct Left {
+    /// Topic and number, as in `orders/3`.
+    pub partition: String,
+    /// What the coordinator last confirmed.
+    pub committed: Option<i64>,
+}
+
+impl Pipelines {
+    /// Starts a pipeline again. The new one has passed everything before the old one is asked to leave.
+    ///
+    /// # Errors
+    /// The file has mistakes, has no such pipeline any more, or the pipeline does not pass; the running one goes on then.
+    pub fn restart(&self, name: &str, by: &str) -> Result<Restarted, Refused> {
+        let _change = self.begin();
+        let file = self.file()?;
+        let Some(old) = self.handle(name) else {
+            return Err(Refused::of(format!("no pipeline `{name}` runs; there is {}", self.names())));
+        };
+        let new = config::load(&file.path)?.config;
+        let Some(settings) = new.pipelines.iter().find(|pipeline| pipeline.name == name) else {
+            return Err(Refused::of(format!(
+                "pipeline `{name}` is not in {} any more; hint: wasmill reload removes it",
+                file.path.display()
+            )));
+        };
+        let passed = self.launch.ask_for_topics(&[settings]).and_then(|topics| {
+            let partitions = topics.partitions.first().copied().unwrap_or_default();
+            let share = Share::beside(self.launch.memory_bytes, &self.shares_without(&[name]), partitions);
+            self.launch.prepare(settings, share, &topics.rules)
+        });
+        let prepared = passed.map_err(|error| Refused::of(explain(&error)))?;
+        if self.is_closing() {
+            return Err(Refused::of("the process is ending"));
+        }
+        let keys = config::changes(&super::live::settings(&old), settings).into_iter().map(|change| change.key);
+        // What it holds when it is asked; what comes to it later it commits as well.
+        let held: Vec<_> = old.pipeline.partitions().iter().filter_map(|id| old.pipeline.partition(id)).collect();
+        let reason = match self.stop(name) {
+            Some(ended) => unsettled(ended.blocking_recv().ok()),
+            None => None,
+        };
+        let left = held.iter().map(|partition| Left {
+            partition: partition.id.to_string(),
+            committed: partition.lock().committed.map(|committed| committed.get()),
+        });
+        let restarted = Restarted {
+            pipeline: name.to_owned(),
+            keys: keys.collect(),
+            settled: reason.is_none(),
+            reason,
+            left: left.collect(),
+            process: config::process_changes(&file.config, &new).into_iter().map(|change| change.key).collect(),
+        };
+        self.add(prepared).map_err(|error| Refused::of(explain(&error)))?;
+        tracing::info!(pipeline = name, by, settled = restarted.settled, "pipeline restarted");
+        Ok(restarted)
+    }
+}
