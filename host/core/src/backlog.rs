@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::batch::{Batch, MessageRef};
 use crate::fence::Fence;
 use crate::messages::Messages;
-use crate::partition::{DeadLetterStage, Partition, Refusal};
+use crate::partition::{DeadLetterStage, Opened, Partition, Refusal};
 use crate::tracker::RunId;
 use crate::verdict::{ErrorClass, GivenUp};
 
@@ -41,6 +41,15 @@ pub struct Call {
     pub side: Side,
     /// Its messages.
     pub messages: Messages,
+}
+
+impl Call {
+    /// The call of everything from the first place to `last`, just opened, to the version that serves.
+    pub fn of_all(opened: Opened, last: i64) -> Self {
+        let Opened { run, fence, attempt } = opened;
+        let messages = Messages::Range { first: 0, last };
+        Self { run, fence, attempt, is_leftover: false, side: Side::Serving, messages }
+    }
 }
 
 /// How large a call may be. A first message is always in it.

@@ -6,10 +6,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use wasmill_core::partition::DeadLetterStage;
 use wasmill_core::{GivenUp, MessageRef};
 use wasmill_kafka::TopicPartition;
-
-use super::partition::GiveUpStage;
 
 /// What every header of a dead letter begins with.
 pub const PREFIX: &str = "wasmill.";
@@ -37,11 +36,11 @@ pub fn headers(
     from: &Provenance<'_>,
     message: &MessageRef<'_>,
     given_up: &GivenUp,
-    stage: GiveUpStage,
+    stage: DeadLetterStage,
 ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let now = now_ms();
     let mut headers: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
-    if stage == GiveUpStage::Whole {
+    if stage == DeadLetterStage::Whole {
         for (name, value) in message.headers() {
             let name = match name.strip_prefix(PREFIX.as_bytes()) {
                 Some(rest) => [EARLIER.as_bytes(), rest].concat(),

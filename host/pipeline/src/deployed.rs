@@ -6,14 +6,15 @@
 //! back to the old one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use wasmill_kafka::TopicPartition;
-use wasmill_wasm::Instance;
 
-use super::version::Version;
-use super::versions::{Candidate, Overseer, Split};
+use crate::io::Guest;
+use crate::version::Version;
+use crate::versions::{Candidate, Overseer, Split};
 
 /// What is in force: the version that lanes run, and perhaps a candidate beside it.
 pub struct Deployed {
@@ -57,7 +58,7 @@ struct State {
     pauses: BTreeMap<usize, Duration>,
     partitions: BTreeMap<TopicPartition, First>,
     /// Instances that are done with: dropping one takes longer than a lane should stand still.
-    old: Vec<Instance>,
+    old: Vec<Box<dyn Guest>>,
     /// Nobody waits any more.
     left: bool,
 }
@@ -69,19 +70,15 @@ impl Handover {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A lane passed on, with what it held, and stood still for so long.
     pub fn passed(
         &self,
         lane: usize,
         pause: Duration,
         firsts: impl IntoIterator<Item = (TopicPartition, First)>,
-        old: Vec<Instance>,
+        old: Vec<Box<dyn Guest>>,
     ) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.waits.remove(&lane);
         state.pauses.insert(lane, pause);
         for (id, first) in firsts {
@@ -99,18 +96,18 @@ impl Handover {
 
     /// A lane ended; it will not pass on.
     pub fn gone(&self, lane: usize) {
-        self.lock().waits.remove(&lane);
+        self.state.lock().waits.remove(&lane);
         self.changed.notify_all();
     }
 
     /// A partition was assigned to a lane that has passed on already.
     pub fn assigned(&self, id: &TopicPartition, first: First) {
-        self.lock().partitions.entry(id.clone()).or_insert(first);
+        self.state.lock().partitions.entry(id.clone()).or_insert(first);
     }
 
     /// A partition goes back to `offset`.
     pub fn rewound(&self, id: &TopicPartition, offset: i64) {
-        if let Some(first) = self.lock().partitions.get_mut(id)
+        if let Some(first) = self.state.lock().partitions.get_mut(id)
             && offset < first.rewound_to.unwrap_or(first.offset)
         {
             first.rewound_to = Some(offset);
@@ -119,14 +116,14 @@ impl Handover {
 
     /// Waits until every lane has passed on. False: some have not by then.
     pub fn wait(&self, deadline: Instant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             // Outside of the lock, and on the thread that has time for it.
             let old = std::mem::take(&mut state.old);
             if !old.is_empty() {
                 drop(state);
                 drop(old);
-                state = self.lock();
+                state = self.state.lock();
                 continue;
             }
             if state.waits.is_empty() {
@@ -136,23 +133,23 @@ impl Handover {
                 state.left = true;
                 return false;
             };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut state, left);
         }
     }
 
     /// Lanes that have not passed on yet.
     pub fn waits(&self) -> Vec<usize> {
-        self.lock().waits.iter().copied().collect()
+        self.state.lock().waits.iter().copied().collect()
     }
 
     /// How long each lane stood still.
     pub fn pauses(&self) -> Vec<(usize, Duration)> {
-        self.lock().pauses.iter().map(|(lane, pause)| (*lane, *pause)).collect()
+        self.state.lock().pauses.iter().map(|(lane, pause)| (*lane, *pause)).collect()
     }
 
     /// Where each partition passed on.
     pub fn partitions(&self) -> Vec<(TopicPartition, First)> {
-        self.lock().partitions.iter().map(|(id, first)| (id.clone(), *first)).collect()
+        self.state.lock().partitions.iter().map(|(id, first)| (id.clone(), *first)).collect()
     }
 }
 

@@ -4,24 +4,26 @@
 //! report needs no allocation, no pointer and no lock of its own: one lock for each batch sent and one for each batch
 //! of reports.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use slab::Slab;
-use wasmill_core::{Fence, RunId};
+use wasmill_core::partition::{Event, Refused};
+use wasmill_core::{Fence, Messages, RunId};
 use wasmill_kafka::{DeliveryError, DeliverySink, Report};
 
-use super::partition::Partition;
+use crate::partition::Partition;
 
 /// The sender's own hold on a ticket while it is still sending: reports may come before the last send.
-const HOLD: u64 = 1 << 40;
+const SENDING: u64 = 1 << 40;
 
 /// A call whose outputs are on their way.
 struct Ticket {
     partition: Arc<Partition>,
     fence: Fence,
     run: RunId,
-    first: i64,
-    last: i64,
+    /// The messages that it answers for: those of the call, and from [`Flight::sent`] on those that were settled.
+    messages: Messages,
     left: u64,
     abandoned: bool,
     refused: Vec<(i64, DeliveryError)>,
@@ -40,7 +42,7 @@ pub struct TicketId(u32);
 impl TicketId {
     /// The opaque word of an output of the message `offset`; `first` is the first offset of the call.
     pub fn token(self, first: i64, offset: i64) -> u64 {
-        // A batch's offsets lie closer together than u32::MAX: the lane ends a batch at a larger gap.
+        // A batch's offsets lie closer together than u32::MAX: the backlog ends a call at a larger gap.
         u64::from(self.0) << 32 | (offset - first) as u64 & 0xffff_ffff
     }
 }
@@ -51,60 +53,60 @@ impl Flight {
         Self { tickets: Mutex::new(Slab::new()), on_fatal }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slab<Ticket>> {
-        self.tickets.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Opens a ticket for the outputs of a call. It stays open until [`Flight::sent`] said how many there were.
+    pub fn open(&self, partition: &Arc<Partition>, fence: Fence, run: RunId, messages: Messages) -> TicketId {
+        partition.apply(Event::Sending);
+        let partition = partition.clone();
+        let ticket = Ticket { partition, fence, run, messages, left: SENDING, abandoned: false, refused: Vec::new() };
+        let id = self.tickets.lock().insert(ticket);
+        TicketId(u32::try_from(id).expect("tickets in flight are bounded by the in-flight windows"))
     }
 
-    /// Opens a ticket for a call's outputs. It stays open until [`Flight::sent`] said how many there were.
-    pub fn open(&self, partition: &Arc<Partition>, fence: Fence, run: RunId, first: i64) -> TicketId {
-        partition.lock().tickets += 1;
-        let ticket = Ticket {
-            partition: partition.clone(),
-            fence,
-            run,
-            first,
-            last: first,
-            left: HOLD,
-            abandoned: false,
-            refused: Vec::new(),
-        };
-        TicketId(u32::try_from(self.lock().insert(ticket)).expect("tickets in flight are bounded by the spans"))
-    }
-
-    /// All `count` outputs of the ticket are with the producer; it answers for messages up to the offset `last`.
+    /// All `count` outputs of the ticket are with the sink; it answers for messages up to the offset `last`.
     pub fn sent(&self, id: TicketId, count: u64, last: i64) {
+        self.end(id, count, Some(last));
+    }
+
+    /// Sending ended early after `count` outputs: the ticket is only waited for, nothing of it is complete.
+    pub fn abandon(&self, id: TicketId, count: u64) {
+        self.end(id, count, None);
+    }
+
+    fn end(&self, id: TicketId, count: u64, last: Option<i64>) {
         let finished = {
-            let mut tickets = self.lock();
+            let mut tickets = self.tickets.lock();
             let Some(ticket) = tickets.get_mut(id.0 as usize) else { return };
-            ticket.last = last;
-            ticket.left -= HOLD - count;
+            match last {
+                Some(last) => ticket.messages = ticket.messages.up_to(last),
+                None => ticket.abandoned = true,
+            }
+            ticket.left -= SENDING - count;
             (ticket.left == 0).then(|| tickets.remove(id.0 as usize))
         };
         if let Some(ticket) = finished {
             ticket.finish();
         }
     }
-
-    /// Sending ended early after `count` outputs: the ticket is only waited for, never complete.
-    pub fn abandon(&self, id: TicketId, count: u64) {
-        if let Some(ticket) = self.lock().get_mut(id.0 as usize) {
-            ticket.abandoned = true;
-        }
-        self.sent(id, count, 0);
-    }
 }
 
 impl Ticket {
     fn finish(mut self) {
         // Outputs of messages behind the last settled one went out before the call had to stop: those messages are
-        // handed over again, and what the broker says of them now is not about what they come to then.
-        self.refused.retain(|(offset, _)| *offset <= self.last);
-        if self.abandoned {
-            self.partition.abandon(self.fence);
-        } else if self.refused.is_empty() {
-            self.partition.complete(self.fence, self.run, true);
+        // delivered again, and what the broker says of them now is not about what they come to then.
+        let last = self.messages.last();
+        self.refused.retain(|(offset, _)| *offset <= last);
+        let Self { partition, fence, run, messages, abandoned, refused, .. } = self;
+        if abandoned {
+            partition.apply(Event::Abandoned { fence });
+        } else if refused.is_empty() {
+            partition.apply(Event::Settled { fence, run, ticket: true });
         } else {
-            self.partition.refuse(self.fence, self.run, self.first, self.last, &self.refused);
+            let refused = refused.into_iter().map(|(offset, error)| Refused {
+                offset,
+                topic_wide: error.topic_wide,
+                reason: format!("{}: {}", error.code, error.text),
+            });
+            partition.apply(Event::Refused { fence, messages: &messages, refused: refused.collect() });
         }
     }
 }
@@ -112,7 +114,7 @@ impl Ticket {
 impl DeliverySink for Flight {
     fn delivered(&self, reports: &[Report]) {
         let mut finished = Vec::new();
-        let mut tickets = self.lock();
+        let mut tickets = self.tickets.lock();
         let mut rest = reports;
         while let Some(report) = rest.first() {
             let slot = (report.token >> 32) as usize;
@@ -126,7 +128,8 @@ impl DeliverySink for Flight {
                     if error.purged {
                         ticket.abandoned = true;
                     } else {
-                        ticket.refused.push((ticket.first + (report.token & 0xffff_ffff) as i64, (**error).clone()));
+                        let offset = ticket.messages.first() + (report.token & 0xffff_ffff) as i64;
+                        ticket.refused.push((offset, (**error).clone()));
                     }
                 }
             }

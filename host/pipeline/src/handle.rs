@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use wasmill_core::partition::{Event, State};
 use wasmill_kafka::TopicPartition;
 
-use super::lane::{Command, Lanes};
-use super::member::MemberShared;
-use super::partition::{Partition, Phase};
-use super::shared::PipelineShared;
+use crate::lane::Command;
+use crate::lanes::Lanes;
+use crate::member::MemberShared;
+use crate::partition::Partition;
+use crate::shared::PipelineShared;
 
 /// A pipeline as the admin port and the signals see it.
 #[derive(Clone)]
@@ -59,8 +61,8 @@ impl Handle {
                 continue;
             }
             let Some(partition) = self.partition(&id) else { continue };
-            partition.set_paused(false);
-            let stopped = matches!(partition.lock().phase, Phase::Stopped { .. });
+            partition.apply(Event::Paused(false));
+            let stopped = partition.lock().view().state == State::Stopped;
             if stopped || only.is_some() {
                 let answer = self.ask_resume(&id, None);
                 asked.push((id, answer));
@@ -103,7 +105,7 @@ impl Handle {
         let ids: Vec<_> = self.partitions().into_iter().filter(|id| only.is_none_or(|only| only == id)).collect();
         for id in &ids {
             if let Some(partition) = self.partition(id) {
-                partition.set_paused(true);
+                partition.apply(Event::Paused(true));
             }
         }
         ids
@@ -111,11 +113,14 @@ impl Handle {
 
     /// The partitions this process holds.
     pub fn partitions(&self) -> Vec<TopicPartition> {
-        self.members.iter().flat_map(|member| member.holdings.live().keys().cloned().collect::<Vec<_>>()).collect()
+        self.members
+            .iter()
+            .flat_map(|member| member.delivery.holdings.live().keys().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// One of them.
     pub fn partition(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
-        self.members.iter().find_map(|member| member.holdings.live().get(id).cloned())
+        self.members.iter().find_map(|member| member.delivery.holdings.live().get(id).cloned())
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use wasmill_config as config;
-use wasmill_wasm::{Grants, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin, StartError};
+use wasmill_wasm::{Grants, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, StartError};
+
+use crate::io::Handler;
 
 /// What a pipeline grants to its handler.
 pub fn grants(settings: &config::Pipeline) -> Grants {
@@ -41,8 +43,8 @@ pub fn spec(settings: &config::Pipeline, lane: usize) -> InstanceSpec {
 }
 
 /// Makes and drops an instance, so that a handler that cannot start is noticed before anything is consumed.
-pub fn rehearse(plugin: &Plugin, settings: &config::Pipeline) -> Result<(), StartError> {
-    plugin.instantiate(&spec(settings, 0)).map(drop)
+pub fn rehearse(handler: &dyn Handler, settings: &config::Pipeline) -> Result<(), StartError> {
+    handler.start(&spec(settings, 0)).map(drop)
 }
 
 /// Where the log lines of a handler go: to the log, with where they came from.

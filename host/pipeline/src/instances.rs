@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use wasmill_core::{Batch, Emitted, Failure};
-use wasmill_wasm::{CallError, Instance};
+use wasmill_core::{Batch, Emitted, Failure, Side};
+use wasmill_wasm::CallError;
 
-use super::counters;
-use super::handler_spec::spec;
-use super::lane::{Lane, Side};
-use super::shared::PipelineShared;
-use super::version::Version;
+use crate::counters;
+use crate::handler_spec::spec;
+use crate::io::Guest;
+use crate::lane::Lane;
+use crate::shared::PipelineShared;
+use crate::version::Version;
 
 /// How long to wait before trying again after an instance could not be made.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub struct Instances {
 
 /// An instance and how often it was called.
 pub struct Running {
-    instance: Instance,
+    guest: Box<dyn Guest>,
     calls: u64,
 }
 
@@ -38,7 +39,7 @@ impl Running {
     /// One call.
     pub fn handle(&mut self, source: u32, partition: i32, batch: &Batch) -> Result<u32, CallError> {
         self.calls += 1;
-        self.instance.handle(source, partition, batch)
+        self.guest.handle(source, partition, batch)
     }
 }
 
@@ -55,8 +56,8 @@ impl Instances {
 
     /// Passes on to another version, with the instance that was made for it. Gives the old one back: to drop it takes
     /// longer than a lane should stand still.
-    pub fn replace(&mut self, version: Arc<Version>) -> Option<Instance> {
-        let old = self.current.take().map(|running| running.instance);
+    pub fn replace(&mut self, version: Arc<Version>) -> Option<Box<dyn Guest>> {
+        let old = self.current.take().map(|running| running.guest);
         let staged = self.lane.take_staged(&version);
         self.version = version;
         self.not_before = None;
@@ -68,9 +69,9 @@ impl Instances {
     }
 
     /// Goes on with an instance that was used before. Gives the one back that was made for it.
-    pub fn resume_with(&mut self, instance: Instance) -> Option<Instance> {
-        let unused = self.current.take().map(|running| running.instance);
-        self.started(instance);
+    pub fn resume_with(&mut self, guest: Box<dyn Guest>) -> Option<Box<dyn Guest>> {
+        let unused = self.current.take().map(|running| running.guest);
+        self.started(guest);
         if let Some(running) = &mut self.current {
             // What fails in it now may be what earlier calls left.
             running.calls = 1;
@@ -84,14 +85,14 @@ impl Instances {
     }
 
     /// The instance, to be dropped elsewhere.
-    pub fn give_up(mut self) -> Option<Instance> {
+    pub fn give_up(mut self) -> Option<Box<dyn Guest>> {
         self.lane.set_canceller(self.side, None);
-        self.current.take().map(|running| running.instance)
+        self.current.take().map(|running| running.guest)
     }
 
     /// The instance to call, a new one if need be; or when to ask again.
     pub fn ready(&mut self, now: Instant) -> Result<&mut Running, Instant> {
-        if self.current.as_ref().is_some_and(|running| running.instance.is_due_for_replacement()) {
+        if self.current.as_ref().is_some_and(|running| running.guest.is_due_for_replacement()) {
             self.recycle();
         }
         if self.current.is_none() {
@@ -105,23 +106,23 @@ impl Instances {
         Ok(self.current.as_mut().expect("started just above"))
     }
 
-    fn started(&mut self, instance: Instance) {
-        self.lane.set_canceller(self.side, Some(instance.canceller()));
-        *lock(&self.lane.trouble) = None;
-        self.lane.memory_bytes.store(instance.memory_bytes() as usize, Ordering::Relaxed);
+    fn started(&mut self, guest: Box<dyn Guest>) {
+        self.lane.set_canceller(self.side, guest.canceller());
+        *self.lane.trouble.lock() = None;
+        self.lane.memory_bytes.store(guest.memory_bytes() as usize, Ordering::Relaxed);
         self.not_before = None;
-        self.current = Some(Running { instance, calls: 0 });
+        self.current = Some(Running { guest, calls: 0 });
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Instant> {
-        match self.version.plugin.instantiate(&spec(&self.version.settings, self.lane.index)) {
+        match self.version.handler.start(&spec(&self.version.settings, self.lane.index)) {
             Ok(instance) => {
                 self.started(instance);
                 Ok(())
             }
             Err(error) => {
                 let text = format!("handler cannot start: {error}");
-                let mut trouble = lock(&self.lane.trouble);
+                let mut trouble = self.lane.trouble.lock();
                 if trouble.as_deref() != Some(&text) {
                     tracing::error!(pipeline = %self.shared.name, lane = self.lane.index, "{text}");
                     *trouble = Some(text);
@@ -136,7 +137,7 @@ impl Instances {
     /// Drops an instance that works and takes more and more memory. What it remembers is a cache, and `init` runs again.
     fn recycle(&mut self) {
         let Some(running) = self.current.take() else { return };
-        let (memory, limit) = (running.instance.memory_bytes(), self.version.settings.limits.memory_bytes);
+        let (memory, limit) = (running.guest.memory_bytes(), self.version.settings.limits.memory_bytes);
         tracing::debug!(
             pipeline = %self.shared.name, lane = self.lane.index, memory, limit, calls = running.calls,
             "instance replaced: its memory only grew"
@@ -161,22 +162,18 @@ impl Instances {
 
     /// What the last call emitted.
     pub fn emitted(&self) -> &Emitted {
-        self.current.as_ref().expect("a call was answered, so its instance is there").instance.emitted()
+        self.current.as_ref().expect("a call was answered, so its instance is there").guest.emitted()
     }
 
     /// What the last call said of messages that are not acknowledged.
     pub fn failures(&self) -> &[Failure] {
-        self.current.as_ref().map_or(&[], |running| running.instance.failures())
+        self.current.as_ref().map_or(&[], |running| running.guest.failures())
     }
 
     /// Notes how much memory the instance has, for status.
     pub fn observe_memory(&self) {
         if let Some(running) = &self.current {
-            self.lane.memory_bytes.store(running.instance.memory_bytes() as usize, Ordering::Relaxed);
+            self.lane.memory_bytes.store(running.guest.memory_bytes() as usize, Ordering::Relaxed);
         }
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -5,19 +5,26 @@
 //! elsewhere; [`versions`] is the seam. The nouns and the modules that own them are listed in this folder's README.md.
 #![deny(unsafe_code)]
 
-pub mod committer;
+pub mod at_least_once;
+mod bench;
 pub mod counters;
 pub mod dead_letter;
+pub mod delivery;
 pub mod deployed;
+mod dirty;
 pub mod flight;
-mod gather;
+mod guest;
 pub mod handle;
 pub mod handler_spec;
-mod handover;
+pub mod holdings;
 pub mod instances;
+pub mod io;
+pub mod kafka;
 pub mod lane;
+pub mod lanes;
 pub mod member;
 mod mutant;
+mod operate;
 pub mod partition;
 pub mod pipeline;
 mod publish;
@@ -26,14 +33,11 @@ mod recover;
 pub mod seek;
 mod shadow;
 pub mod shared;
+mod slot;
 pub mod status;
-pub mod succession;
-mod turn;
 pub mod version;
 pub mod versions;
-
-#[cfg(test)]
-mod tests;
+mod worker;
 
 pub use handle::Handle;
 pub use pipeline::{End, Parts, Pipeline};

@@ -6,25 +6,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use wasmill_core::partition::{Closed, Event as Happened, Start};
 use wasmill_core::{CommitNote, Generation};
 use wasmill_kafka::{
     AssignedPartition, ClientError, Member, MemberEvent, MemberHandle, MemberSettings, RebalanceHandler, TopicPartition,
 };
 
-use super::committer::{self, Holdings};
-use super::counters::PartitionCounters;
-use super::lane::{Assignment, Command, Lane, Lanes};
-use super::partition::{Partition, Start};
-use super::shared::{Event, PipelineShared};
+use crate::at_least_once::AtLeastOnce;
+use crate::counters::PartitionCounters;
+use crate::delivery::{Delivery, Outcome};
+use crate::kafka::QueueSource;
+use crate::lane::{Assignment, Command, Lane};
+use crate::lanes::Lanes;
+use crate::partition::Partition;
+use crate::shared::{Event, PipelineShared};
 
 /// How long one poll waits; callbacks and events end it early.
 const POLL: Duration = Duration::from_millis(100);
-/// One piece of the flush of a drain.
-const FLUSH: Duration = Duration::from_millis(20);
 /// After a call was cancelled the lane answers at the next tick of the epoch clock; this is only a bound.
 const CANCELLED: Duration = Duration::from_secs(5);
 
@@ -34,8 +37,8 @@ pub struct MemberShared {
     pub index: usize,
     shared: Arc<PipelineShared>,
     lanes: Arc<Lanes>,
-    /// What it holds.
-    pub holdings: Holdings,
+    /// What it holds, and how that is published and committed.
+    pub delivery: Arc<AtLeastOnce>,
     handle: Mutex<Option<MemberHandle>>,
     served: Mutex<Vec<(TopicPartition, Arc<Lane>)>>,
     closing: AtomicBool,
@@ -50,16 +53,12 @@ pub struct MemberShared {
     last_poll: Mutex<Instant>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 impl MemberShared {
     /// A member that has not joined yet.
     pub fn new(index: usize, shared: Arc<PipelineShared>, lanes: Arc<Lanes>) -> Self {
         Self {
             index,
-            holdings: Holdings::new(&shared.name),
+            delivery: Arc::new(AtLeastOnce::new(shared.clone())),
             shared,
             lanes,
             handle: Mutex::default(),
@@ -76,13 +75,13 @@ impl MemberShared {
 
     /// Asks the member to leave the group.
     pub fn close(&self) {
-        lock(&self.asked).get_or_insert_with(Instant::now);
+        self.asked.lock().get_or_insert_with(Instant::now);
         self.closing.store(true, Ordering::Release);
     }
 
     /// Its threads are gone; it may join again.
     pub fn reopen(&self) {
-        *lock(&self.asked) = None;
+        *self.asked.lock() = None;
         self.overdue.store(false, Ordering::Release);
         self.closing.store(false, Ordering::Release);
     }
@@ -94,7 +93,7 @@ impl MemberShared {
 
     /// What it is doing, for status.
     pub fn doing(&self) -> String {
-        lock(&self.doing).clone()
+        self.doing.lock().clone()
     }
 
     /// Whether the group has given it its share (which may be none) since it last joined.
@@ -104,22 +103,27 @@ impl MemberShared {
 
     /// How long its thread has not polled: the watchdog's measure, since any thread's poll resets librdkafka's.
     pub fn silent_for(&self) -> Duration {
-        lock(&self.last_poll).elapsed()
+        self.last_poll.lock().elapsed()
     }
 
     /// The lane that serves a partition.
     pub fn lane_of(&self, id: &TopicPartition) -> Option<Arc<Lane>> {
-        lock(&self.served).iter().find(|(served, _)| served == id).map(|(_, lane)| lane.clone())
+        self.served.lock().iter().find(|(served, _)| served == id).map(|(_, lane)| lane.clone())
+    }
+
+    fn has_client(&self, handle: &MemberHandle) {
+        *self.handle.lock() = Some(handle.clone());
+        self.delivery.commit_with(Some(Arc::new(handle.clone())));
     }
 
     /// The client, while there is one.
     pub fn handle(&self) -> Option<MemberHandle> {
-        lock(&self.handle).clone()
+        self.handle.lock().clone()
     }
 
     /// Topics that were deleted and are not there yet.
     pub fn topics_gone(&self) -> Vec<String> {
-        lock(&self.gone).iter().cloned().collect()
+        self.gone.lock().iter().cloned().collect()
     }
 
     /// What the brokers say of a topic that is read. A client learns of a new topic by itself after minutes only, so the
@@ -130,11 +134,11 @@ impl MemberShared {
             News::Gone => {
                 tracing::error!(pipeline = %name, topic, "topic is gone; its partitions wait until it is there again");
                 self.orphan(&topic, &format!("topic {topic} was deleted; it waits until it is made again"));
-                lock(&self.gone).insert(topic);
+                self.gone.lock().insert(topic);
             }
             News::There => {
                 // If partitions of it came meanwhile, the group has noticed, too.
-                if lock(&self.gone).remove(&topic) {
+                if self.gone.lock().remove(&topic) {
                     self.renew(format!("topic {topic}, which was deleted, is there again"));
                 }
             }
@@ -147,8 +151,8 @@ impl MemberShared {
     }
 
     fn orphan(&self, topic: &str, reason: &str) {
-        for partition in self.holdings.live().values().filter(|partition| *partition.id.topic == *topic) {
-            partition.orphan(reason);
+        for partition in self.delivery.holdings.all().iter().filter(|partition| *partition.id.topic == *topic) {
+            partition.close(Closed::Orphaned(reason.to_owned()));
         }
     }
 
@@ -157,7 +161,7 @@ impl MemberShared {
     }
 
     fn says(&self, doing: impl Into<String>) {
-        *lock(&self.doing) = doing.into();
+        *self.doing.lock() = doing.into();
     }
 
     /// Takes up one assigned partition.
@@ -170,23 +174,25 @@ impl MemberShared {
         if let Some(reset) = reset {
             tracing::warn!(pipeline = %self.shared.name, partition = %id, start = start.get(), reason = reset, "position reset");
         }
-        lock(&self.gone).remove(&*id.topic);
+        self.gone.lock().remove(&*id.topic);
         if let Some(topic_id) = &topic_id {
             self.shared.note_topic_id(&id.topic, topic_id);
         }
         let settings = &self.shared.settings;
         let start = Start {
+            generation,
+            mode: settings.commit,
             at: start,
             committed,
-            first_commit: needs_first_commit,
+            opening: needs_first_commit,
             note: CommitNote::decode(&note),
-            span: settings.span.leaving_room_for(settings.batch_messages as u64, settings.batch_bytes as u64),
+            window: settings.span.leaving_room_for(settings.batch_messages as u64, settings.batch_bytes as u64),
+            topic_id,
             running: self.shared.is_grouped().then(|| self.shared.deployed().version.epoch),
         };
         let counters = PartitionCounters::register(&self.shared.name, &id);
-        let dirty = self.holdings.dirty.clone();
-        let partition =
-            Partition::new(id.clone(), source as u32, (generation, self.index), start, topic_id, dirty, counters);
+        let dirty = self.delivery.holdings.dirty.clone();
+        let partition = Partition::new(id.clone(), source as u32, self.index, start, dirty, counters);
         let partition = Arc::new(partition);
         let lane = match self.lanes.place() {
             Ok(lane) => lane,
@@ -195,19 +201,20 @@ impl MemberShared {
                 return;
             }
         };
-        let wake = Lanes::wake(&lane);
+        let wake = lane.waker();
         partition.served_by(wake.clone());
         queue.on_ready(wake);
-        self.holdings.live().insert(id.clone(), partition.clone());
-        lock(&self.served).push((id, lane.clone()));
-        lane.tell(Command::Assign(Box::new(Assignment { partition, queue, member: handle.clone() })));
+        self.delivery.holdings.live().insert(id.clone(), partition.clone());
+        self.served.lock().push((id, lane.clone()));
+        let source = Box::new(QueueSource::new(queue, handle.clone()));
+        lane.tell(Command::Assign(Box::new(Assignment { partition, source, delivery: self.delivery.clone() })));
     }
 
     /// Gets the partitions back from their lanes. A running call is let finish until `deadline`, then cancelled. True if
     /// none had to be.
     fn get_back(&self, gone: &[Arc<Partition>], deadline: Instant, lost: bool) -> bool {
         for partition in gone {
-            if lost { partition.abandon_now() } else { partition.leave() }
+            partition.apply(if lost { Happened::LeaveAtOnce } else { Happened::Leave });
         }
         let mut lanes: Vec<(Arc<Lane>, Vec<TopicPartition>)> = Vec::new();
         for partition in gone {
@@ -234,7 +241,7 @@ impl MemberShared {
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) if !cancelled => {
                     // Politeness is over: the group waits for us.
-                    gone.iter().for_each(|partition| partition.abandon_now());
+                    gone.iter().for_each(|partition| partition.apply(Happened::LeaveAtOnce));
                     lanes.iter().for_each(|(lane, _)| lane.cancel());
                     cancelled = true;
                     until = Instant::now() + CANCELLED;
@@ -245,7 +252,7 @@ impl MemberShared {
                 }
             }
         }
-        let mut served = lock(&self.served);
+        let mut served = self.served.lock();
         served.retain(|(id, lane)| {
             let goes = gone.iter().any(|partition| partition.id == *id);
             if goes {
@@ -254,23 +261,6 @@ impl MemberShared {
             !goes
         });
         !cancelled
-    }
-}
-
-impl MemberShared {
-    /// Waits until the broker has answered for everything these partitions have in flight.
-    fn drain(&self, gone: &[Arc<Partition>], deadline: Instant) -> bool {
-        let publisher = self.shared.publisher();
-        while !gone.iter().all(|partition| partition.is_settled()) {
-            let now = Instant::now();
-            if now >= deadline {
-                return false;
-            }
-            // A flush ends the linger, so that the drain does not last as long as that. In short pieces: it waits for
-            // everything the producer holds, and other partitions go on sending.
-            publisher.flush(deadline.min(now + FLUSH));
-        }
-        true
     }
 }
 
@@ -289,7 +279,7 @@ impl RebalanceHandler for MemberShared {
     }
 
     fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>) {
-        *lock(&self.handle) = Some(handle.clone());
+        self.has_client(handle);
         let generation = self.shared.next_generation();
         let list = names(partitions.iter().map(|assigned| &assigned.id));
         tracing::info!(
@@ -301,38 +291,42 @@ impl RebalanceHandler for MemberShared {
             self.take_up(generation, handle, assigned);
         }
         if first_commits {
-            self.holdings.dirty.mark_urgent();
+            self.delivery.holdings.dirty.mark_urgent();
         }
     }
 
     fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool) {
         let started = Instant::now();
         let gone: Vec<Arc<Partition>> = {
-            let live = self.holdings.live();
+            let live = self.delivery.holdings.live();
             partitions.iter().filter_map(|id| live.get(id).cloned()).collect()
         };
         let list = names(partitions.iter());
         if lost {
             // Somebody else may have them by now: no completion that is still to come may count here.
-            gone.iter().for_each(|partition| partition.close());
+            gone.iter().for_each(|partition| partition.close(Closed::Lost));
         }
         // Waiting for the group to come to rest counts: who asked the member to leave waits no longer than this.
-        let deadline = lock(&self.asked).unwrap_or(started) + self.shared.settings.drain_timeout;
+        let deadline = self.asked.lock().unwrap_or(started) + self.shared.settings.drain_timeout;
         let answered = self.get_back(&gone, deadline, lost);
-        let drained = !lost && self.drain(&gone, deadline);
+        let drained = !lost && self.delivery.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.
-        let committed = self.holdings.give_back(handle, &self.shared, &gone, !lost);
-        let settled =
-            if lost { gone.iter().all(|one| one.is_committed()) } else { answered && drained && committed.is_ok() };
+        self.has_client(handle);
+        let outcome = self.delivery.end(&gone, lost);
+        let settled = if lost {
+            gone.iter().all(|one| one.lock().is_persisted())
+        } else {
+            answered && drained && outcome == Outcome::Persisted
+        };
         if !settled && self.closing.load(Ordering::Acquire) {
             self.overdue.store(true, Ordering::Release);
         }
-        gone.iter().for_each(|partition| partition.close());
-        let commit = match &committed {
-            Ok(()) if lost => "none".to_owned(),
-            Ok(()) => "done".to_owned(),
-            // An ordinary end: the next owner handles again what was not committed.
-            Err(error) => error.to_string(),
+        gone.iter().for_each(|partition| partition.close(Closed::Revoked));
+        let commit = match outcome {
+            _ if lost => "none".to_owned(),
+            Outcome::Persisted => "done".to_owned(),
+            // An ordinary end: what was not committed is delivered again to the next owner.
+            Outcome::Restored(reason) | Outcome::Unknown(reason) => reason,
         };
         tracing::info!(
             pipeline = %self.shared.name, member = self.index, partitions = %list, lost, drained, commit,
@@ -370,17 +364,15 @@ impl Running {
     ) -> Result<Self, ClientError> {
         member.joined.store(false, Ordering::Release);
         // The new client asks for itself.
-        lock(&member.gone).clear();
-        member.holdings.start();
+        member.gone.lock().clear();
+        member.delivery.start();
         member.says("joining");
         let client = Member::join(settings, member.clone())?;
-        *lock(&member.handle) = Some(client.handle());
+        member.has_client(&client.handle());
         let (polls, sends) = (member.clone(), shared.clone());
         let poller = spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends))?;
-        let (commits, sends) = (member.clone(), shared.clone());
-        let committer = spawn(format!("{}-commit-{}", shared.name, member.index), move || {
-            committer::run(&commits.holdings, &sends, || commits.handle());
-        })?;
+        let commits = member.delivery.clone();
+        let committer = spawn(format!("{}-commit-{}", shared.name, member.index), move || commits.run())?;
         Ok(Self { member, poller, committer })
     }
 
@@ -389,11 +381,12 @@ impl Running {
         if self.poller.join().is_err() {
             tracing::error!(member = self.member.index, "a member's thread panicked");
         }
-        self.member.holdings.stop();
+        self.member.delivery.stop();
         if self.committer.join().is_err() {
             tracing::error!(member = self.member.index, "a committer's thread panicked");
         }
-        *lock(&self.member.handle) = None;
+        self.member.delivery.commit_with(None);
+        *self.member.handle.lock() = None;
     }
 }
 
@@ -404,7 +397,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<thread::Jo
 /// The member's thread: polls until told to close or until the client is of no use.
 fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
     while !member.closing.load(Ordering::Acquire) {
-        *lock(&member.last_poll) = Instant::now();
+        *member.last_poll.lock() = Instant::now();
         let Some(event) = client.poll(POLL) else { continue };
         match event {
             MemberEvent::Transient { code, text } => {

@@ -12,12 +12,14 @@ use wasmill_core::Backoff;
 use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
 use wasmill_wasm::Plugin;
 
-use super::handle::Handle;
-use super::lane::{Command, Lanes};
-use super::member::{MemberShared, Running};
-use super::publisher::Publisher;
-use super::shared::{Event, Observer, PipelineShared, ProducerRest};
-use super::version::Version;
+use crate::handle::Handle;
+use crate::kafka::ProducerSink;
+use crate::lane::Command;
+use crate::lanes::Lanes;
+use crate::member::{MemberShared, Running};
+use crate::publisher::Publisher;
+use crate::shared::{Event, Observer, PipelineShared, ProducerRest};
+use crate::version::Version;
 
 /// How long a broken client rests before the next one: at first, and at most.
 const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -110,7 +112,7 @@ impl Pipeline {
         let publisher = Arc::new(open_publisher(&settings, &parts, &sender)?);
         let member_settings = member_settings(&settings, &parts);
         let members = settings.members;
-        let version = Version::new(parts.plugin.clone(), Arc::new(settings.clone()), parts.source.clone());
+        let version = Version::new(Arc::new(parts.plugin.clone()), Arc::new(settings.clone()), parts.source.clone());
         let version = (version.at(parts.epoch), parts.grouped);
         let shared = PipelineShared::new(settings, version, publisher, parts.observer.clone(), sender);
         let shared = Arc::new(shared);
@@ -238,7 +240,6 @@ impl Pipeline {
             Event::ProducerFailed { reason } => self.producer_failed(reason).await,
             // Its partitions go to processes that can.
             Event::VersionLost { reason } => return Err(reason),
-            Event::BreakerOpened => {}
         }
         Ok(())
     }
@@ -342,7 +343,7 @@ fn open_publisher(
     let on_fatal = Box::new(move |text: &str| {
         let _ = events.send(Event::ProducerFailed { reason: text.to_owned() });
     });
-    Publisher::open(&parts.client, settings, parts.buffer_bytes, &parts.rules, on_fatal)
+    ProducerSink::open(&parts.client, settings, parts.buffer_bytes, &parts.rules, on_fatal)
 }
 
 fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings {

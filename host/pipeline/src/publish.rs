@@ -4,56 +4,56 @@
 use std::sync::Arc;
 
 use wasmill_config::OnExhausted;
-use wasmill_core::{Batch, Emitted, EmittedRow, ErrorClass, Fence, GivenUp, RunId};
-use wasmill_kafka::Outgoing;
+use wasmill_core::partition::{DeadLetterStage, Event, StopClass};
+use wasmill_core::{Batch, Call, Emitted, EmittedRow, ErrorClass, GivenUp};
 
-use super::dead_letter::{self, Provenance};
-use super::partition::{GiveUpStage, Partition};
-use super::publisher::{Publisher, Sending, Unsent};
-use super::shared::PipelineShared;
+use crate::dead_letter::{self, Provenance};
+use crate::io::{Outgoing, Target};
+use crate::partition::Partition;
+use crate::publisher::{Publisher, Sending, Unsent};
+use crate::shared::PipelineShared;
 
 /// With `output.digest_header`.
 const PLUGIN: &[u8] = b"wasmill.plugin";
 
 /// A judged call.
-pub(super) struct Publication<'a> {
-    pub(super) shared: &'a PipelineShared,
-    pub(super) publisher: &'a Publisher,
-    pub(super) partition: &'a Arc<Partition>,
-    pub(super) batch: &'a Batch,
-    pub(super) emitted: &'a Emitted,
-    pub(super) digest: &'a str,
-    pub(super) run: RunId,
-    pub(super) fence: Fence,
+pub(crate) struct Publication<'a> {
+    pub(crate) shared: &'a PipelineShared,
+    pub(crate) publisher: &'a Publisher,
+    pub(crate) partition: &'a Arc<Partition>,
+    pub(crate) batch: &'a Batch,
+    pub(crate) emitted: &'a Emitted,
+    pub(crate) digest: &'a str,
+    pub(crate) call: &'a Call,
 }
 
 /// What became of it.
-pub(super) struct Published<'a> {
+pub(crate) struct Published<'a> {
     /// Messages that are done with; fewer than judged when the partition stops.
-    pub(super) settled: usize,
+    pub(crate) settled: usize,
     /// Which of them were given up, ascending.
-    pub(super) given_up: Vec<u32>,
+    pub(crate) given_up: Vec<u32>,
     /// Outputs on their way; `None` when there were none.
-    pub(super) sending: Option<Sending<'a>>,
+    pub(crate) sending: Option<Sending<'a>>,
     /// Sending ended early: nothing of the call may complete.
-    pub(super) abandoned: bool,
+    pub(crate) abandoned: bool,
     /// Why the partition has to stop at message `settled`.
-    pub(super) stop: Option<String>,
+    pub(crate) stop: Option<(StopClass, String)>,
 }
 
 /// Publishes the first `settled` messages' outputs and dead letters.
-pub(super) fn publish<'a>(
+pub(crate) fn publish<'a>(
     call: &Publication<'a>,
     mut settled: usize,
     mut given_up: Vec<GivenUp>,
-    stage: GiveUpStage,
+    stage: DeadLetterStage,
 ) -> Published<'a> {
     let mut stop = None;
     let stops = matches!(call.shared.settings.on_exhausted, OnExhausted::Stop);
     if stops && let Some(first) = given_up.first() {
         // Everything before it goes out; it and all behind it wait for an operator.
         settled = first.message;
-        stop = Some(reason_to_stop(call, first));
+        stop = Some((StopClass::Failed, reason_to_stop(call, first)));
         given_up.clear();
     }
     let mut sender = Sender { call, sending: None, abandoned: false };
@@ -72,14 +72,14 @@ pub(super) fn publish<'a>(
             // those are settled, so what they came to must be on its way.
             Err(Unsent::TopicRefused(reason)) => {
                 settled = message;
-                stop = Some(format!("the output topic takes nothing: {reason}"));
+                stop = Some((StopClass::Output, format!("the output topic takes nothing: {reason}")));
             }
             Err(Unsent::Refused(reason)) => {
                 let attempts = call.batch.message(message).attempt;
                 let lost = GivenUp { message, attempts, class: ErrorClass::Refused, reason };
                 if stops {
                     settled = message;
-                    stop = Some(reason_to_stop(call, &lost));
+                    stop = Some((StopClass::Failed, reason_to_stop(call, &lost)));
                 } else {
                     given_up.push(lost);
                 }
@@ -100,7 +100,7 @@ pub(super) fn publish<'a>(
                 Err(Unsent::Refused(reason) | Unsent::TopicRefused(reason)) => {
                     // Not even the bare dead letter was taken: hold here rather than lose it.
                     settled = lost.message;
-                    stop = Some(format!("dead letter refused: {reason}"));
+                    stop = Some((StopClass::DeadLetter, format!("dead letter refused: {reason}")));
                     break;
                 }
             }
@@ -127,9 +127,8 @@ impl<'a> Sender<'_, 'a> {
     fn sending(&mut self) -> &mut Sending<'a> {
         let call = self.call;
         self.sending.get_or_insert_with(|| {
-            let first = call.batch.message(0).offset;
-            let ticket = call.publisher.flight.open(call.partition, call.fence, call.run, first);
-            Sending::begin(call.publisher, ticket, first)
+            let Call { fence, run, messages, .. } = call.call;
+            call.publisher.begin(call.partition, *fence, *run, messages)
         })
     }
 
@@ -137,9 +136,9 @@ impl<'a> Sender<'_, 'a> {
         let call = self.call;
         let input = call.batch.data().as_slice();
         let message = call.batch.message(row.message as usize);
-        let Some(topic) = call.publisher.topic(row.topic) else {
+        if !call.publisher.sink().has_topic(row.topic) {
             return Err(Unsent::Refused(format!("topic number {} is not granted", row.topic)));
-        };
+        }
         // Most outputs have none; then this does not allocate.
         let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
         let rows = row.first_header as usize..(row.first_header + row.headers) as usize;
@@ -161,7 +160,7 @@ impl<'a> Sender<'_, 'a> {
         let token_of = message.offset;
         let sending = self.sending();
         let outgoing = Outgoing {
-            topic,
+            target: Target::Output(row.topic),
             partition: row.partition,
             key: call.emitted.bytes(input, row.key),
             value: call.emitted.bytes(input, row.value),
@@ -169,31 +168,26 @@ impl<'a> Sender<'_, 'a> {
             timestamp: row.timestamp.or(message.timestamp),
             token: sending.token(token_of),
         };
-        sending.send(call.partition, &outgoing)
+        sending.send(&outgoing)
     }
 
     /// Dead-letters a message, or skips it where the pipeline says so. A refused dead letter goes once more with
     /// headers only.
-    fn give_up(&mut self, lost: &GivenUp, stage: GiveUpStage) -> Result<(), Unsent> {
+    fn give_up(&mut self, lost: &GivenUp, stage: DeadLetterStage) -> Result<(), Unsent> {
         let call = self.call;
         let message = call.batch.message(lost.message);
         let offset = message.offset;
         call.partition.counters.given_up.increment(1);
-        let Some(topic) = call.publisher.dead_letter() else {
+        if !call.publisher.sink().has_dead_letter() {
             call.partition.counters.skipped.increment(1);
             tracing::warn!(
                 pipeline = %call.shared.name, partition = %call.partition.id, offset,
                 error = lost.class.as_str(), reason = %lost.reason, "message skipped"
             );
             return Ok(());
-        };
-        let first_failure_ms = call
-            .partition
-            .lock()
-            .retry
-            .as_ref()
-            .filter(|retry| retry.offset == offset)
-            .map(|retry| retry.first_failure_ms);
+        }
+        let retry = call.partition.lock().retry().filter(|retry| retry.offset == offset);
+        let first_failure_ms = retry.map(|retry| retry.first_failure_ms);
         let from = Provenance {
             pipeline: &call.shared.name,
             group: &call.shared.settings.group,
@@ -206,11 +200,11 @@ impl<'a> Sender<'_, 'a> {
             let owned = dead_letter::headers(&from, &message, lost, stage);
             let headers: Vec<(&[u8], Option<&[u8]>)> =
                 owned.iter().map(|(name, value)| (name.as_slice(), value.as_deref())).collect();
-            let whole = stage == GiveUpStage::Whole;
-            call.partition.giving_up(offset, stage);
+            let whole = stage == DeadLetterStage::Whole;
+            call.partition.apply(Event::DeadLettered { offset, stage });
             let sending = self.sending();
             let outgoing = Outgoing {
-                topic,
+                target: Target::DeadLetter,
                 partition: None,
                 key: message.key(),
                 value: if whole { message.value() } else { None },
@@ -218,8 +212,8 @@ impl<'a> Sender<'_, 'a> {
                 timestamp: None,
                 token: sending.token(offset),
             };
-            match sending.send(call.partition, &outgoing) {
-                Err(Unsent::Refused(_)) if whole => stage = GiveUpStage::HeadersOnly,
+            match sending.send(&outgoing) {
+                Err(Unsent::Refused(_)) if whole => stage = DeadLetterStage::HeadersOnly,
                 other => return other,
             }
         }

@@ -4,35 +4,35 @@
 
 use std::time::Instant;
 
-use wasmill_core::FailureKind;
+use wasmill_core::{Call, FailureKind, Side};
 
-use super::handler_spec::output_names;
-use super::instances::Instances;
-use super::lane::Side;
-use super::turn::{Call, Worker};
-use super::versions::{Said, Shadowed};
+use crate::bench::Bench;
+use crate::handler_spec::output_names;
+use crate::instances::Instances;
+use crate::slot::Slot;
+use crate::versions::{Said, Shadowed};
 
-impl Worker {
+impl Slot {
     /// Hands the batch that the serving version has just answered, and of which it reached so many messages, to the
     /// version beside it.
-    pub(super) fn shadow(&mut self, index: usize, call: Call, reached: u32) {
+    pub(crate) fn shadow(&self, bench: &mut Bench, call: &Call, reached: u32) {
         // An attempt that is not the first is one that the shadow asked for, or not.
-        if !self.deployed.has_shadow() || call.is_again || call.attempt > 1 || call.side != Side::Serving {
+        if !bench.deployed.has_shadow() || call.is_leftover || call.attempt > 1 || call.side != Side::Serving {
             return;
         }
-        let Some(overseer) = &self.deployed.overseer else { return };
-        let Some(candidate) = &mut self.sides.candidate else { return };
-        let (version, partition) = (candidate.version().clone(), &self.held[index].partition);
+        let Some(overseer) = &bench.deployed.overseer else { return };
+        let Some(candidate) = &mut bench.sides.candidate else { return };
+        let (version, partition) = (candidate.version().clone(), &self.partition);
         let Ok(instance) = candidate.ready(Instant::now()) else { return };
         let started = Instant::now();
-        let answer = instance.handle(partition.source, partition.id.partition, &self.batch);
+        let answer = instance.handle(partition.source, partition.id.partition, &bench.batch);
         version.done.took(started.elapsed());
-        let names = output_names(&self.shared.settings);
+        let names = output_names(&bench.shared.settings);
         let both = Shadowed {
             id: &partition.id,
-            batch: &self.batch,
+            batch: &bench.batch,
             names: &names,
-            serving: said(&self.sides.serving, reached),
+            serving: said(&bench.sides.serving, reached),
             candidate: answer.as_ref().map(|reached| said(candidate, *reached)),
         };
         match both.candidate {

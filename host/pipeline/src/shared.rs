@@ -1,19 +1,20 @@
 //! What every thread of a pipeline may look at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use wasmill_config as config;
 use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset, Opened};
 use wasmill_kafka::TopicPartition;
 
-use super::deployed::{Deployed, Handover};
-use super::publisher::Publisher;
-use super::version::Version;
-use super::versions::{Overseer, Ruling};
+use crate::deployed::{Deployed, Handover};
+use crate::publisher::Publisher;
+use crate::version::Version;
+use crate::versions::{Overseer, Ruling};
 
 /// What the control loop of a pipeline hears of.
 #[derive(Debug)]
@@ -50,8 +51,6 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The breaker opened.
-    BreakerOpened,
     /// A member's thread ended.
     MemberClosed {
         /// Which member.
@@ -113,10 +112,6 @@ pub struct PipelineShared {
     deployed_serial: AtomicU64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 impl PipelineShared {
     /// Everything a pipeline's threads share.
     pub fn new(
@@ -171,28 +166,28 @@ impl PipelineShared {
 
     /// An operator wants this partition to go on where messages are left.
     pub fn begin_anew(&self, id: TopicPartition) {
-        lock(&self.anew).insert(id);
+        self.anew.lock().insert(id);
     }
 
     /// Whether an operator wants that; holds for one assignment.
     pub fn begins_anew(&self, id: &TopicPartition) -> bool {
-        lock(&self.anew).remove(id)
+        self.anew.lock().remove(id)
     }
 
     /// Notes a topic's id, the first one for good.
     pub fn note_topic_id(&self, topic: &str, id: &str) {
-        lock(&self.topic_ids).entry(topic.to_owned()).or_insert_with(|| id.to_owned());
+        self.topic_ids.lock().entry(topic.to_owned()).or_insert_with(|| id.to_owned());
     }
 
     /// The id that the topic had when this process first held partitions of it.
     pub fn first_topic_id(&self, topic: &str) -> Option<String> {
-        lock(&self.topic_ids).get(topic).cloned()
+        self.topic_ids.lock().get(topic).cloned()
     }
 
     /// There is no producer to send with, or there is one again. Meanwhile lanes hand nothing over.
     pub fn set_producer_rest(&self, rest: Option<ProducerRest>) {
         self.producer_rests.store(rest.is_some(), Ordering::Release);
-        *lock(&self.producer_rest) = rest;
+        *self.producer_rest.lock() = rest;
     }
 
     /// Whether there is no producer to send with.
@@ -202,22 +197,22 @@ impl PipelineShared {
 
     /// Why there is none, and until when.
     pub fn producer_rest(&self) -> Option<ProducerRest> {
-        lock(&self.producer_rest).clone()
+        self.producer_rest.lock().clone()
     }
 
     /// The producer of the moment.
     pub fn publisher(&self) -> Arc<Publisher> {
-        lock(&self.publisher).clone()
+        self.publisher.lock().clone()
     }
 
     /// Replaces the producer. The lanes must rewind.
     pub fn replace_publisher(&self, publisher: Arc<Publisher>) -> Arc<Publisher> {
-        std::mem::replace(&mut *lock(&self.publisher), publisher)
+        std::mem::replace(&mut *self.publisher.lock(), publisher)
     }
 
     /// What is in force.
     pub fn deployed(&self) -> Arc<Deployed> {
-        lock(&self.deployed).clone()
+        self.deployed.lock().clone()
     }
 
     /// The number of what is in force; cheap enough for every batch.
@@ -234,8 +229,8 @@ impl PipelineShared {
         lanes: impl Iterator<Item = usize>,
     ) -> Arc<Deployed> {
         // The breaker's lock is taken first everywhere.
-        let mut breaker = self.breaker.as_ref().map(lock);
-        let mut deployed = lock(&self.deployed);
+        let mut breaker = self.breaker.as_ref().map(Mutex::lock);
+        let mut deployed = self.deployed.lock();
         let serial = deployed.serial + 1;
         let other = !Arc::ptr_eq(&deployed.version, &version);
         let candidate = overseer.as_ref().and_then(|overseer| overseer.candidate().cloned());
@@ -264,7 +259,7 @@ impl PipelineShared {
     /// Counts settled messages for the breaker; those at the places `given_up` among them, ascending, were given up.
     pub fn record(&self, settled: usize, given_up: &[u32]) {
         let Some(breaker) = &self.breaker else { return };
-        let mut breaker = lock(breaker);
+        let mut breaker = breaker.lock();
         let Some(Opened { given_up, of }) = breaker.record(settled as u32, given_up.iter().copied()) else { return };
         // The version that did it can be taken back: then messages go on with the one before, and nobody need be called.
         let reason = format!("more than {given_up} of the last {of} messages were given up");
@@ -277,24 +272,22 @@ impl PipelineShared {
         // Under the breaker's lock: every lane that has its next call counted knows that the pipeline holds, and a resume
         // comes before all this or after it.
         self.hold(format!("{reason}; `wasmill resume {}` goes on", self.name));
-        drop(breaker);
-        let _ = self.events.send(Event::BreakerOpened);
     }
 
     /// Keeps every lane from handing anything over.
     pub fn hold(&self, reason: String) {
         tracing::error!(pipeline = %self.name, reason, "pipeline holds");
-        *lock(&self.hold_reason) = Some(reason);
+        *self.hold_reason.lock() = Some(reason);
         self.held.store(true, Ordering::Release);
     }
 
     /// Ends a hold.
     pub fn release(&self) {
-        let mut breaker = self.breaker.as_ref().map(lock);
+        let mut breaker = self.breaker.as_ref().map(Mutex::lock);
         if let Some(breaker) = &mut breaker {
             breaker.reset();
         }
-        *lock(&self.hold_reason) = None;
+        *self.hold_reason.lock() = None;
         self.held.store(false, Ordering::Release);
     }
 
@@ -305,6 +298,6 @@ impl PipelineShared {
 
     /// Why it holds.
     pub fn hold_reason(&self) -> Option<String> {
-        lock(&self.hold_reason).clone()
+        self.hold_reason.lock().clone()
     }
 }

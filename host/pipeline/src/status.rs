@@ -2,13 +2,16 @@
 //! interface; units are in them.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde::Serialize;
+use wasmill_core::partition::View;
 
-use super::deployed::Deployed;
-use super::handle::Handle;
-use super::partition::{Partition, Phase};
+use crate::deployed::Deployed;
+use crate::handle::Handle;
+use crate::lane::Lane;
+use crate::partition::Partition;
 
 /// A pipeline: which version serves it, and how its work goes. Two parts, because whoever shows them together has
 /// something to say in between.
@@ -155,9 +158,9 @@ impl Handle {
         let mut partitions = Vec::new();
         let mut members = Vec::new();
         for member in self.members.iter() {
-            let held: Vec<_> = member.holdings.live().values().cloned().collect();
+            let held = member.delivery.holdings.all();
             let client = member.handle();
-            let (commit_error, commit_failures) = member.holdings.last_failure();
+            let (commit_error, commit_failures) = member.delivery.last_failure();
             members.push(MemberStatus {
                 member: member.index,
                 state: member.doing(),
@@ -173,7 +176,7 @@ impl Handle {
                 partitions.push(partition_status(&partition, member.index, lane, end));
             }
         }
-        let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane.status()).collect();
+        let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane_status(lane)).collect();
         let held = shared.hold_reason();
         let producer = shared.producer_rest().map(|rest| ProducerStatus {
             reason: rest.reason,
@@ -210,52 +213,39 @@ impl Handle {
     }
 }
 
+fn lane_status(lane: &Lane) -> LaneStatus {
+    LaneStatus {
+        lane: lane.index,
+        partitions: lane.load.load(Ordering::Relaxed),
+        memory_bytes: lane.memory_bytes.load(Ordering::Relaxed),
+        recycled: lane.recycled.load(Ordering::Relaxed),
+        trouble: lane.trouble.lock().clone(),
+    }
+}
+
 fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, end: Option<i64>) -> PartitionStatus {
-    let state = partition.lock();
-    let span = state.tracker.span();
-    let committed = state.committed.map(|committed| committed.get());
-    let mut status = PartitionStatus {
+    let machine = partition.lock();
+    let View { state, offset, attempt, next_try, reason } = machine.view();
+    let tracker = machine.tracker();
+    let window = tracker.span();
+    let committed = machine.committed().map(|committed| committed.get());
+    PartitionStatus {
         topic: partition.id.topic.to_string(),
         partition: partition.id.partition,
         member,
         lane,
         generation: partition.generation.0,
-        state: "running",
-        position: state.tracker.position().get(),
-        watermark: state.tracker.watermark().get(),
+        state: state.as_str(),
+        position: tracker.position().get(),
+        watermark: tracker.watermark().get(),
         committed,
         end,
         lag: end.zip(committed).map(|(end, committed)| (end - committed).max(0)),
-        span_messages: span.messages,
-        span_bytes: span.bytes,
-        offset: None,
-        attempt: None,
-        next_attempt_in_ms: None,
-        reason: None,
-    };
-    if let Some(epoch) = state.succession.and_then(|succession| succession.behind()) {
-        status.state = "behind";
-        status.reason =
-            Some(format!("version {epoch} of the group has had messages of it and does not serve here yet"));
-        return status;
+        span_messages: window.messages,
+        span_bytes: window.bytes,
+        offset,
+        attempt,
+        next_attempt_in_ms: next_try.map(|when| when.saturating_duration_since(Instant::now()).as_millis() as u64),
+        reason,
     }
-    match &state.phase {
-        Phase::Starting => status.state = "starting",
-        Phase::Running if partition.is_paused() => status.state = "paused",
-        Phase::Running => {}
-        Phase::Closed => status.state = "closed",
-        Phase::Waiting { offset, attempt, until, reason } => {
-            status.state = "waiting";
-            status.offset = Some(*offset);
-            status.attempt = Some(*attempt);
-            status.next_attempt_in_ms = Some(until.saturating_duration_since(Instant::now()).as_millis() as u64);
-            status.reason = Some(reason.clone());
-        }
-        Phase::Stopped { offset, reason } => {
-            status.state = "stopped";
-            status.offset = Some(*offset);
-            status.reason = Some(reason.clone());
-        }
-    }
-    status
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use wasmill_config as config;
 use wasmill_core::Tally;
-use wasmill_wasm::Plugin;
+
+use crate::io::Handler;
 
 /// A handler, the settings that change with it, and what it has done so far.
 pub struct Version {
     /// The handler.
-    pub plugin: Plugin,
+    pub handler: Arc<dyn Handler>,
     /// The pipeline's settings under which it runs. Only those that can change while the pipeline runs may differ from
     /// the ones it was started with.
     pub settings: Arc<config::Pipeline>,
@@ -25,8 +26,8 @@ pub struct Version {
 
 impl Version {
     /// A version that has done nothing yet.
-    pub fn new(plugin: Plugin, settings: Arc<config::Pipeline>, source: String) -> Self {
-        Self { plugin, settings, source, epoch: 0, done: Done::default() }
+    pub fn new(handler: Arc<dyn Handler>, settings: Arc<config::Pipeline>, source: String) -> Self {
+        Self { handler, settings, source, epoch: 0, done: Done::default() }
     }
 
     /// The same, agreed on at this place in the control topic.
@@ -34,9 +35,9 @@ impl Version {
         Self { epoch, ..self }
     }
 
-    /// The plugin's digest.
+    /// The handler's digest.
     pub fn digest(&self) -> &str {
-        self.plugin.digest()
+        self.handler.digest()
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmill_config as config;
-use wasmill_core::{Batch, Emitted, Failure, FailureKind, Share};
+use wasmill_core::{Batch, Emitted, Failure, FailureKind, MessageRef, Place, Share, Side};
 use wasmill_kafka::TopicPartition;
 use wasmill_wasm::{CallError, OutputNames};
 
-use super::version::Version;
+use crate::version::Version;
 
 /// How messages are divided between the version that serves and the candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +22,17 @@ pub struct Split {
     pub by: config::CanaryBy,
     /// What the candidate gets.
     pub share: Share,
+}
+
+impl Split {
+    /// Which version gets a message of partition number `partition`.
+    pub fn side_of(&self, partition: i32, message: &MessageRef<'_>) -> Side {
+        let place = match self.by {
+            config::CanaryBy::Key => Place::of_message(message.key(), message.offset),
+            config::CanaryBy::Partition => Place::of_partition(partition),
+        };
+        if place.is_in(self.share) { Side::Candidate } else { Side::Serving }
+    }
 }
 
 /// What a candidate is given.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use wasmill_config as config;
 use wasmill_core::VersionNote;
+use wasmill_core::partition::Event as Happened;
 use wasmill_kafka::TopicPartition;
 use wasmill_pipeline::handler_spec;
 use wasmill_pipeline::member::MemberShared;
@@ -168,9 +169,9 @@ impl Runner for Pipeline {
     fn serving(&self, epoch: u64) -> Vec<(TopicPartition, VersionNote)> {
         let mut serving = Vec::new();
         for member in self.members.iter() {
-            for (id, partition) in member.holdings.live().iter() {
-                let note = partition.lock().succession.and_then(|succession| succession.serving());
-                serving.extend(note.filter(|note| note.epoch == epoch).map(|note| (id.clone(), note)));
+            for partition in member.delivery.holdings.all() {
+                let note = partition.lock().succession().and_then(|succession| succession.serving());
+                serving.extend(note.filter(|note| note.epoch == epoch).map(|note| (partition.id.clone(), note)));
             }
         }
         serving
@@ -179,8 +180,8 @@ impl Runner for Pipeline {
     fn behind(&self) -> Vec<u64> {
         let mut epochs = Vec::new();
         for member in self.members.iter() {
-            let live = member.holdings.live();
-            epochs.extend(live.values().filter_map(|partition| partition.lock().succession?.behind()));
+            let held = member.delivery.holdings.all();
+            epochs.extend(held.iter().filter_map(|partition| partition.lock().succession()?.behind()));
         }
         epochs.sort_unstable();
         epochs.dedup();
@@ -189,11 +190,8 @@ impl Runner for Pipeline {
 
     fn disown(&self, epoch: u64) {
         for member in self.members.iter() {
-            for partition in member.holdings.live().values() {
-                if let Some(succession) = &mut partition.lock().succession {
-                    succession.disown(epoch);
-                }
-                partition.wake();
+            for partition in member.delivery.holdings.all() {
+                partition.apply(Happened::Disowned(epoch));
             }
         }
     }

@@ -1,14 +1,24 @@
-//! A lane in small: one instance, messages of one partition, and what becomes of each by the rules of a pipeline. Without a
-//! cluster and without waiting; for `invoke`, `test` and `conformance`.
+//! A lane in small: one guest, messages of one partition, and what becomes of each by the rules of a pipeline. Without a
+//! cluster and without waiting; for `invoke`, `test`, `diff` and `conformance`.
+//!
+//! What is delivered next, what is kept and what is judged is decided by the same machines as on a lane of a pipeline
+//! ([`Partition`], [`Backlog`], [`judge`], [`after_crash`]). What is left to do here is to call the guest and to tell what
+//! came of each message.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use wasmill_config as config;
-use wasmill_core::{AfterCrash, Batch, ErrorClass, FailureKind, GivenUp, Judgement, Rest, after_crash, judge};
+use wasmill_core::partition::{Partition, Start};
+use wasmill_core::{
+    AfterCrash, Backlog, Batch, Call, CallBound, CommitMode, CommitNote, ErrorClass, FailureKind, Generation, GivenUp,
+    Judgement, NextOffset, Pick, Rest, SpanBound, after_crash, judge,
+};
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_pipeline::handler_spec;
-use wasmill_wasm::{CallError, Instance, InstanceSpec, LogLevel, LogSink, OutputNames, Plugin};
+use wasmill_pipeline::io::{Guest, Handler};
+use wasmill_wasm::{CallError, InstanceSpec, LogLevel, LogSink, OutputNames};
 
 /// Keeps a handler's lines. How many there can be is bounded by what an instance may say in a second.
 #[derive(Default)]
@@ -16,13 +26,13 @@ struct Kept(Mutex<Vec<(LogLevel, String)>>);
 
 impl LogSink for Kept {
     fn write(&self, level: LogLevel, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((level, text.to_owned()));
+        self.0.lock().push((level, text.to_owned()));
     }
 }
 
 impl Kept {
     fn take(&self) -> Vec<(LogLevel, String)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.lock())
     }
 }
 
@@ -89,11 +99,11 @@ enum Pass {
 
 /// A lane in small.
 pub struct Lane {
-    plugin: Plugin,
+    handler: Arc<dyn Handler>,
     spec: InstanceSpec,
     retry: config::RetryPolicy,
     log: Arc<Kept>,
-    instance: Option<Instance>,
+    instance: Option<Box<dyn Guest>>,
     /// Calls of the instance.
     calls: u64,
     instances: u64,
@@ -102,23 +112,23 @@ pub struct Lane {
 
 impl Lane {
     /// A lane of this pipeline, with this plugin. Nothing runs yet.
-    pub fn new(plugin: Plugin, pipeline: &config::Pipeline) -> Self {
+    pub fn new(handler: Arc<dyn Handler>, pipeline: &config::Pipeline) -> Self {
         let log = Arc::new(Kept::default());
         let spec = InstanceSpec { log: log.clone(), ..handler_spec::spec(pipeline, 0) };
-        Self { plugin, spec, retry: pipeline.retry, log, instance: None, calls: 0, instances: 0, crashes: 0 }
+        Self { handler, spec, retry: pipeline.retry, log, instance: None, calls: 0, instances: 0, crashes: 0 }
     }
 
     /// Starts an instance, unless there is one that can go on.
-    pub fn start(&mut self) -> anyhow::Result<&mut Instance> {
-        if self.instance.as_ref().is_some_and(Instance::is_due_for_replacement) {
+    pub fn start(&mut self) -> anyhow::Result<&mut dyn Guest> {
+        if self.instance.as_ref().is_some_and(|guest| guest.is_due_for_replacement()) {
             self.instance = None;
         }
         if self.instance.is_none() {
-            self.instance = Some(self.plugin.instantiate(&self.spec)?);
+            self.instance = Some(self.handler.start(&self.spec)?);
             self.calls = 0;
             self.instances += 1;
         }
-        Ok(self.instance.as_mut().expect("started just above"))
+        Ok(&mut **self.instance.as_mut().expect("started just above"))
     }
 
     /// What was logged since the last call.
@@ -128,7 +138,7 @@ impl Lane {
 
     /// Bytes of linear memory of the instance; 0 if there is none.
     pub fn memory_bytes(&self) -> u64 {
-        self.instance.as_ref().map_or(0, Instance::memory_bytes)
+        self.instance.as_ref().map_or(0, |guest| guest.memory_bytes())
     }
 
     /// Instances that were started so far.
@@ -141,73 +151,82 @@ impl Lane {
         self.crashes
     }
 
-    /// Hands one message over. A retry is told and not followed.
+    /// Delivers one message. A retry is told and not followed.
+    ///
+    /// # Errors
+    /// The guest cannot start, or the message does not fit into a batch.
     pub fn call(&mut self, message: &PlainMessage, attempt: u32) -> anyhow::Result<Answer> {
+        let mut work = Work::new(std::slice::from_ref(message), attempt)?;
         let mut before = None;
         loop {
-            match self.pass(std::slice::from_ref(message), attempt)? {
+            let Some(call) = work.next() else { anyhow::bail!("of one message nothing came") };
+            match self.pass(&mut work, &call)? {
                 Pass::Answered(answers) => {
-                    let mut answer = answers.into_iter().next().expect("of one message something came");
-                    answer.before = before;
-                    return Ok(answer);
+                    let Some(answer) = answers.into_iter().next() else { continue };
+                    return Ok(Answer { before, ..answer });
                 }
                 Pass::Alone(error) => before = Some(error),
             }
         }
     }
 
-    /// Hands messages over as one batch and goes on as a lane would, retries included but not waited for, until each is
+    /// Delivers messages as one batch and goes on as a lane would, retries included but not waited for, until each is
     /// settled. What came of each message, in the order of its attempts.
+    ///
+    /// # Errors
+    /// As [`Lane::call`].
     pub fn settle(&mut self, messages: &[PlainMessage]) -> anyhow::Result<Vec<Vec<Answer>>> {
         self.settle_by(messages, None)
     }
 
     /// As [`Lane::settle`], and no call begins after the deadline: of messages that are not settled by then nothing came, or a
     /// retry at last.
+    ///
+    /// # Errors
+    /// As [`Lane::call`].
     pub fn settle_by(
         &mut self,
         messages: &[PlainMessage],
         deadline: Option<Instant>,
     ) -> anyhow::Result<Vec<Vec<Answer>>> {
         let mut told: Vec<Vec<Answer>> = messages.iter().map(|_| Vec::new()).collect();
-        let (mut at, mut attempt, mut alone_until) = (0, 1, 0);
-        while at < messages.len() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            let end = if at < alone_until { at + 1 } else { messages.len() };
-            match self.pass(&messages[at..end], attempt)? {
-                Pass::Alone(_) => alone_until = alone_until.max(end),
-                Pass::Answered(answers) => {
-                    attempt = 1;
-                    let first = at;
-                    for (index, answer) in answers.into_iter().enumerate() {
-                        match answer.verdict {
-                            Verdict::Again { next_attempt, .. } => attempt = next_attempt,
-                            _ => at = first + index + 1,
-                        }
-                        told[first + index].push(answer);
-                    }
+        let mut work = Work::new(messages, 1)?;
+        while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            let Some(call) = work.next() else { break };
+            let first = work.place();
+            if let Pass::Answered(answers) = self.pass(&mut work, &call)? {
+                for (index, answer) in answers.into_iter().enumerate() {
+                    told[first + index].push(answer);
                 }
             }
         }
         Ok(told)
     }
 
-    fn pass(&mut self, messages: &[PlainMessage], attempt: u32) -> anyhow::Result<Pass> {
-        let batch = batch(messages, attempt)?;
+    /// One call of the guest, and what becomes of its messages.
+    fn pass(&mut self, work: &mut Work<'_>, call: &Call) -> anyhow::Result<Pass> {
         self.start()?;
         let fresh = self.calls == 0;
         self.calls += 1;
-        let first = &messages[0];
-        let source = self.spec.sources.iter().position(|topic| *topic == first.topic).unwrap_or_default() as u32;
-        let instance = self.start()?;
+        let first = work.place();
+        let messages = &work.messages[first..first + work.batch.len()];
+        let source = self.spec.sources.iter().position(|topic| *topic == messages[0].topic).unwrap_or_default() as u32;
+        let guest = self.start()?;
         let began = Instant::now();
-        let called = instance.handle(source, first.partition, &batch);
+        let called = guest.handle(source, messages[0].partition, &work.batch);
         let time = began.elapsed() / u32::try_from(messages.len()).unwrap_or(u32::MAX);
         let mut answers = match called {
-            Ok(reached) => self.judged(messages, &batch, reached, attempt),
+            Ok(reached) => {
+                let failures = self.instance.as_ref().map_or(&[][..], |guest| guest.failures());
+                let judgement = judge(messages.len(), reached, failures, call.attempt, &self.retry);
+                let answers = self.judged(messages, &work.batch, &judgement, call.attempt);
+                work.settle(call, judgement.settled, judgement.rest.as_ref());
+                answers
+            }
             Err(error) => {
                 self.instance = None;
                 self.crashes += 1;
-                match self.crashed(error, messages.len(), fresh, attempt) {
+                match self.crashed(work, call, error, fresh) {
                     Ok(answer) => vec![answer],
                     Err(error) => return Ok(Pass::Alone(error)),
                 }
@@ -222,19 +241,18 @@ impl Lane {
         Ok(Pass::Answered(answers))
     }
 
-    fn judged(&self, messages: &[PlainMessage], batch: &Batch, reached: u32, attempt: u32) -> Vec<Answer> {
-        let instance = self.instance.as_ref().expect("it answered");
-        let judgement = judge(messages.len(), reached, instance.failures(), attempt, &self.retry);
+    fn judged(&self, messages: &[PlainMessage], batch: &Batch, judgement: &Judgement, attempt: u32) -> Vec<Answer> {
+        let instance = &**self.instance.as_ref().expect("it answered");
         let mut answers: Vec<Answer> = (0..judgement.settled)
             .map(|index| {
                 let attempt = if index == 0 { attempt } else { 1 };
                 let word = self.word(index, judgement.publishes(index));
-                self.settled(&judgement, index, batch, &messages[index], answer(Verdict::Acknowledged, word, attempt))
+                self.settled(judgement, index, batch, &messages[index], answer(Verdict::Acknowledged, word, attempt))
             })
             .collect();
-        if let Some(Rest::Retry { delay, next_attempt, reason }) = judgement.rest {
+        if let Some(Rest::Retry { delay, next_attempt, reason }) = &judgement.rest {
             let word = self.word(judgement.settled, false);
-            let verdict = Verdict::Again { delay, next_attempt, reason };
+            let verdict = Verdict::Again { delay: *delay, next_attempt: *next_attempt, reason: reason.clone() };
             let attempt = next_attempt.saturating_sub(1);
             let dropped = outputs_of(instance, judgement.settled).count();
             answers.push(Answer { dropped, ..answer(verdict, word, attempt) });
@@ -244,7 +262,7 @@ impl Lane {
 
     /// What the handler did with a message, in a word.
     fn word(&self, index: usize, published: bool) -> &'static str {
-        let failures = self.instance.as_ref().map_or(&[][..], Instance::failures);
+        let failures = self.instance.as_ref().map_or(&[][..], |guest| guest.failures());
         match failures.iter().find(|failure| failure.message as usize == index).map(|failure| failure.kind) {
             Some(FailureKind::Reject) => "reject",
             Some(FailureKind::Retry) => "retry",
@@ -261,7 +279,7 @@ impl Lane {
         message: &PlainMessage,
         answer: Answer,
     ) -> Answer {
-        let instance = self.instance.as_ref().expect("it answered");
+        let instance = &**self.instance.as_ref().expect("it answered");
         if let Some(end) = judgement.given_up.iter().find(|end| end.message == index) {
             let dropped = outputs_of(instance, index).count();
             return Answer { verdict: Verdict::GivenUp(end.clone()), dropped, ..answer };
@@ -270,19 +288,85 @@ impl Lane {
         Answer { emitted, ..answer }
     }
 
-    /// The answer of a call that failed as a whole; the error itself if the messages are to be handed over once more.
-    fn crashed(&self, error: CallError, handed: usize, fresh: bool, attempt: u32) -> Result<Answer, CallError> {
-        let verdict = match after_crash(handed, fresh, attempt, &self.retry) {
-            AfterCrash::ReplayAlone => return Err(error),
+    /// The answer of a call that failed as a whole; the error itself if the messages are delivered once more.
+    fn crashed(&self, work: &mut Work<'_>, call: &Call, error: CallError, fresh: bool) -> Result<Answer, CallError> {
+        let count = work.batch.len();
+        let verdict = match after_crash(count, count == 1 && fresh, call.attempt, &self.retry) {
+            AfterCrash::ReplayAlone => {
+                work.backlog.put_back(call, &mut work.batch, call.attempt, count);
+                return Err(error);
+            }
             AfterCrash::Again { delay, next_attempt } => {
+                work.backlog.put_back(call, &mut work.batch, next_attempt, 1);
                 Verdict::Again { delay, next_attempt, reason: format!("{}: {}", error.class, error.full()) }
             }
             AfterCrash::GiveUp { attempts } => {
+                work.settle(call, 1, None);
                 Verdict::GivenUp(GivenUp { message: 0, attempts, class: error.class, reason: error.full() })
             }
         };
         let word = error.class.as_str();
-        Ok(Answer { crash: Some(error), ..answer(verdict, word, attempt) })
+        Ok(Answer { crash: Some(error), ..answer(verdict, word, call.attempt) })
+    }
+}
+
+/// Messages on their way through the lane: the partition and the backlog of a pipeline's lane, without a source. All of
+/// them are in the backlog from the start, so that their offsets may be whatever a case says.
+struct Work<'a> {
+    messages: &'a [PlainMessage],
+    partition: Partition,
+    backlog: Backlog,
+    batch: Batch,
+}
+
+impl<'a> Work<'a> {
+    /// These messages, the first of them at `attempt`.
+    fn new(messages: &'a [PlainMessage], attempt: u32) -> anyhow::Result<Self> {
+        let start = NextOffset::at(0);
+        let mut partition = Partition::new(Start {
+            generation: Generation(1),
+            mode: CommitMode::Manual { min_interval: Duration::ZERO },
+            window: SpanBound { messages: u64::MAX, bytes: u64::MAX },
+            at: start,
+            committed: Some(start),
+            opening: false,
+            note: CommitNote::default(),
+            topic_id: None,
+            running: None,
+        });
+        let mut backlog = Backlog::new();
+        let mut all = batch(messages, attempt)?;
+        if let Some(last) = (messages.len() as i64).checked_sub(1).filter(|last| *last >= 0) {
+            let opened = partition.open(0, last, messages.len() as u32, all.bytes() as u64);
+            backlog.put_back(&Call::of_all(opened, last), &mut all, attempt, 0);
+        }
+        Ok(Self { messages, partition, backlog, batch: all })
+    }
+
+    /// Puts what is delivered next into the batch.
+    fn next(&mut self) -> Option<Call> {
+        let unbounded = CallBound { messages: usize::MAX, bytes: usize::MAX };
+        match self.backlog.pick(&mut self.partition, unbounded, None, &mut self.batch) {
+            Pick::Call(call) => Some(call),
+            // Nothing is published here, so nothing is refused.
+            Pick::Nothing | Pick::Refused(..) | Pick::Stuck { .. } => None,
+        }
+    }
+
+    /// The place among all messages of the first one that is not settled.
+    fn place(&self) -> usize {
+        let left = self.backlog.leftover().map_or(0, |(_, left)| left as usize);
+        self.messages.len().saturating_sub(left)
+    }
+
+    /// The first `settled` messages of a call are done with, `rest` says how the next one goes on.
+    fn settle(&mut self, call: &Call, settled: usize, rest: Option<&Rest>) {
+        let attempt = match rest {
+            Some(Rest::Retry { next_attempt, .. }) => *next_attempt,
+            _ if settled == 0 => call.attempt,
+            _ => 1,
+        };
+        self.backlog.keep(call, &mut self.batch, settled, call.run, attempt);
     }
 }
 
@@ -314,13 +398,13 @@ pub fn batch(messages: &[PlainMessage], attempt: u32) -> anyhow::Result<Batch> {
     Ok(batch)
 }
 
-fn outputs_of(instance: &Instance, index: usize) -> impl Iterator<Item = &wasmill_core::EmittedRow> {
+fn outputs_of(instance: &dyn Guest, index: usize) -> impl Iterator<Item = &wasmill_core::EmittedRow> {
     instance.emitted().rows.iter().filter(move |row| row.message as usize == index)
 }
 
 /// What was emitted for a message, as messages. The partition of one that leaves it to the key is -1, as in `jsonl`.
 fn emitted(
-    instance: &Instance,
+    instance: &dyn Guest,
     index: usize,
     batch: &Batch,
     input: &PlainMessage,

@@ -4,6 +4,8 @@ pub mod bless;
 pub mod file;
 pub mod lane;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use wasmill_config as config;
 use wasmill_kafka::plain::PlainMessage;
@@ -65,7 +67,7 @@ pub fn run(case: &Case, plugin: &Plugin, pipeline: &config::Pipeline) -> anyhow:
             pipeline.topics.push(message.message.topic.clone());
         }
     }
-    let mut lane = Lane::new(plugin.clone(), &pipeline);
+    let mut lane = Lane::new(Arc::new(plugin.clone()), &pipeline);
     match (lane.start(), &case.refuses) {
         (Err(error), Some(wanted)) => {
             let said = format!("{error:#}");

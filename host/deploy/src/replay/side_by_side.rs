@@ -75,7 +75,7 @@ struct Side {
 
 impl Side {
     fn start(name: &'static str, version: &Version) -> anyhow::Result<Self> {
-        let mut lane = Lane::new(version.plugin.clone(), &version.settings);
+        let mut lane = Lane::new(version.handler.clone(), &version.settings);
         lane.start().map(drop).with_context(|| format!("the {name} version does not start"))?;
         let mut numbers = Numbers::new(version.digest());
         // That of one that crashes at each message is never seen again.

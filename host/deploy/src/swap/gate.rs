@@ -100,7 +100,7 @@ pub fn admit(plugin: Plugin, settings: &Arc<config::Pipeline>, source: String) -
         .map_err(|error| Refusal::at(Gate::Imports, explain(&anyhow::Error::from(error))))?;
     handler_spec::rehearse(&plugin, settings).map_err(|error| unstartable(&error))?;
     tests(&plugin, settings)?;
-    Ok(Version::new(plugin, settings.clone(), source))
+    Ok(Version::new(Arc::new(plugin), settings.clone(), source))
 }
 
 /// Whether a file of so many bytes may be a handler; before it is read.

@@ -10,7 +10,8 @@ use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 use wasmill_pipeline::deployed::Deployed;
 use wasmill_pipeline::handler_spec;
-use wasmill_pipeline::lane::{Lanes, Staged};
+use wasmill_pipeline::lane::Staged;
+use wasmill_pipeline::lanes::Lanes;
 use wasmill_pipeline::shared::PipelineShared;
 use wasmill_pipeline::version::Version;
 use wasmill_pipeline::versions::{Gets, Overseer};
@@ -225,7 +226,10 @@ impl Swapper {
         };
         let passed = self.may_begin().and_then(|()| match ask.bytes {
             Some(bytes) => gate::pass(&self.loader, &bytes, &settings, ask.source),
-            None => gate::admit(serves.plugin.clone(), &settings, ask.source),
+            None => match serves.handler.as_plugin() {
+                Some(plugin) => gate::admit(plugin.clone(), &settings, ask.source),
+                None => Err(Refusal::at(Gate::Init, "the handler that serves was not loaded from a file".to_owned())),
+            },
         });
         let passed = passed.and_then(|version| {
             // What serves already has nothing to prove.
@@ -316,8 +320,8 @@ impl Swapper {
     pub(super) fn stage(&self, version: &Arc<Version>) -> Result<(), Refusal> {
         let lanes = self.lanes.all();
         for lane in &lanes {
-            match version.plugin.instantiate(&handler_spec::spec(&version.settings, lane.index)) {
-                Ok(instance) => lane.stage(Staged { version: version.clone(), instance }),
+            match version.handler.start(&handler_spec::spec(&version.settings, lane.index)) {
+                Ok(guest) => lane.stage(Staged { version: version.clone(), guest }),
                 Err(error) => {
                     lanes.iter().for_each(|lane| drop(lane.unstage()));
                     return Err(Refusal::at(Gate::Init, error.to_string()));

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -130,7 +131,7 @@ impl Conformance {
         let bar = ProgressBar::new(self.flood as u64).with_style(
             ProgressStyle::with_template("  flood {wide_bar} {pos}/{len} {eta}").expect("a template of ours"),
         );
-        let mut lane = Lane::new(plugin.clone(), pipeline);
+        let mut lane = Lane::new(Arc::new(plugin.clone()), pipeline);
         let began = Instant::now();
         let batch: Vec<PlainMessage> = (0..BATCH).map(of_flood).collect();
         let (mut handed, mut peak) = (0, 0);

@@ -212,7 +212,7 @@ fn version(loader: &Loader, path: &Path, pipeline: &Arc<config::Pipeline>) -> Re
         }
     };
     let plugin = load().with_context(|| format!("handler {}", path.display())).map_err(Failure::start)?;
-    Ok(Version::new(plugin, pipeline.clone(), path.display().to_string()))
+    Ok(Version::new(Arc::new(plugin), pipeline.clone(), path.display().to_string()))
 }
 
 fn backtest_of(pipeline: &config::Pipeline) -> Result<&config::Backtest, Failure> {

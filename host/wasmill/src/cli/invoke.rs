@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -115,7 +116,7 @@ impl Invoke {
     ) -> anyhow::Result<()> {
         let plugin = Loader::open(cache_folder())?.compile(bytes, &pipeline.limits)?;
         plugin.check(handler_spec::grants(pipeline)).map_err(alone::not_granted)?;
-        let mut lane = Lane::new(plugin, pipeline);
+        let mut lane = Lane::new(Arc::new(plugin), pipeline);
         let started = lane.start().map(drop);
         told.start(lane.take_log());
         started?;

@@ -105,7 +105,7 @@ impl Launch {
         let pipeline = Pipeline::new(settings.clone(), parts).with_context(|| format!("pipeline {}", settings.name))?;
         let task = self.compose(pipeline, control, configured);
         let shared = &task.running().pipeline.shared;
-        handler_spec::rehearse(&shared.deployed().version.plugin, settings)
+        handler_spec::rehearse(&*shared.deployed().version.handler, settings)
             .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
         tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
         let watch = self.watch(task.running(), settings)?;

@@ -73,7 +73,7 @@ impl Pipelines {
         };
         let left = held.iter().map(|partition| Left {
             partition: partition.id.to_string(),
-            committed: partition.lock().committed.map(|committed| committed.get()),
+            committed: partition.lock().committed().map(|committed| committed.get()),
         });
         let restarted = Restarted {
             pipeline: name.to_owned(),

@@ -1,0 +1,72 @@
+//! The mark that something may have to be committed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Says that something may have to be committed. Marking costs one atomic swap while it is already marked.
+#[derive(Default)]
+pub struct Dirty {
+    marked: AtomicBool,
+    urgent: AtomicBool,
+    stopped: AtomicBool,
+    mutex: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Dirty {
+    /// Marks, and wakes the committer if it was clean.
+    pub fn mark(&self) {
+        if !self.marked.swap(true, Ordering::AcqRel) {
+            self.notify();
+        }
+    }
+
+    /// Marks for a commit that must not wait out the interval: a first position, a version's note, the end.
+    pub fn mark_urgent(&self) {
+        self.urgent.store(true, Ordering::Release);
+        self.marked.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    /// Lets a committer run, or ends its loop.
+    pub fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Release);
+        if stopped {
+            self.mark_urgent();
+        }
+    }
+
+    /// Whether the committer's loop is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    fn notify(&self) {
+        // The lock makes sure that the committer is either waiting already or has yet to look at the flag.
+        drop(self.mutex.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits until marked, or until `timeout`; clears the mark.
+    pub fn take(&self, timeout: Duration) -> bool {
+        let mut guard = self.mutex.lock();
+        if !self.marked.load(Ordering::Acquire) {
+            self.changed.wait_for(&mut guard, timeout);
+        }
+        self.urgent.store(false, Ordering::Release);
+        self.marked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Waits, whatever is marked meanwhile, unless it is urgent.
+    pub fn rest(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut guard = self.mutex.lock();
+        while !self.is_stopped() && !self.urgent.load(Ordering::Acquire) {
+            if self.changed.wait_until(&mut guard, end).timed_out() {
+                return;
+            }
+        }
+    }
+}
