@@ -155,3 +155,27 @@ pub trait Overseer: Send + Sync {
     /// breaker need not.
     fn breaker_opens(&self, reason: &str) -> Option<Ruling>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(failures: &[(u32, FailureKind)], reached: u32) -> usize {
+        let failure = |(message, kind): &(u32, FailureKind)| Failure {
+            message: *message,
+            kind: *kind,
+            reason: String::new(),
+            retry_after: None,
+        };
+        let failures: Vec<_> = failures.iter().map(failure).collect();
+        Said { emitted: &Emitted::default(), failures: &failures, reached }.counts()
+    }
+
+    #[test]
+    fn what_stands_behind_a_retry_does_not_count() {
+        assert_eq!(counts(&[], 5), 5);
+        assert_eq!(counts(&[(1, FailureKind::Reject)], 5), 5);
+        assert_eq!(counts(&[(1, FailureKind::Reject), (3, FailureKind::Retry), (4, FailureKind::Retry)], 5), 4);
+        assert_eq!(counts(&[(4, FailureKind::Retry)], 2), 2);
+    }
+}

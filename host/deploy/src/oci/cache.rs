@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use wasmill_config::OciReference;
 
-use super::{digest_of, hex};
+use super::digest::{digest_of, hex};
 
 /// The most that is kept; what was not used for longest goes first. Sixteen plugins of the largest size, thousands of
 /// usual ones.

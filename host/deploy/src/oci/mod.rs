@@ -8,6 +8,7 @@
 mod artifact;
 mod cache;
 mod credentials;
+mod digest;
 mod registry;
 
 use std::path::Path;
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest as _, Sha256};
 use wasmill_config::OciReference;
 use wasmill_wasm::Inspection;
 
@@ -23,6 +23,7 @@ use crate::handler::size;
 
 use artifact::Artifact;
 use cache::Cache;
+use digest::digest_of;
 use registry::{Registry, Trouble};
 
 /// A component that a reference named, and the digests it was checked against.
@@ -151,15 +152,6 @@ pub fn push(reference: &OciReference, bytes: &[u8], found: &Inspection, title: &
     };
     send().map_err(Trouble::into_error).with_context(|| reference.to_string())?;
     Ok(digest_of(&artifact.manifest))
-}
-
-/// `sha256:` and the SHA-256 of these bytes.
-fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How far a transfer is, where standard error is a terminal; nothing elsewhere. It goes when this is dropped.

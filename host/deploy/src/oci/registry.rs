@@ -12,7 +12,7 @@ use wasmill_config::OciReference;
 
 use super::artifact::MANIFEST;
 use super::credentials::{self, Credentials};
-use super::digest_of;
+use super::digest::digest_of;
 
 /// Media types of what may lie under a reference. Images are asked for too: what they are is told, and not that there is
 /// nothing.

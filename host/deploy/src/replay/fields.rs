@@ -2,17 +2,12 @@
 //!
 //! Everything here borrows: where both made the same, which is nearly always, nothing is allocated but the rows.
 
-use serde::Serialize;
 use wasmill_kafka::plain::PlainMessage;
 
+use super::align::{Pair, align};
+use super::difference::Differences;
 use super::json;
-
-/// Differences of one message that are kept.
-const KEPT: usize = 50;
-/// Characters of a value that are kept.
-const CHARACTERS: usize = 160;
-/// Of those, so many stand in front of the place where two long values part.
-const IN_FRONT: usize = 40;
+use super::text::{cut, parting, shown};
 
 /// What a version made of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,26 +53,6 @@ impl<'a> Output<'a> {
     }
 }
 
-/// A field in which two versions do not agree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// `verdict`, `outputs`, `output 0 topic`, `output 0 value.customer.name`.
-    pub field: String,
-    /// What the old version made of it, cut, as a person may read it; `None`: it is not there.
-    pub old: Option<String>,
-    /// Likewise the new version.
-    pub new: Option<String>,
-}
-
-/// The differences of one message.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Differences {
-    /// The first ones.
-    pub fields: Vec<Difference>,
-    /// So many more were found and are not kept.
-    pub more: usize,
-}
-
 impl Differences {
     /// Where two versions do not agree.
     pub fn between(old: &Made<'_>, new: &Made<'_>) -> Self {
@@ -106,20 +81,6 @@ impl Differences {
             }
         }
         found
-    }
-
-    /// True if both versions made the same.
-    pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
-
-    /// Notes a difference, or counts it. `field` is made only if it is kept.
-    pub(super) fn add(&mut self, field: impl FnOnce() -> String, old: Option<String>, new: Option<String>) {
-        if self.fields.len() < KEPT {
-            self.fields.push(Difference { field: cut(&field(), 0), old, new });
-        } else {
-            self.more += 1;
-        }
     }
 
     fn outputs(&mut self, at: usize, old: &Output<'_>, new: &Output<'_>) {
@@ -189,35 +150,6 @@ impl Differences {
     }
 }
 
-/// Items of two lists that belong together, with their place: in the old list, if it has them.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pair<'a, T> {
-    Both(usize, &'a T, &'a T),
-    Old(usize, &'a T),
-    New(usize, &'a T),
-}
-
-/// What both lists begin with and what both end in belongs together, and what is between by its place: so one item that was
-/// put in or taken out is one difference.
-pub(super) fn align<'a, T: PartialEq>(old: &'a [T], new: &'a [T]) -> impl Iterator<Item = Pair<'a, T>> {
-    let shorter = old.len().min(new.len());
-    let same = old.len() == new.len();
-    let start = if same { 0 } else { old.iter().zip(new).take_while(|(old, new)| old == new).count() };
-    let rest = shorter - start;
-    let end = if same {
-        0
-    } else {
-        old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count()
-    };
-    let (old_middle, new_middle) = (old.len() - end, new.len() - end);
-    let paired = shorter - end;
-    let front = (0..paired).map(|at| Pair::Both(at, &old[at], &new[at]));
-    let gone = (paired..old_middle).map(|at| Pair::Old(at, &old[at]));
-    let come = (paired..new_middle).map(|at| Pair::New(at, &new[at]));
-    let back = (0..end).map(move |at| Pair::Both(old_middle + at, &old[old_middle + at], &new[new_middle + at]));
-    front.chain(gone).chain(come).chain(back)
-}
-
 /// An output in a line.
 fn whole(output: &Output<'_>) -> String {
     let part = |bytes: Option<&[u8]>| bytes.map_or_else(|| "absent".to_owned(), |bytes| shown(bytes, 0));
@@ -227,56 +159,6 @@ fn whole(output: &Output<'_>) -> String {
 fn header((name, value): &(&[u8], Option<&[u8]>)) -> String {
     let value = value.map_or_else(|| "absent".to_owned(), |value| shown(value, 0));
     format!("{}: {value}", cut(&String::from_utf8_lossy(name), 0))
-}
-
-/// The byte at which two values part.
-fn parting(old: Option<&[u8]>, new: Option<&[u8]>) -> usize {
-    let (Some(old), Some(new)) = (old, new) else { return 0 };
-    old.iter().zip(new).take_while(|(old, new)| old == new).count()
-}
-
-/// Bytes as a person may read them: text in quotes, without characters that a terminal would obey; else hexadecimal. Of a long
-/// one the part around `parting`.
-pub(super) fn shown(bytes: &[u8], parting: usize) -> String {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return format!("\"{}\"", cut(text, parting));
-    }
-    let from = if bytes.len() <= CHARACTERS / 2 { 0 } else { parting.min(bytes.len()).saturating_sub(IN_FRONT / 2) };
-    let part = &bytes[from..bytes.len().min(from + CHARACTERS / 2)];
-    let hexadecimal: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (front, back) = dots(from > 0, from + part.len() < bytes.len());
-    format!("0x{front}{hexadecimal}{back}")
-}
-
-/// A text of bounded length: of a long one the part around the byte `parting`, without control characters.
-pub(super) fn cut(text: &str, parting: usize) -> String {
-    let long = text.char_indices().nth(CHARACTERS).is_some();
-    let from = if long {
-        text[..text.floor_char_boundary(parting)].char_indices().rev().nth(IN_FRONT).map_or(0, |(at, _)| at)
-    } else {
-        0
-    };
-    let rest = &text[from..];
-    let to = rest.char_indices().nth(CHARACTERS).map_or(rest.len(), |(at, _)| at);
-    let (front, back) = dots(from > 0, to < rest.len());
-    let mut kept = front.to_owned();
-    for letter in rest[..to].chars() {
-        if letter.is_control() || is_mark(letter) {
-            kept.extend(letter.escape_default());
-        } else {
-            kept.push(letter);
-        }
-    }
-    kept + back
-}
-
-/// Marks that nobody sees, and that turn the direction of what stands beside them.
-fn is_mark(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn dots(front: bool, back: bool) -> (&'static str, &'static str) {
-    (if front { "..." } else { "" }, if back { "..." } else { "" })
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::fields::{Differences, Pair, align, cut};
+use super::align::{Pair, align};
+use super::difference::Differences;
+use super::text::cut;
 
 /// A JSON value and the bytes that say it.
 pub struct Parsed<'a> {

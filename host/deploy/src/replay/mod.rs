@@ -10,7 +10,9 @@
 //! - **shadow**: the same on a lane that serves, of the messages of the moment (`shadow.rs`).
 //! - **backtest**: a replay that is judged (`backtest.rs`).
 
+mod align;
 pub mod backtest;
+pub mod difference;
 pub mod fields;
 pub mod history;
 mod json;
@@ -18,3 +20,4 @@ pub mod numbers;
 pub mod shadow;
 pub mod side_by_side;
 pub mod summary;
+mod text;

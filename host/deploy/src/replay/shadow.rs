@@ -3,7 +3,8 @@
 use wasmill_core::{EmittedRow, FailureKind};
 use wasmill_pipeline::versions::{Said, Shadowed};
 
-use super::fields::{Differences, Made, Output};
+use super::difference::Differences;
+use super::fields::{Made, Output};
 
 /// Compares each message of which both versions said something that counts: its offset, and the differences, if any.
 pub fn compare(both: &Shadowed<'_>, mut each: impl FnMut(i64, Differences)) {

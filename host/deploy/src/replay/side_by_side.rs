@@ -10,10 +10,12 @@ use wasmill_kafka::plain::PlainMessage;
 use wasmill_kafka::stretches::{Step, Stretch, StretchReader};
 use wasmill_pipeline::version::Version;
 
-use super::fields::{Differences, Made, Output, shown};
+use super::difference::Differences;
+use super::fields::{Made, Output};
 use super::history::Plan;
 use super::numbers::Numbers;
 use super::summary::Summary;
+use super::text::shown;
 use crate::handler_tests::lane::{Answer, Lane, Verdict};
 
 /// How long the brokers may say nothing before that is a failure.

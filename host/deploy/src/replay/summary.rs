@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::fields::Differences;
+use super::difference::Differences;
 
 /// Fields that are counted by name. A value with names that are different in each message has as many fields as messages.
 const FIELDS: usize = 200;
@@ -94,7 +94,7 @@ fn without_places(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::fields::Difference;
+    use crate::replay::difference::Difference;
 
     fn differences(fields: &[&str]) -> Differences {
         let one = |field: &&str| Difference { field: (*field).to_owned(), old: None, new: None };

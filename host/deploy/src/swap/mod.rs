@@ -4,7 +4,7 @@
 //! anything is touched. Then instances are made for all lanes, beside those that run. One value is replaced
 //! ([`Lanes::deploy`](wasmill_pipeline::lanes::Lanes::deploy)), which every lane notices between two batches. What the lanes
 //! say of it is the **answer** ([`answer`]) and a line of the **history** ([`history`]). A version may be on **trial**
-//! ([`trial`], [`rollout`]) before it serves all messages, or for a while after.
+//! ([`trial`], `rollout`) before it serves all messages, or for a while after.
 
 pub mod answer;
 pub mod gate;

@@ -14,7 +14,7 @@ use wasmill_kafka::TopicPartition;
 use wasmill_pipeline::version::Version;
 use wasmill_pipeline::versions::{Called, Candidate, Gets, Overseer, Ruling, Shadowed, Split};
 
-use crate::replay::fields::Differences;
+use crate::replay::difference::Differences;
 use crate::replay::shadow;
 use crate::replay::summary::Summary;
 

@@ -13,8 +13,8 @@ use wasmill_pipeline::Handle;
 use wasmill_pipeline::dead_letter::now_ms;
 use wasmill_pipeline::seek::To;
 
-use super::State;
-use super::routes::{Answer, Body, Refused, find, named, read, refuse};
+use super::request::{Answer, Body, Refused, find, named, read, refuse};
+use super::state::State;
 use crate::pipelines::refused;
 
 /// How long the cluster may take to say how many partitions a topic has; nothing depends on it.

@@ -4,7 +4,9 @@
 mod changes;
 mod gauges;
 mod guard;
+mod request;
 mod routes;
+mod state;
 mod versions;
 
 use std::net::SocketAddr;
@@ -12,29 +14,10 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 use wasmill_config as config;
 
-use crate::pipelines::table::Pipelines;
-
 pub use guard::{load_token, token_path};
-
-/// What the routes look at.
-pub struct State {
-    /// The pipelines.
-    pub pipelines: Arc<Pipelines>,
-    /// The metrics.
-    pub metrics: PrometheusHandle,
-    /// What calls that change something must carry.
-    pub token: String,
-    /// Whether the port may be reached by other names than loopback's.
-    pub allow_remote: bool,
-    /// Components that are being received.
-    pub uploads: Semaphore,
-    /// When the process started.
-    pub started: std::time::Instant,
-}
+pub use state::State;
 
 /// A running admin port.
 pub struct Admin {

@@ -3,28 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmill_kafka::TopicPartition;
 use wasmill_pipeline::Handle;
 use wasmill_pipeline::status::WorkStatus;
 
-use super::State;
 use super::guard::may_change;
+use super::request::{Answer, Body, MOST_BYTES, Refused, find, named, read, refuse, too_large};
+use super::state::State;
 use super::{changes, gauges, versions};
 use crate::pipelines::running::Running;
 use crate::pipelines::status::PipelineStatus;
 
-/// A request is a few words.
-const MOST_BYTES: usize = 64 << 10;
 /// A member's thread that has not polled for so long, beyond a drain, is wedged.
 const WEDGED: Duration = Duration::from_secs(30);
 
@@ -45,11 +41,6 @@ struct Which {
     partition: Option<i32>,
     offset: Option<i64>,
 }
-
-pub(super) type Refused = (StatusCode, Json<serde_json::Value>);
-pub(super) type Answer = Result<Json<serde_json::Value>, Refused>;
-/// A call's body as it came, or why it did not come whole.
-pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// All routes.
 pub fn router(state: Arc<State>) -> Router {
@@ -96,10 +87,6 @@ async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) 
         return too_large().into_response();
     }
     next.run(request).await
-}
-
-fn too_large() -> Refused {
-    refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body has more than {MOST_BYTES} bytes"))
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
@@ -209,55 +196,14 @@ async fn skip(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body:
     }
 }
 
-pub(super) fn refuse(status: StatusCode, text: &str) -> Refused {
-    (status, Json(serde_json::json!({ "error": text })))
-}
-
-/// The pipeline of that name.
-pub(super) fn find(state: &State, name: &str) -> Result<Running, Refused> {
-    state.pipelines.handle(name).ok_or_else(|| {
-        let text = format!("no pipeline `{name}`; there is {}", state.pipelines.names());
-        refuse(StatusCode::NOT_FOUND, &text)
-    })
-}
-
 /// The pipeline that a call is about, and what of it.
 fn asked(state: &State, name: &str, body: Body) -> Result<(Handle, Which), Refused> {
     let pipeline = find(state, name)?.pipeline;
     Ok((pipeline, read(body, "send {}, or {\"partition\": 0} for one")?))
 }
 
-/// What a body asks for; `hint` says what to send.
-pub(super) fn read<T: Default + DeserializeOwned>(body: Body, hint: &str) -> Result<T, Refused> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        status => refuse(status, &rejection.body_text()),
-    })?;
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    // Whatever the body says it is: one that is passed over in silence would turn one partition into all of them.
-    serde_json::from_slice(&body)
-        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body is not understood: {error}; hint: {hint}")))
-}
-
 /// The partition a call names; the topic may be left out where the pipeline has one.
 fn one_partition(pipeline: &Handle, which: &Which) -> Result<Option<TopicPartition>, Refused> {
     let Some(number) = which.partition else { return Ok(None) };
     named(pipeline, which.topic.as_deref(), number).map(Some)
-}
-
-/// A partition by its number, and by its topic where there are several.
-pub(super) fn named(pipeline: &Handle, topic: Option<&str>, number: i32) -> Result<TopicPartition, Refused> {
-    let topics = &pipeline.shared.settings.topics;
-    let topic = match (topic, topics.as_slice()) {
-        (Some(topic), _) => topic.to_owned(),
-        (None, [only]) => only.clone(),
-        (None, _) => return Err(refuse(StatusCode::BAD_REQUEST, "the pipeline has several topics: name one")),
-    };
-    let id = TopicPartition::new(topic, number);
-    if pipeline.partition(&id).is_none() {
-        return Err(refuse(StatusCode::NOT_FOUND, &format!("partition {id} is not assigned to this process")));
-    }
-    Ok(id)
 }

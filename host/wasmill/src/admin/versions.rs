@@ -14,8 +14,8 @@ use wasmill_deploy::group::lead::Wanted;
 use wasmill_deploy::swap::gate::{self, Gate, Refusal};
 use wasmill_deploy::swap::swapper::Ask;
 
-use super::State;
-use super::routes::{Answer, Refused, find, refuse};
+use super::request::{Answer, Refused, find, refuse};
+use super::state::State;
 use crate::pipelines::running::Running;
 
 /// What a swap is told beside the component, which is the body.

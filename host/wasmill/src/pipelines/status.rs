@@ -96,3 +96,43 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_object_whose_fields_keep_their_order() {
+        let status = PipelineStatus {
+            serving: ServingStatus {
+                name: "a".to_owned(),
+                group: "g".to_owned(),
+                topics: vec!["t".to_owned()],
+                plugin: "d".to_owned(),
+                source: "s".to_owned(),
+                swaps: 1,
+            },
+            trial: None,
+            drift: None,
+            control: None,
+            work: WorkStatus {
+                generations: 2,
+                ready: true,
+                held: None,
+                producer: None,
+                topics_gone: Vec::new(),
+                outputs_in_flight: 3,
+                members: Vec::new(),
+                lanes: Vec::new(),
+                partitions: Vec::new(),
+            },
+        };
+        assert_eq!(
+            serde_json::to_string(&status).expect("it is plain data"),
+            r#"{"name":"a","group":"g","topics":["t"],"plugin":"d","source":"s","swaps":1,"trial":null,"drift":null,"#
+                .to_owned()
+                + r#""control":null,"generations":2,"ready":true,"held":null,"producer":null,"topics_gone":[],"#
+                + r#""outputs_in_flight":3,"members":[],"lanes":[],"partitions":[]}"#
+        );
+    }
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::Language;
+use super::language::Language;
 
 include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 

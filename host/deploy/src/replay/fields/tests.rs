@@ -1,4 +1,6 @@
 use super::*;
+use crate::replay::difference::KEPT;
+use crate::replay::text::CHARACTERS;
 
 fn output<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Output<'a> {
     Output { topic: "out", partition: None, timestamp: Some(5), key, value, headers: Vec::new() }

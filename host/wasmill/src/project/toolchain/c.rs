@@ -5,8 +5,10 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Missing, on_path, succeeds, tool};
-use crate::project::{Language, Project, Reporter, step};
+use super::tools::{Missing, on_path, succeeds, tool};
+use crate::project::folder::Project;
+use crate::project::language::Language;
+use crate::project::step::{self, Reporter};
 
 const INSTALL: &str = "pip install ziglang==0.17.1 (or put `zig` 0.17 on PATH)";
 /// What the optimiser may use. What else the compiler is told stands in the project's compile_flags.txt, where editors read

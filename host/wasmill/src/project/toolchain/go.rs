@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Missing, on_path, tool};
-use crate::project::{Project, Reporter, step};
+use super::tools::{Missing, on_path, tool};
+use crate::project::folder::Project;
+use crate::project::step::{self, Reporter};
 
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     if on_path("go").is_none() {

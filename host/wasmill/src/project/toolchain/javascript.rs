@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Missing, on_path, tool};
-use crate::project::{Language, Project, Reporter, step};
+use super::tools::{Missing, on_path, tool};
+use crate::project::folder::Project;
+use crate::project::language::Language;
+use crate::project::step::{self, Reporter};
 
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
     install(project, "esbuild", reporter)?;

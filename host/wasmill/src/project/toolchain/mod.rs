@@ -6,11 +6,13 @@ mod go;
 mod javascript;
 mod python;
 mod rust;
+pub mod tools;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use super::{Language, Project, Reporter};
+use super::folder::Project;
+use super::language::Language;
+use super::step::Reporter;
 
 /// Compiles the handler of a project.
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
@@ -34,30 +36,4 @@ pub fn programs(project: &Project) -> Vec<PathBuf> {
         Language::Javascript | Language::Typescript => vec![project.directory.join("node_modules/.package-lock.json")],
         _ => Vec::new(),
     }
-}
-
-/// A program in a folder of `PATH`.
-fn on_path(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-/// A tool that is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("{language} is compiled with {tool}, which is not there; hint: {install}")]
-pub struct Missing {
-    language: Language,
-    tool: &'static str,
-    install: &'static str,
-}
-
-/// A command that runs in the project's folder.
-fn tool(program: impl AsRef<std::ffi::OsStr>, project: &Project) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(&project.directory);
-    command
-}
-
-/// Whether a command ends well.
-fn succeeds(program: &Path, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
 }

@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::{Missing, on_path, tool};
-use crate::project::{Project, Reporter, step};
+use super::tools::{Missing, on_path, tool};
+use crate::project::folder::Project;
+use crate::project::step::{self, Reporter};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
