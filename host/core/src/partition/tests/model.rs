@@ -72,6 +72,8 @@ struct Ticket {
     run: RunId,
     messages: Messages,
     mask: u64,
+    /// Those of them that are dead letters.
+    dead: u64,
 }
 
 /// What the coordinator has.
@@ -131,6 +133,9 @@ struct World {
     stops: bool,
     dead_letters: bool,
     seeking: Option<i64>,
+    seek_until: Instant,
+    /// The broker never takes an output of this message.
+    poison: u64,
     /// The message that is being retried, and the attempt it is delivered with next.
     counted: Option<(i64, u32)>,
     /// What `counted` was in the slice that the coordinator has.
@@ -192,6 +197,8 @@ impl World {
             stops: dice.one_in(3),
             dead_letters: !dice.one_in(3),
             seeking: None,
+            seek_until: began,
+            poison: if dice.one_in(3) { bit(dice.below(20) as i64) } else { 0 },
             counted: None,
             counted_before: None,
             front: 0,
@@ -268,7 +275,7 @@ impl World {
             self.answer_ticket();
             self.persist();
             if self.stopped.is_some() {
-                self.resume(false);
+                self.resume(self.stops);
             }
             // A lane with nothing to do looks again ten times a second: only then it says that the source is idle.
             self.awake |= is_complete && self.backlog.is_empty();
@@ -340,20 +347,20 @@ fn histories(kind: Kind, many: u64) {
 
 #[test]
 fn manual_loses_nothing_and_reaches_the_end() {
-    histories(Kind::Manual, 150_000);
+    histories(Kind::Manual, 100_000);
 }
 
 #[test]
 fn sync_loses_nothing_and_reaches_the_end() {
-    histories(Kind::Sync, 80_000);
+    histories(Kind::Sync, 50_000);
 }
 
 #[test]
 fn auto_delivers_in_order_and_reaches_the_end() {
-    histories(Kind::Auto, 60_000);
+    histories(Kind::Auto, 40_000);
 }
 
 #[test]
 fn an_aborted_slice_counts_for_nothing_and_the_end_is_reached() {
-    histories(Kind::Transaction, 150_000);
+    histories(Kind::Transaction, 100_000);
 }

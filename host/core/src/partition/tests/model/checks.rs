@@ -11,9 +11,7 @@ impl World {
         assert_eq!(done & self.exists & !self.complete, 0, "something incomplete counts as complete");
         let paused = partition.holds().get(Reason::Paused).is_some();
         assert_eq!(paused, self.paused, "a pause ends with the pause only");
-        let now = partition.fence();
-        let open = self.tickets.iter().filter(|ticket| ticket.fence == now).count();
-        assert_eq!(partition.tickets() as usize, open, "outputs in flight");
+        assert_eq!(partition.tickets() as usize, self.in_flight(), "outputs in flight");
         let SpanSize { messages, .. } = tracker.span();
         assert!(messages <= WINDOW, "{messages} messages beyond the watermark");
         assert_eq!(partition.is_leaving(), self.leaving);

@@ -36,6 +36,7 @@ impl World {
             held_above: self.held_above,
         };
         self.asked_at = self.partition.tracker().watermark().get();
+        let in_flight = self.in_flight();
         let next = self.partition.next(&ask, self.now);
         self.say(|| format!("{next:?}"));
         self.wake_at = None;
@@ -49,9 +50,21 @@ impl World {
             }
             Next::PersistNote => {}
             Next::Reposition(to) => self.reposition(to),
-            Next::Rewound(rewound) => self.went_back(rewound),
-            Next::Moved(sought) => self.moved(sought),
+            Next::Rewound(rewound) => {
+                assert_eq!(in_flight, 0, "goes back while something is in flight");
+                self.went_back(rewound);
+            }
+            Next::Moved(sought) => {
+                assert!(in_flight == 0 || self.now >= self.seek_until, "moved while something is in flight");
+                self.moved(sought);
+            }
         }
+    }
+
+    /// Calls of this epoch whose outputs are not answered for.
+    pub(super) fn in_flight(&self) -> usize {
+        let now = self.partition.fence();
+        self.tickets.iter().filter(|ticket| ticket.fence == now).count()
     }
 
     fn reposition(&mut self, to: NextOffset) {
@@ -232,9 +245,11 @@ impl World {
         if has_outputs {
             self.apply(Event::Sending);
         }
+        let mut dead = 0;
         if self.dead_letters {
             for one in &failed {
                 let offset = self.batch.message(one.message).offset;
+                dead |= bit(offset);
                 self.apply(Event::DeadLettered { offset, stage });
             }
         }
@@ -243,7 +258,7 @@ impl World {
             let mask = (0..settled).fold(0, |mask, at| mask | bit(self.batch.message(at).offset));
             if has_outputs {
                 let messages = call.messages.up_to(last);
-                self.tickets.push(Ticket { fence: call.fence, run: call.run, messages, mask });
+                self.tickets.push(Ticket { fence: call.fence, run: call.run, messages, mask, dead });
             } else {
                 self.complete |= mask;
                 self.apply(Event::Settled { fence: call.fence, run: call.run, ticket: false });

@@ -22,6 +22,10 @@ impl World {
     }
 
     fn confirm_ticket(&mut self, index: usize) {
+        let Ticket { mask, dead, .. } = self.tickets[index];
+        if mask & !dead & self.poison != 0 && !self.is_transaction() {
+            return self.refuse_ticket(index);
+        }
         let Ticket { fence, run, mask, .. } = self.tickets.remove(index);
         let is_stale = fence != self.partition.fence();
         if !is_stale {
@@ -35,10 +39,11 @@ impl World {
         let Ticket { fence, messages, mask, .. } = self.tickets.remove(index);
         let is_stale = fence != self.partition.fence();
         let (mut refused, mut incomplete) = (Vec::new(), 0);
-        let topic_wide = self.dice.one_in(5);
+        let topic_wide = !self.quiet && self.dice.one_in(5);
         while incomplete == 0 {
             for offset in (0..64).filter(|offset| mask & bit(*offset) != 0) {
-                if self.dice.one_in(2) {
+                let is_refused = if self.quiet { self.poison & bit(offset) != 0 } else { self.dice.one_in(2) };
+                if is_refused {
                     incomplete |= bit(offset);
                     refused.push(Refused { offset, topic_wide, reason: "too large".to_owned() });
                 }
@@ -287,6 +292,7 @@ impl World {
         if answer.is_ok() {
             self.say(|| format!("seek {to}"));
             self.seeking = Some(to);
+            self.seek_until = until;
             self.awake = true;
         }
     }
