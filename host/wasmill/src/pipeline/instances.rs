@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wasmill_config as config;
-use wasmill_core::{Batch, Emitted, Failure};
-use wasmill_wasm::{CallError, Grants, Instance, InstanceSpec, Limits, OutputNames, Plugin};
+use wasmill_core::{Batch, Emitted, Failure, Grant, Grants};
+use wasmill_wasm::{CallError, Instance, InstanceSpec, Limits, OutputNames, Plugin};
 
 use super::counters;
 use super::lane::{Lane, Side};
@@ -45,8 +45,11 @@ impl Running {
 
 /// What a pipeline grants to its handler.
 pub fn grants(settings: &config::Pipeline) -> Grants {
-    let granted = |one| settings.grant.contains(&one);
-    Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
+    let grant = |one: &config::Grant| match one {
+        config::Grant::Clock => Grant::Clock,
+        config::Grant::Random => Grant::Random,
+    };
+    settings.grant.iter().map(grant).collect()
 }
 
 /// The topics that a pipeline's handler may name, by number.
