@@ -105,6 +105,56 @@ pub struct Pipeline {
     pub dev: Dev,
 }
 
+pub use wasmill_core::Grant;
+
+/// What is handled in order.
+    pub order: Order,
+    /// 1 to 64; `None`: as many as assigned partitions, 64 at most.
+    pub lanes: Option<usize>,
+    /// Where a group without committed offsets begins.
+    pub start: Start,
+    /// What to do when the committed offset is no longer there.
+    pub out_of_range: OutOfRange,
+    /// How the group divides partitions.
+    pub assignor: Assignor,
+    /// How long a silent member is kept in the group.
+    pub session_timeout: Duration,
+    /// At most a third of the session timeout, unless the file says otherwise; always below it.
+    pub heartbeat_interval: Duration,
+    /// At least the session timeout.
+    pub max_poll_interval: Duration,
+    /// Below `max_poll_interval`.
+    pub drain_timeout: Duration,
+    /// Static membership; the number of the member is appended.
+    pub instance_id: Option<String>,
+    /// Where emitted messages go.
+    pub output: Output,
+    /// When offsets are committed.
+    pub commit: CommitMode,
+    /// Most messages of one handler call.
+    pub batch_messages: usize,
+    /// Most bytes of one handler call (one message may be larger).
+    pub batch_bytes: usize,
+    /// How far a partition may run ahead of its watermark; at least one batch.
+    pub span: SpanBound,
+    /// What a message may cost before it is given up.
+    pub retry: RetryPolicy,
+    /// What happens to a message that is given up.
+    pub on_exhausted: OnExhausted,
+    /// `None`: `breaker = false`.
+    pub breaker: Option<BreakerPolicy>,
+    /// What a handler may use.
+    pub limits: Limits,
+    /// How a new handler takes over.
+    pub swap: Swap,
+    /// For the handler's init; scalars as text.
+    pub config: Properties,
+    /// For the consumers of this pipeline.
+    pub properties: Properties,
+    /// For `wasmill dev` only.
+    pub dev: Dev,
+}
+
 /// What a handler may ask for beyond computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Grant {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use wasmill_config as config;
-use wasmill_wasm::{Grants, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, StartError};
+use wasmill_core::Grants;
+use wasmill_wasm::{InstanceSpec, Limits, LogLevel, LogSink, OutputNames, StartError};
 
 use crate::io::Handler;
 
 /// What a pipeline grants to its handler.
 pub fn grants(settings: &config::Pipeline) -> Grants {
-    let granted = |one| settings.grant.contains(&one);
-    Grants { clock: granted(config::Grant::Clock), random: granted(config::Grant::Random) }
+    settings.grant.iter().copied().collect()
 }
 
 /// The topics that a pipeline's handler may name, by number.

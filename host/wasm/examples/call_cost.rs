@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_core::Batch;
-use wasmill_wasm::{Engine, EngineOptions, Grants, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames};
+use wasmill_core::{Batch, Grants};
+use wasmill_wasm::{Engine, EngineOptions, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames};
 
 const MESSAGES: usize = 128;
 const VALUE_BYTES: usize = 100;

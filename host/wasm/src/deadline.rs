@@ -3,9 +3,11 @@
 //! Wasm code is stopped by epochs: every tick the store's callback asks [`Watch::check`]. Host functions that wait are
 //! not wasm code and no epoch ends them, so they wait in [`Watch::wait_until`] and nowhere else.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::Stop;
 
@@ -24,7 +26,7 @@ struct Cancel {
 impl Canceller {
     /// Ends the running call at the next tick, and lets no further call begin until `clear`.
     pub fn cancel(&self) {
-        let _held = self.hold();
+        let _held = self.0.lock.lock();
         self.0.asked.store(true, Ordering::Release);
         self.0.wake.notify_all();
     }
@@ -37,10 +39,6 @@ impl Canceller {
     /// True between `cancel` and `clear`.
     pub fn is_cancelled(&self) -> bool {
         self.0.asked.load(Ordering::Acquire)
-    }
-
-    fn hold(&self) -> MutexGuard<'_, ()> {
-        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +91,7 @@ impl Watch {
     /// Waits until `until` (`None`: for ever), but ends with the call's deadline and when the call is cancelled.
     pub(crate) fn wait_until(&self, until: Option<Instant>) -> Result<(), Stop> {
         let end = until.map_or(self.deadline, |until| until.min(self.deadline));
-        let mut held = self.canceller.hold();
+        let mut held = self.canceller.0.lock.lock();
         loop {
             self.check()?;
             let left = end.saturating_duration_since(Instant::now());
@@ -101,7 +99,7 @@ impl Watch {
                 // `end` may be the deadline, reached since it was checked.
                 return self.check();
             }
-            held = self.canceller.0.wake.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.canceller.0.wake.wait_for(&mut held, left);
         }
     }
 }

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::Linker;
 use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy, WasmBacktraceDetails};
 
 use crate::cache;
 use crate::capabilities;
 use crate::error::{EngineError, LoadError};
+use crate::linkers::Linkers;
 use crate::plugin::Plugin;
-use crate::state::State;
 
 /// Frames kept of a trap's backtrace.
 const FRAMES: u8 = 20;
@@ -37,7 +36,7 @@ impl Default for EngineOptions {
             cache_directory: None,
             tick: Duration::from_millis(2),
             plugin_bytes: 256 << 20,
-            contract: crate::contract().to_owned(),
+            contract: capabilities::contract().to_owned(),
         }
     }
 }
@@ -52,12 +51,6 @@ struct Inner {
     plugin_bytes: u64,
 }
 
-/// What each world may import.
-pub(crate) struct Linkers {
-    pub(crate) batches: Linker<State>,
-    pub(crate) messages: Linker<State>,
-}
-
 impl Engine {
     /// Makes the engine and starts its epoch thread, which ends with the last plugin and instance.
     pub fn new(options: &EngineOptions) -> Result<Self, EngineError> {
@@ -67,10 +60,7 @@ impl Engine {
         }
         let runtime = |error: wasmtime::Error| EngineError::Runtime(format!("{error:#}"));
         let engine = wasmtime::Engine::new(&config).map_err(runtime)?;
-        let linkers = Linkers {
-            batches: capabilities::batches(&engine, &options.contract).map_err(runtime)?,
-            messages: capabilities::messages(&engine, &options.contract).map_err(runtime)?,
-        };
+        let linkers = Linkers::new(&engine, &options.contract).map_err(runtime)?;
         start_ticker(engine.weak(), options.tick).map_err(EngineError::Ticker)?;
         Ok(Self(Arc::new(Inner { engine, linkers, plugin_bytes: options.plugin_bytes })))
     }

@@ -1,71 +1,7 @@
-//! What a pipeline may grant to its handler beyond computing: a clock, and chance. Neither can be kept from a plugin
-//! once it is linked, so it is asked for by import and answered before anything of the plugin runs.
+//! Whether a pipeline grants what a plugin imports. A clock and random bytes cannot be kept from a plugin once it is
+//! linked, so they are asked for by import and answered before anything of the plugin runs.
 
-use crate::capabilities;
-
-/// What is granted, or needed.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Grants {
-    /// The time, and timers to wait for: `wasi:clocks`.
-    pub clock: bool,
-    /// Random bytes: `wasi:random`.
-    pub random: bool,
-}
-
-/// One of them.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Capability {
-    /// `clock`.
-    Clock,
-    /// `random`.
-    Random,
-}
-
-impl Capability {
-    /// As `grant` in a pipeline's table names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Clock => "clock",
-            Self::Random => "random",
-        }
-    }
-}
-
-impl Grants {
-    /// Nothing.
-    pub const NONE: Self = Self { clock: false, random: false };
-    /// Everything that there is.
-    pub const ALL: Self = Self { clock: true, random: true };
-
-    /// Whether it is among them.
-    pub fn has(self, one: Capability) -> bool {
-        match one {
-            Capability::Clock => self.clock,
-            Capability::Random => self.random,
-        }
-    }
-
-    /// These and one more.
-    #[must_use]
-    pub fn with(mut self, one: Capability) -> Self {
-        match one {
-            Capability::Clock => self.clock = true,
-            Capability::Random => self.random = true,
-        }
-        self
-    }
-
-    /// One after the other.
-    pub fn iter(self) -> impl Iterator<Item = Capability> {
-        [Capability::Clock, Capability::Random].into_iter().filter(move |one| self.has(*one))
-    }
-
-    /// The line of a pipeline's table that grants them: `grant = ["clock"]`.
-    pub fn line(self) -> String {
-        let names: Vec<String> = self.iter().map(|one| format!("\"{}\"", one.as_str())).collect();
-        format!("grant = [{}]", names.join(", "))
-    }
-}
+use wasmill_core::{Grant, Grants};
 
 /// A plugin asks for more than is granted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -81,22 +17,13 @@ pub struct NotGranted {
 }
 
 /// Imports that give something, and what each of them gives.
-pub(crate) type Asked = Vec<(String, Capability)>;
-
-/// What of these imports asks for a grant. Each comes with whether it has functions: an interface that is imported for
-/// its types alone (a file's times are those of `wasi:clocks/wall-clock`) gives nothing.
-pub(crate) fn asked<'a>(imports: impl Iterator<Item = (&'a str, bool)>) -> Asked {
-    let asks = |(name, functions): (&'a str, bool)| {
-        let one = capabilities::wasi::capability(name).filter(|_| functions)?;
-        Some((name.to_owned(), one))
-    };
-    imports.filter_map(asks).collect()
-}
+pub(crate) type Asked = Vec<(String, Grant)>;
 
 /// Whether all that is asked for is granted.
 pub(crate) fn check(asked: &Asked, granted: Grants) -> Result<(), NotGranted> {
-    let Some((import, _)) = asked.iter().find(|(_, one)| !granted.has(*one)) else { return Ok(()) };
-    Err(NotGranted { import: import.clone(), needed: asked.iter().fold(granted, |all, (_, one)| all.with(*one)) })
+    let Some((import, _)) = asked.iter().find(|(_, one)| !granted.contains(*one)) else { return Ok(()) };
+    let needed = granted.iter().chain(asked.iter().map(|(_, one)| *one)).collect();
+    Err(NotGranted { import: import.clone(), needed })
 }
 
 #[cfg(test)]
@@ -104,32 +31,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_interfaces_with_functions_of_clocks_and_chance_ask() {
-        let asked = asked(
-            [
-                ("wasi:io/poll@0.2.6", true),
-                ("wasi:clocks/wall-clock@0.2.6", false),
-                ("wasi:clocks/monotonic-clock@0.2.6", true),
-                ("wasi:random/insecure-seed@0.2.6", true),
-                ("wasi:cli/exit@0.2.6", true),
-            ]
-            .into_iter(),
-        );
-        let names: Vec<_> = asked.iter().map(|(name, one)| (name.as_str(), *one)).collect();
-        assert_eq!(
-            names,
-            [
-                ("wasi:clocks/monotonic-clock@0.2.6", Capability::Clock),
-                ("wasi:random/insecure-seed@0.2.6", Capability::Random),
-            ]
-        );
-    }
-
-    #[test]
     fn the_line_to_add_keeps_what_is_granted() {
-        let asked = vec![("r".to_owned(), Capability::Random)];
-        let clock = Grants { clock: true, ..Grants::NONE };
-        let refused = check(&asked, clock).unwrap_err();
+        let asked = vec![("r".to_owned(), Grant::Random)];
+        let refused = check(&asked, Grants::NONE.with(Grant::Clock)).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the plugin imports `r`, which the pipeline does not grant; hint: add `grant = [\"clock\", \"random\"]` to \

@@ -3,15 +3,16 @@
 //!
 //! Whoever made the file wrote every name in it: all of them are cut and escaped, and so many of a kind are listed.
 
+use wasmill_core::Grants;
 use wasmparser::component_types::ComponentEntityType;
 use wasmparser::types::TypesRef;
 use wasmparser::{ComponentTypeRef, KnownCustom, Parser, Payload, ProducersSectionReader, Validator};
 
-use crate::capabilities::{self, Grant};
+use crate::binary::{self, Kind, NAME_BYTES};
+use crate::capabilities::{self, Access};
 use crate::error::LoadError;
-use crate::grants::Grants;
-use crate::plugin::{self, Kind, NAME_BYTES, World};
 use crate::text;
+use crate::world::World;
 
 /// Names of a kind that are listed.
 const LISTED: usize = 200;
@@ -46,7 +47,7 @@ pub struct Import {
     /// As the file names it.
     pub name: String,
     /// What the host does about it.
-    pub grant: Grant,
+    pub access: Access,
 }
 
 /// One line of a `producers` section.
@@ -85,21 +86,17 @@ pub struct Inspection {
 impl Inspection {
     /// What a pipeline must grant for its imports.
     pub fn needs(&self) -> Grants {
-        self.imports.items.iter().fold(Grants::NONE, |all, import| match import.grant {
-            Grant::IfGranted(one) => all.with(one),
-            Grant::Always | Grant::Wasi | Grant::Refused => all,
-        })
+        let needed = |import: &Import| match import.access {
+            Access::IfGranted(one) => Some(one),
+            Access::Always | Access::Wasi | Access::Refused => None,
+        };
+        self.imports.items.iter().filter_map(needed).collect()
     }
-}
-
-/// The version of the contract that this host keeps.
-pub fn contract() -> &'static str {
-    capabilities::log::INTERFACE.split_once('@').map_or("", |(_, version)| version)
 }
 
 /// Reads what a file says of itself.
 pub fn inspect(bytes: &[u8]) -> Inspection {
-    let form = match plugin::guarded(|| plugin::kind(bytes)) {
+    let form = match binary::guarded(|| binary::kind(bytes)) {
         Ok(Ok(Kind::Component)) => Form::Component,
         Ok(Ok(Kind::Module)) => Form::TypedModule,
         Ok(Err(LoadError::NoComponentType)) => Form::Module,
@@ -108,7 +105,7 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
     let surface = match form {
         Form::Component => Surface::read(bytes),
         // As the host would see it. What cannot be wrapped still has imports of its own.
-        Form::TypedModule => match plugin::encode(bytes) {
+        Form::TypedModule => match binary::encode(bytes) {
             Ok(component) => Surface::read(&component),
             Err(_) => Surface::read(bytes),
         },
@@ -118,11 +115,11 @@ pub fn inspect(bytes: &[u8]) -> Inspection {
     let contract = if form == Form::TypedModule { declared(bytes) } else { None };
     let contract = contract.or_else(|| surface.imports.iter().find_map(|(import, _)| version(import)).map(clean));
     let imports = surface.imports.into_iter().map(|(name, functions)| Import {
-        grant: capabilities::grant(&name, functions, surface.world),
+        access: capabilities::access(&name, functions, surface.world),
         name: clean(&name),
     });
     Inspection {
-        digest: plugin::digest(bytes),
+        digest: binary::digest(bytes),
         size: bytes.len(),
         form,
         contract,
@@ -157,9 +154,9 @@ impl Surface {
     fn read(bytes: &[u8]) -> Self {
         let mut surface = Self::default();
         // A file that ends too early still has what stood before that.
-        let _ = plugin::guarded(|| surface.names(bytes));
+        let _ = binary::guarded(|| surface.names(bytes));
         // The component's types, if it is valid.
-        let _ = plugin::guarded(|| {
+        let _ = binary::guarded(|| {
             let types = Validator::new().validate_all(bytes).ok()?;
             surface.world = world(types.as_ref());
             for (name, functions) in &mut surface.imports {
@@ -216,7 +213,7 @@ impl Surface {
 /// The world of a component that is valid.
 fn world(types: TypesRef<'_>) -> Option<World> {
     match types.component_item_for_export("handle")?.ty {
-        ComponentEntityType::Func(function) => plugin::world_of(types[function].params.len()),
+        ComponentEntityType::Func(function) => World::of_parameters(types[function].params.len()),
         _ => None,
     }
 }
@@ -233,7 +230,7 @@ fn has_functions(types: TypesRef<'_>, import: &str) -> bool {
 
 /// The version of the contract in a module's component type.
 fn declared(module: &[u8]) -> Option<String> {
-    plugin::guarded(|| {
+    binary::guarded(|| {
         let (_, bindings) = wit_component::metadata::decode(module).ok()?;
         let packages = bindings.resolve.packages.iter().map(|(_, package)| &package.name);
         let mut contracts = packages.filter(|name| (name.namespace.as_str(), name.name.as_str()) == PACKAGE);
@@ -254,7 +251,7 @@ fn version(import: &str) -> Option<&str> {
 fn producers(bytes: &[u8]) -> Listed<Producer> {
     let mut all = Listed { items: Vec::new(), more: 0 };
     // One that is not well-formed says nothing more; the rest of the inspection stands.
-    let _ = plugin::guarded(|| {
+    let _ = binary::guarded(|| {
         for payload in Parser::new(0).parse_all(bytes) {
             let Ok(payload) = payload else { return };
             if let Payload::CustomSection(section) = payload

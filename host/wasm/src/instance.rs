@@ -1,41 +1,21 @@
 //! An instance: one running copy of a plugin, with its own store. It serves one lane and is over after its first error.
 
 use wasmill_core::{Batch, Emitted, ErrorClass, Failure, Growth};
-use wasmtime::component::{ComponentType, Lower};
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::deadline::Canceller;
 use crate::error::{CallError, StartError, Stop};
-use crate::plugin::{Plugin, World};
+use crate::plugin::Plugin;
 use crate::spec::{InstanceSpec, Limits};
 use crate::state::State;
-use crate::{batches, messages, text};
+use crate::world::World;
+use crate::{batches, init, messages, text};
 
 /// Bytes of a backtrace's text; function names are the guest's and can be long.
 const BACKTRACE_BYTES: usize = 16 * 1024;
 /// Resource handles of an instance at a time; they live in the host's memory.
 const HANDLES: usize = 10_000;
 const MESSAGE_BYTES: usize = 2 * 1024;
-
-/// What `init` is told.
-#[derive(ComponentType, Lower)]
-#[component(record)]
-pub(crate) struct Context<'a> {
-    pipeline: &'a str,
-    group: &'a str,
-    digest: &'a str,
-    config: Vec<Setting<'a>>,
-}
-
-#[derive(ComponentType, Lower)]
-#[component(record)]
-pub(crate) struct Setting<'a> {
-    key: &'a str,
-    value: &'a str,
-}
-
-pub(crate) type InitParameters<'a> = (Context<'a>,);
-pub(crate) type InitReturned = (Result<(), String>,);
 
 /// One running copy of a plugin.
 pub struct Instance {
@@ -54,8 +34,20 @@ enum Handle {
     Messages(messages::Handle),
 }
 
+/// Here and not beside the rest of it: an instance knows its plugin, and a plugin none of its instances.
+impl Plugin {
+    /// Starts an instance: new memory, `init` called.
+    ///
+    /// # Errors
+    /// Among others if it asks for something that `spec` does not grant: whoever forgot to check is refused here.
+    pub fn instantiate(&self, spec: &InstanceSpec) -> Result<Instance, StartError> {
+        self.check(spec.grants)?;
+        Instance::start(self, spec)
+    }
+}
+
 impl Instance {
-    pub(crate) fn start(plugin: &Plugin, spec: &InstanceSpec) -> Result<Self, StartError> {
+    fn start(plugin: &Plugin, spec: &InstanceSpec) -> Result<Self, StartError> {
         let mut store = Store::new(plugin.pre().engine(), State::new(spec));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(lifted_bytes(&spec.limits));
@@ -66,7 +58,7 @@ impl Instance {
         });
         store.set_epoch_deadline(1);
         store.data_mut().watch.start(spec.limits.init_time);
-        let started = init(&mut store, plugin, spec);
+        let started = start(&mut store, plugin, spec);
         store.data_mut().settle_log();
         let handle = started.map_err(|error| match error {
             Ok(refusal) => StartError::Refused(refusal),
@@ -162,25 +154,22 @@ impl Instance {
         self.due
     }
 
-    /// Log lines dropped since the instance was made.
+    /// Log lines dropped since the instance was made, because it wrote more than `Limits::log_lines_per_second`. The log
+    /// says how many were lost each time; this is their sum, for a metric: a lane counts by how much it has grown since
+    /// the call before.
     pub fn dropped_log_lines(&self) -> u64 {
         self.store.data().log.dropped()
     }
 }
 
 /// Instantiates and runs `init`. `Err(Ok(text))` is a refusal by the handler.
-fn init(
+fn start(
     store: &mut Store<State>,
     plugin: &Plugin,
     spec: &InstanceSpec,
 ) -> Result<Handle, Result<String, wasmtime::Error>> {
     let instance = plugin.pre().instantiate(&mut *store).map_err(Err)?;
-    let init = instance.get_typed_func::<InitParameters<'_>, InitReturned>(&mut *store, "init").map_err(Err)?;
-    let mut config: Vec<Setting<'_>> = spec.config.iter().map(|(key, value)| Setting { key, value }).collect();
-    config.sort_by_key(|setting| setting.key);
-    let context = Context { pipeline: &spec.pipeline, group: &spec.group, digest: plugin.digest(), config };
-    let (answer,) = init.call(&mut *store, (context,)).map_err(Err)?;
-    answer.map_err(|refusal| Ok(text::clean(&refusal, MESSAGE_BYTES)))?;
+    init::call(store, instance, spec, plugin.digest()).map_err(Err)?.map_err(Ok)?;
     match plugin.world() {
         World::Batches => batches::Handle::find(store, instance).map(Handle::Batches),
         World::Messages => messages::Handle::find(store, instance).map(Handle::Messages),

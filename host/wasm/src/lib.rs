@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod batches;
+mod binary;
 mod cache;
 mod capabilities;
 mod componentize;
@@ -12,23 +13,28 @@ mod deadline;
 mod engine;
 mod error;
 mod grants;
+mod init;
 mod inspect;
 mod instance;
 mod limiter;
+mod linkers;
 mod messages;
 mod plugin;
 mod spec;
 mod state;
 mod text;
+mod world;
 
+pub use binary::digest;
 pub use cache::private_directory;
-pub use capabilities::Grant;
-pub use componentize::{Ask, asks, componentize, note_language};
+pub use capabilities::{Access, contract};
+pub use componentize::{asks, componentize, note_language};
 pub use deadline::Canceller;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError, LoadKind, StartError};
-pub use grants::{Capability, Grants, NotGranted};
-pub use inspect::{Form, Import, Inspection, Listed, Producer, contract, inspect};
+pub use grants::NotGranted;
+pub use inspect::{Form, Import, Inspection, Listed, Producer, inspect};
 pub use instance::Instance;
-pub use plugin::{Plugin, World, digest};
+pub use plugin::Plugin;
 pub use spec::{InstanceSpec, Limits, LogLevel, LogSink, OutputNames};
+pub use world::World;

@@ -1,47 +1,19 @@
 //! A plugin: a handler as an artefact, checked and compiled. Sharing it costs nothing.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use wasmparser::{Encoding, Payload};
+use wasmill_core::Grants;
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::engine::Linkers;
-use crate::error::{LoadError, StartError};
-use crate::grants::{self, Asked, Grants, NotGranted};
-use crate::instance::{InitParameters, InitReturned, Instance};
-use crate::spec::InstanceSpec;
+use crate::binary::{self, Kind, NAME_BYTES, REASON_BYTES};
+use crate::error::LoadError;
+use crate::grants::{self, Asked, NotGranted};
+use crate::linkers::Linkers;
 use crate::state::State;
-use crate::{batches, capabilities, messages, text};
-
-/// Custom sections in which wit-bindgen leaves a core module's component type.
-const COMPONENT_TYPE: &str = "component-type";
-/// How every component and core module begins.
-const MAGIC: &[u8] = b"\0asm";
-const REASON_BYTES: usize = 4 * 1024;
-pub(crate) const NAME_BYTES: usize = 200;
-
-/// Which of the contract's two worlds a plugin lives in.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum World {
-    /// One call for each batch.
-    Batches,
-    /// One call for each message.
-    Messages,
-}
-
-impl World {
-    /// As the contract names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Batches => "batches",
-            Self::Messages => "messages",
-        }
-    }
-}
+use crate::world::World;
+use crate::{batches, capabilities, init, messages, text};
 
 /// A compiled handler.
 #[derive(Clone)]
@@ -75,13 +47,9 @@ impl Plugin {
             }
         };
         check_imports(world, &imports)?;
-        let linker = match world {
-            World::Batches => &linkers.batches,
-            World::Messages => &linkers.messages,
-        };
         check_exports(engine, &component, world, &handle)?;
-        let pre = link(linker, &component)?;
-        Ok(Self(Arc::new(Inner { digest: digest(bytes), size: bytes.len(), world, imports, asked, pre })))
+        let pre = link(linkers.of(world), &component)?;
+        Ok(Self(Arc::new(Inner { digest: binary::digest(bytes), size: bytes.len(), world, imports, asked, pre })))
     }
 
     /// SHA-256 of the bytes that were loaded, in hexadecimal.
@@ -106,7 +74,7 @@ impl Plugin {
 
     /// What a pipeline must grant to it.
     pub fn needs(&self) -> Grants {
-        self.0.asked.iter().fold(Grants::NONE, |all, (_, one)| all.with(*one))
+        self.0.asked.iter().map(|(_, one)| *one).collect()
     }
 
     /// Whether a pipeline that grants so much may run it.
@@ -117,15 +85,7 @@ impl Plugin {
         grants::check(&self.0.asked, granted)
     }
 
-    /// Starts an instance: new memory, `init` called.
-    ///
-    /// # Errors
-    /// Among others if it asks for something that `spec` does not grant: whoever forgot to check is refused here.
-    pub fn instantiate(&self, spec: &InstanceSpec) -> Result<Instance, StartError> {
-        self.check(spec.grants)?;
-        Instance::start(self, spec)
-    }
-
+    /// Checked and linked, so that an instance is only made.
     pub(crate) fn pre(&self) -> &InstancePre<State> {
         &self.0.pre
     }
@@ -152,93 +112,37 @@ impl Imports {
                 (text::clean(name, NAME_BYTES), functions)
             })
             .collect();
-        let asked = grants::asked(all.iter().map(|(name, functions)| (name.as_str(), *functions)));
+        let asked = |(name, functions): &(String, bool)| Some((name.clone(), capabilities::needed(name, *functions)?));
+        let asked = all.iter().filter_map(asked).collect();
         Self { names: all.into_iter().map(|(name, _)| name).collect(), asked }
     }
-}
-
-/// SHA-256 in hexadecimal.
-pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compiles a component, or a core module that says which world it was made for.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     let encoded;
-    let component = match kind(bytes)? {
+    let component = match binary::kind(bytes)? {
         Kind::Component => bytes,
         Kind::Module => {
-            encoded = encode(bytes)?;
+            encoded = binary::encode(bytes)?;
             &encoded
         }
     };
-    let compiled = guarded(|| Component::from_binary(engine, component));
+    let compiled = binary::guarded(|| Component::from_binary(engine, component));
     compiled
         .map_err(LoadError::Compile)?
         .map_err(|error| LoadError::Compile(text::clean(&format!("{error:#}"), REASON_BYTES)))
-}
-
-pub(crate) enum Kind {
-    Component,
-    Module,
-}
-
-pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, LoadError> {
-    if !bytes.starts_with(MAGIC) {
-        if bytes.is_empty() {
-            return Err(LoadError::NotWasm("the file is empty".to_owned()));
-        }
-        let start = &bytes[..bytes.len().min(MAGIC.len())];
-        return Err(LoadError::NotWasm(format!(
-            "it begins with `{}`, not with `{}`",
-            start.escape_ascii(),
-            MAGIC.escape_ascii()
-        )));
-    }
-    let not_wasm =
-        |error: wasmparser::BinaryReaderError| LoadError::NotWasm(text::clean(error.message(), REASON_BYTES));
-    for payload in wasmparser::Parser::new(0).parse_all(bytes) {
-        match payload.map_err(not_wasm)? {
-            Payload::Version { encoding: Encoding::Component, .. } => return Ok(Kind::Component),
-            Payload::CustomSection(section) if section.name().starts_with(COMPONENT_TYPE) => return Ok(Kind::Module),
-            _ => {}
-        }
-    }
-    Err(LoadError::NoComponentType)
-}
-
-pub(crate) fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    guarded(|| {
-        let encoder = wit_component::ComponentEncoder::default().validate(true).module(module)?;
-        { encoder }.encode()
-    })
-    .map_err(LoadError::Encode)?
-    .map_err(|error| LoadError::Encode(text::clean(&format!("{error:#}"), REASON_BYTES)))
-}
-
-/// Somebody else's parser over somebody else's bytes: if it panics, the plugin is refused and the process goes on.
-pub(crate) fn guarded<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(parse)).map_err(|_| "the compiler failed on it".to_owned())
 }
 
 /// Tells the world by the type of `handle`: both worlds have a function of that name, so a component has only one.
 fn world(engine: &Engine, component: &Component) -> Result<(World, ComponentFunc), LoadError> {
     let handle = exported(engine, component, "handle")?;
     let parameters = handle.params().len();
-    let world = world_of(parameters).ok_or_else(|| {
+    let world = World::of_parameters(parameters).ok_or_else(|| {
         let reason = format!("it takes {parameters} parameters; that of `batches` takes 6, that of `messages` 1");
         LoadError::ExportType { name: "handle", reason }
     })?;
     Ok((world, handle))
-}
-
-/// One parameter for a message, six for a batch. Whether they are the right ones `check_exports` says.
-pub(crate) fn world_of(parameters: usize) -> Option<World> {
-    match parameters {
-        1 => Some(World::Messages),
-        6 => Some(World::Batches),
-        _ => None,
-    }
 }
 
 fn exported(engine: &Engine, component: &Component, name: &'static str) -> Result<ComponentFunc, LoadError> {
@@ -257,7 +161,7 @@ fn exported(engine: &Engine, component: &Component, name: &'static str) -> Resul
 
 /// What neither world has.
 fn check_strangers(imports: &[String]) -> Result<(), LoadError> {
-    let [batches, messages] = [World::Batches, World::Messages].map(capabilities::allowed);
+    let [batches, messages] = World::ALL.map(capabilities::allowed);
     let known =
         |import: &&String| capabilities::is_allowed(import, &batches) || capabilities::is_allowed(import, &messages);
     match imports.iter().find(|import| !known(import)) {
@@ -303,6 +207,6 @@ fn check_exports(
     }
     .map_err(misfit("handle"))?;
     exported(engine, component, "init")?
-        .typecheck::<InitParameters<'static>, InitReturned>(&ty.instance_type())
+        .typecheck::<init::Parameters<'static>, init::Returned>(&ty.instance_type())
         .map_err(misfit("init"))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::grants::Grants;
+use wasmill_core::Grants;
 
 /// Everything that one instance is told and allowed.
 #[derive(Clone)]

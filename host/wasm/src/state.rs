@@ -1,25 +1,22 @@
 //! What the host keeps beside a guest's memory, and where its functions find it.
 
 use crate::capabilities::log::LogGate;
-use crate::capabilities::outcome::Outcome;
+use crate::capabilities::outcome::{Outcome, OutcomeSlot};
 use crate::capabilities::topics::Topics;
-use crate::capabilities::wasi::Wasi;
+use crate::capabilities::wasi::{Wasi, WasiView};
 use crate::deadline::Watch;
 use crate::limiter::Limiter;
 use crate::spec::InstanceSpec;
 
-/// The data of one instance's store.
+/// The data of one instance's store: the contexts of its capabilities, and its limits.
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) watch: Watch,
     pub(crate) log: LogGate,
     pub(crate) topics: Topics,
-    pub(crate) wasi: Wasi,
-    outcome: Option<Box<Outcome>>,
+    pub(crate) outcome: OutcomeSlot,
+    wasi: Wasi,
 }
-
-/// Why the outcome is there: `emit` takes it out, calls nothing that could look for it, and puts it back.
-const THERE: &str = "the outcome is out only while emit reads guest memory";
 
 impl State {
     pub(crate) fn new(spec: &InstanceSpec) -> Self {
@@ -29,32 +26,27 @@ impl State {
             log: LogGate::new(&spec.limits, spec.log.clone()),
             topics: Topics { outputs: spec.outputs.clone(), sources: spec.sources.clone() },
             wasi: Wasi::new(),
-            outcome: Some(Box::new(Outcome::new(&spec.limits, spec.outputs.clone()))),
+            outcome: OutcomeSlot::new(Outcome::new(&spec.limits, spec.outputs.clone())),
         }
     }
 
     /// A call is over: what it wrote without ending the line is written now, and what was dropped is said.
     pub(crate) fn settle_log(&mut self) {
-        for (level, line) in self.wasi.stdio.rest(self.log.line_bytes) {
-            self.log.write(level, &line);
-        }
+        self.wasi().write_rest();
         self.log.settle();
     }
 
+    /// What the functions of WASI work with.
+    pub(crate) fn wasi(&mut self) -> WasiView<'_> {
+        WasiView { wasi: &mut self.wasi, log: &mut self.log, watch: &self.watch }
+    }
+
     pub(crate) fn outcome(&self) -> &Outcome {
-        self.outcome.as_ref().expect(THERE)
+        self.outcome.get()
     }
 
     pub(crate) fn outcome_mut(&mut self) -> &mut Outcome {
-        self.outcome.as_mut().expect(THERE)
-    }
-
-    pub(crate) fn take_outcome(&mut self) -> Box<Outcome> {
-        self.outcome.take().expect(THERE)
-    }
-
-    pub(crate) fn put_outcome(&mut self, outcome: Box<Outcome>) {
-        self.outcome = Some(outcome);
+        self.outcome.get_mut()
     }
 }
 
@@ -81,7 +73,7 @@ mod tests {
             pipeline: String::new(),
             group: String::new(),
             config: Vec::new(),
-            grants: crate::Grants::NONE,
+            grants: Default::default(),
             limits: Limits { log_lines_per_second: 1, ..Limits::default() },
             outputs: Arc::default(),
             sources: Arc::default(),

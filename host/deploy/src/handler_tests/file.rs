@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use wasmill_kafka::plain::PlainMessage;
-use wasmill_wasm::Plugin;
+use wasmill_wasm::World;
 
 use crate::messages::jsonl;
 
@@ -26,26 +26,6 @@ pub struct File {
     /// The cases, in order.
     #[serde(default, rename = "case")]
     pub cases: Vec<Case>,
-}
-
-/// A world of the contract, as case files name it.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum World {
-    /// `batches`.
-    Batches,
-    /// `messages`.
-    Messages,
-}
-
-impl World {
-    /// Whether a handler lives in it.
-    pub fn is_that_of(self, plugin: &Plugin) -> bool {
-        match self {
-            Self::Batches => plugin.world() == wasmill_wasm::World::Batches,
-            Self::Messages => plugin.world() == wasmill_wasm::World::Messages,
-        }
-    }
 }
 
 /// One case: an instance of its own, and messages for it.

@@ -53,7 +53,7 @@ pub enum Told {
 /// # Errors
 /// The handler does not start, though the case does not expect that; or the case itself is wrong.
 pub fn run(case: &Case, plugin: &Plugin, pipeline: &config::Pipeline) -> anyhow::Result<Told> {
-    if case.world.is_some_and(|world| !world.is_that_of(plugin)) {
+    if case.world.is_some_and(|world| world != plugin.world()) {
         return Ok(Told::OtherWorld);
     }
     let topic = pipeline.topics.first().map_or(file::INPUT, String::as_str);

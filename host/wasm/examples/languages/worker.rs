@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use serde_json::Value;
-use wasmill_core::{Batch, Emitted, EmittedRow, Span};
-use wasmill_wasm::{Grants, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin};
+use wasmill_core::{Batch, Emitted, EmittedRow, Grants, Span};
+use wasmill_wasm::{Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin};
 
 use crate::Failure;
 use crate::work::{Command, MESSAGES, Task};

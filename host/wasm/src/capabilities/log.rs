@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 
-use super::wasi::Lines;
+use super::names::of_version;
 use super::words::Words;
 use crate::spec::{Limits, LogLevel, LogSink};
-use crate::state::State;
 use crate::text;
 
 /// The interface's name.
@@ -46,31 +45,46 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
-    linker.instance(&super::of_version(INTERFACE, version))?.func_wrap(
+/// Adds the interface to the linker. `log` finds the context in a store's data.
+pub(crate) fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    version: &str,
+    log: impl Fn(&mut T) -> &mut LogGate + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    linker.instance(&of_version(INTERFACE, version))?.func_wrap(
         "write",
-        |mut cx: StoreContextMut<'_, State>, (level, text): (Level, WasmStr)| {
+        move |mut cx: StoreContextMut<'_, T>, (level, text): (Level, WasmStr)| {
             let level = LogLevel::from(level);
             // Before the text is looked at: a dropped line of megabytes must not cost what a written one does.
-            let admitted = cx.data_mut().log.admit();
+            let gate = log(cx.data_mut());
+            let admitted = gate.admit();
             if !admitted && level < LogLevel::Warn {
                 return Ok(());
             }
+            let line_bytes = gate.line_bytes;
             // Taken out while guest memory is read in place.
-            let mut words = std::mem::take(&mut cx.data_mut().log.words);
+            let mut words = std::mem::take(&mut gate.words);
             let text = text.to_str(&cx)?;
             if level >= LogLevel::Warn {
                 words.line(&text);
             }
-            if admitted {
-                let log = &cx.data().log;
-                log.sink.write(level, &text::clean(&text, log.line_bytes));
+            let line = admitted.then(|| text::clean(&text, line_bytes));
+            let gate = log(cx.data_mut());
+            gate.words = words;
+            if let Some(line) = line {
+                gate.sink.write(level, &line);
             }
-            cx.data_mut().log.words = words;
             Ok(())
         },
     )
+}
+
+/// Complete lines of one level, cut and escaped already.
+pub(crate) struct Lines {
+    pub(crate) level: LogLevel,
+    pub(crate) texts: Vec<String>,
+    /// Lines there was no room for, so that they were not made.
+    pub(crate) dropped: u64,
 }
 
 /// Lets so many lines a second through and counts the rest.
@@ -175,5 +189,34 @@ impl LogGate {
 impl Drop for LogGate {
     fn drop(&mut self) {
         self.report();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Engine;
+    use wasmtime::component::Component;
+
+    use super::*;
+
+    #[test]
+    fn two_versions_of_an_interface_stand_side_by_side() {
+        let engine = Engine::default();
+        let mut linker = Linker::<LogGate>::new(&engine);
+        add_to_linker(&mut linker, "0.1.9", |log| log).unwrap();
+        add_to_linker(&mut linker, "0.2.0", |log| log).unwrap();
+        let links = |version: &str| {
+            let text = format!(
+                r#"(component (import "wasmill:handler/log@{version}" (instance
+                    (type $levels (enum "trace" "debug" "info" "warn" "error"))
+                    (export "level" (type $level (eq $levels)))
+                    (export "write" (func (param "level" $level) (param "text" string))))))"#
+            );
+            linker.instantiate_pre(&Component::new(&engine, wat::parse_str(text).unwrap()).unwrap()).is_ok()
+        };
+        for yes in ["0.1.0", "0.1.9", "0.2.0", "0.2.1"] {
+            assert!(links(yes), "{yes}");
+        }
+        assert!(!links("0.3.0"));
     }
 }

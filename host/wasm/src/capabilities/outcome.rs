@@ -8,9 +8,9 @@ use wasmill_core::{ABSENT, Batch, Emitted, EmittedRow, Failure, FailureKind, HEA
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmList, WasmStr};
 
+use super::names::of_version;
 use crate::error::Stop;
 use crate::spec::{Limits, OutputNames};
-use crate::state::State;
 use crate::text;
 
 /// The interface's name.
@@ -27,28 +27,60 @@ const REASON_BYTES: usize = 8 * 1024;
 /// million empty headers would be free.
 const HEADER_BYTES: u64 = 8;
 
-/// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(&super::of_version(INTERFACE, version))?;
-    interface.func_wrap("emit", |mut cx: StoreContextMut<'_, State>, args: EmitArguments| {
+/// Adds the interface to the linker. `outcome` finds the context in a store's data.
+pub(crate) fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    version: &str,
+    outcome: impl Fn(&mut T) -> &mut OutcomeSlot + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&of_version(INTERFACE, version))?;
+    interface.func_wrap("emit", move |mut cx: StoreContextMut<'_, T>, args: EmitArguments| {
         let (data, table, stride, count) = args;
         // Taken out while guest memory is read in place, which borrows the whole store.
-        let mut outcome = cx.data_mut().take_outcome();
-        let emitted = outcome.emit(data.as_le_slice(&cx), table.as_le_slice(&cx), stride, count);
-        cx.data_mut().put_outcome(outcome);
+        let mut taken = outcome(cx.data_mut()).take();
+        let emitted = taken.emit(data.as_le_slice(&cx), table.as_le_slice(&cx), stride, count);
+        outcome(cx.data_mut()).put(taken);
         Ok(emitted?)
     })?;
-    interface.func_wrap("fail", |mut cx: StoreContextMut<'_, State>, args: (u32, Option<u32>, WasmStr)| {
+    interface.func_wrap("fail", move |mut cx: StoreContextMut<'_, T>, args: (u32, Option<u32>, WasmStr)| {
         let (message, retry_after, reason) = args;
-        if cx.data().outcome().is_news(message)? {
+        if outcome(cx.data_mut()).get().is_news(message)? {
             let reason = text::clean(&reason.to_str(&cx)?, REASON_BYTES);
-            cx.data_mut().outcome_mut().fail(message, retry_after, reason);
+            outcome(cx.data_mut()).get_mut().fail(message, retry_after, reason);
         }
         Ok(())
     })
 }
 
 type EmitArguments = (WasmList<u8>, WasmList<u32>, u32, u32);
+
+/// Where an instance keeps its outcome: `emit` takes it out, calls nothing that could look for it, and puts it back.
+pub(crate) struct OutcomeSlot(Option<Box<Outcome>>);
+
+/// Why the outcome is there.
+const THERE: &str = "the outcome is out only while emit reads guest memory";
+
+impl OutcomeSlot {
+    pub(crate) fn new(outcome: Outcome) -> Self {
+        Self(Some(Box::new(outcome)))
+    }
+
+    pub(crate) fn get(&self) -> &Outcome {
+        self.0.as_ref().expect(THERE)
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut Outcome {
+        self.0.as_mut().expect(THERE)
+    }
+
+    fn take(&mut self) -> Box<Outcome> {
+        self.0.take().expect(THERE)
+    }
+
+    fn put(&mut self, outcome: Box<Outcome>) {
+        self.0 = Some(outcome);
+    }
+}
 
 /// What the running call has said so far, and the numbers of its batch that the guest's are checked against.
 #[derive(Default)]

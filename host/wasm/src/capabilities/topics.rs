@@ -5,9 +5,9 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
+use super::names::of_version;
 use crate::error::Stop;
 use crate::spec::OutputNames;
-use crate::state::State;
 use crate::text;
 
 /// The interface's name.
@@ -38,15 +38,20 @@ impl Topics {
     }
 }
 
-/// Adds the interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(&super::of_version(INTERFACE, version))?;
-    interface.func_wrap("number", |cx: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
+/// Adds the interface to the linker. `topics` finds the context in a store's data; shared, as it is read beside the
+/// guest's memory.
+pub(crate) fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    version: &str,
+    topics: impl Fn(&T) -> &Topics + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(&of_version(INTERFACE, version))?;
+    interface.func_wrap("number", move |cx: StoreContextMut<'_, T>, (name,): (WasmStr,)| {
         let name = name.to_str(&cx)?;
-        Ok((cx.data().topics.number(&name),))
+        Ok((topics(cx.data()).number(&name),))
     })?;
-    interface.func_wrap("source-name", |cx: StoreContextMut<'_, State>, (source,): (u32,)| {
-        let topics = &cx.data().topics;
+    interface.func_wrap("source-name", move |cx: StoreContextMut<'_, T>, (source,): (u32,)| {
+        let topics = topics(cx.data());
         let Some(name) = topics.source(source) else {
             let known = topics.sources.len();
             return Err(Stop::protocol(format!("source-name: source {source} of {known}")).into());

@@ -7,14 +7,16 @@
 use std::borrow::Cow;
 
 use wasm_encoder::{ComponentSection as _, ProducersField, ProducersSection};
+use wasmill_core::{Grant, Grants};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::binary::{self, Kind};
 use crate::error::LoadError;
 use crate::inspect;
-use crate::plugin::{self, World};
 use crate::text;
+use crate::world::World;
 
 /// The module that preview 1 is imported from.
 const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -63,26 +65,20 @@ const REFUSED: &[(&str, &str, u32)] = &[
     ("sock_shutdown", "ii", BAD),
 ];
 
-/// What a module's adapter asks the host for; what it does not ask for, it answers by itself: a clock that begins in 1970
-/// and goes on by a microsecond each time it is read, and the same random numbers every time.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
-    /// The time; the component then needs the capability `clock`.
-    pub clock: bool,
-    /// Random numbers; the component then needs the capability `random`.
-    pub random: bool,
-}
-
 /// Makes a component of what a compiler left, or of WebAssembly in text. A component is given back as it is.
+///
+/// `ask`: what a module's adapter asks the host for, and the component then needs. What it does not ask for, it answers by
+/// itself: a clock that begins in 1970 and goes on by a microsecond each time it is read, and the same random numbers every
+/// time.
 ///
 /// # Errors
 /// The bytes are no WebAssembly, export no `handle`, or cannot be made a component of a world of the contract.
-pub fn componentize(bytes: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
-    plugin::guarded(|| {
+pub fn componentize(bytes: &[u8], ask: Grants) -> Result<Vec<u8>, LoadError> {
+    binary::guarded(|| {
         let bytes = &*binary(bytes)?;
-        let module = match plugin::kind(bytes) {
-            Ok(plugin::Kind::Component) => return Ok(bytes.to_vec()),
-            Ok(plugin::Kind::Module) => bytes.to_vec(),
+        let module = match binary::kind(bytes) {
+            Ok(Kind::Component) => return Ok(bytes.to_vec()),
+            Ok(Kind::Module) => bytes.to_vec(),
             Err(LoadError::NoComponentType) => typed(bytes)?,
             Err(error) => return Err(error),
         };
@@ -121,7 +117,7 @@ fn binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
     })
 }
 
-fn encode(module: &[u8], ask: Ask) -> Result<Vec<u8>, LoadError> {
+fn encode(module: &[u8], ask: Grants) -> Result<Vec<u8>, LoadError> {
     let mut encoder = ComponentEncoder::default().validate(true).module(module).map_err(unfit)?;
     if imports(module, PREVIEW1, None) {
         encoder = encoder.adapter(PREVIEW1, &adapter(ask)?).map_err(unfit)?;
@@ -171,7 +167,7 @@ fn world(module: &[u8]) -> Result<World, LoadError> {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export.map_err(invalid)?;
-                    exports.push(format!("`{}`", text::clean(export.name, plugin::NAME_BYTES)));
+                    exports.push(format!("`{}`", text::clean(export.name, binary::NAME_BYTES)));
                     if export.name == "handle" && export.kind == ExternalKind::Func {
                         handle = Some(export.index);
                     }
@@ -207,9 +203,12 @@ fn without_debug_info(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 
 /// What a module would ask its adapter for: it imports the clock, or random numbers, of preview 1. A component asks for
 /// nothing that way.
-pub fn asks(module: &[u8]) -> Ask {
-    let imports = |name: &str| imports(module, PREVIEW1, Some(name));
-    Ask { clock: imports("clock_time_get"), random: imports("random_get") }
+pub fn asks(module: &[u8]) -> Grants {
+    let function = |one: &Grant| match one {
+        Grant::Clock => "clock_time_get",
+        Grant::Random => "random_get",
+    };
+    Grant::ALL.into_iter().filter(|one| imports(module, PREVIEW1, Some(function(one)))).collect()
 }
 
 /// Whether a core module imports something, or this, from there.
@@ -222,7 +221,7 @@ fn imports(module: &[u8], from: &str, name: Option<&str>) -> bool {
 }
 
 /// The adapter, with its type. What a module does not import is left out of it when the two are put together.
-fn adapter(ask: Ask) -> Result<Vec<u8>, LoadError> {
+fn adapter(ask: Grants) -> Result<Vec<u8>, LoadError> {
     let mut module = wat::parse_str(adapter_text(ask)).map_err(unfit)?;
     let mut resolve = Resolve::default();
     let package = resolve.push_str("adapter.wit", ADAPTER_WIT).map_err(unfit)?;
@@ -231,18 +230,19 @@ fn adapter(ask: Ask) -> Result<Vec<u8>, LoadError> {
     Ok(module)
 }
 
-fn adapter_text(ask: Ask) -> String {
+fn adapter_text(ask: Grants) -> String {
     let mut text = "(module\n".to_owned();
     // A module's imports come first.
-    if ask.clock {
+    if ask.contains(Grant::Clock) {
         text += include_str!("clock_host.wat");
     }
-    if ask.random {
+    if ask.contains(Grant::Random) {
         text += include_str!("random_host.wat");
     }
     text += include_str!("preview1.wat");
-    text += if ask.clock { include_str!("clock_host_body.wat") } else { include_str!("clock_own.wat") };
-    if !ask.random {
+    text +=
+        if ask.contains(Grant::Clock) { include_str!("clock_host_body.wat") } else { include_str!("clock_own.wat") };
+    if !ask.contains(Grant::Random) {
         text += include_str!("random_own.wat");
     }
     for (name, parameters, errno) in REFUSED {
@@ -267,8 +267,9 @@ mod tests {
 
     #[test]
     fn every_function_of_preview_1_is_answered_whatever_is_asked_for() {
-        for (clock, random) in [(false, false), (false, true), (true, false), (true, true)] {
-            let module = adapter(Ask { clock, random }).unwrap();
+        let clock = Grants::NONE.with(Grant::Clock);
+        for ask in [Grants::NONE, clock, Grants::ALL.without(clock), Grants::ALL] {
+            let module = adapter(ask).unwrap();
             let mut exported = Vec::new();
             for payload in Parser::new(0).parse_all(&module) {
                 if let Payload::ExportSection(section) = payload.unwrap() {

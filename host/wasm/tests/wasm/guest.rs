@@ -3,10 +3,8 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use wasmill_core::Batch;
-use wasmill_wasm::{
-    Engine, EngineOptions, Grants, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin,
-};
+use wasmill_core::{Batch, Grants};
+use wasmill_wasm::{Engine, EngineOptions, Instance, InstanceSpec, Limits, LogLevel, LogSink, OutputNames, Plugin};
 
 /// One engine for all tests, as in the process.
 pub static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&EngineOptions::default()).unwrap());

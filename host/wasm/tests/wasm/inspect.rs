@@ -1,6 +1,7 @@
 //! What a file says of itself, accepted or not.
 
-use wasmill_wasm::{Capability, Form, Grant, Grants, World, contract, inspect};
+use wasmill_core::{Grant, Grants};
+use wasmill_wasm::{Access, Form, World, contract, inspect};
 
 use crate::guest::*;
 
@@ -39,25 +40,25 @@ fn a_module_of_the_contract_tells_version_world_imports_and_digest() {
     assert_eq!((told.digest.as_str(), told.size), (SCRIPT.digest(), bytes.len()));
     let names: Vec<&str> = told.imports.items.iter().map(|import| import.name.as_str()).collect();
     assert_eq!(names, SCRIPT.imports());
-    assert!(told.imports.items.iter().all(|import| import.grant == Grant::Always), "{:?}", told.imports);
+    assert!(told.imports.items.iter().all(|import| import.access == Access::Always), "{:?}", told.imports);
     assert_eq!(told.exports.items, ["init", "handle"]);
 }
 
 #[test]
 fn each_import_is_granted_by_the_contract_through_wasi_or_refused() {
-    for (name, grant) in [
-        ("wasi:sockets/tcp@0.2.6", Grant::Refused),
-        ("wasi:io/poll@0.2.3", Grant::Wasi),
-        ("wasi:clocks/wall-clock@0.2.3", Grant::IfGranted(Capability::Clock)),
-        ("wasi:random/insecure-seed@0.2.0", Grant::IfGranted(Capability::Random)),
-        ("wasmill:handler/log@0.1.0", Grant::Always),
+    for (name, access) in [
+        ("wasi:sockets/tcp@0.2.6", Access::Refused),
+        ("wasi:io/poll@0.2.3", Access::Wasi),
+        ("wasi:clocks/wall-clock@0.2.3", Access::IfGranted(Grant::Clock)),
+        ("wasi:random/insecure-seed@0.2.0", Access::IfGranted(Grant::Random)),
+        ("wasmill:handler/log@0.1.0", Access::Always),
         // That of the other world.
-        ("wasmill:handler/outcome@0.1.0", Grant::Refused),
+        ("wasmill:handler/outcome@0.1.0", Access::Refused),
     ] {
         let told = inspect(&importing(name));
         assert_eq!((told.form, told.world), (Form::Component, Some(World::Messages)));
-        assert_eq!((told.imports.items[0].name.as_str(), told.imports.items[0].grant), (name, grant));
-        let needed = if let Grant::IfGranted(one) = grant { Grants::NONE.with(one) } else { Grants::NONE };
+        assert_eq!((told.imports.items[0].name.as_str(), told.imports.items[0].access), (name, access));
+        let needed = if let Access::IfGranted(one) = access { Grants::NONE.with(one) } else { Grants::NONE };
         assert_eq!(told.needs(), needed);
     }
     let wasi = wat::parse_str(
@@ -65,7 +66,7 @@ fn each_import_is_granted_by_the_contract_through_wasi_or_refused() {
     );
     let told = inspect(&wasi.unwrap());
     assert_eq!((told.form, told.imports.items.len()), (Form::Module, 1));
-    assert_eq!(told.imports.items[0].grant, Grant::Refused);
+    assert_eq!(told.imports.items[0].access, Access::Refused);
 }
 
 #[test]

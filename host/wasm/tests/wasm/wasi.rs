@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use wasmill_core::ErrorClass;
-use wasmill_wasm::{Grants, Instance, Limits, LogLevel, Plugin, StartError};
+use wasmill_core::{ErrorClass, Grant, Grants};
+use wasmill_wasm::{Instance, Limits, LogLevel, Plugin, StartError};
 
 use crate::guest::*;
 
@@ -70,7 +70,7 @@ fn there_is_chance_but_no_environment_and_no_directory() {
 #[test]
 fn a_clock_and_chance_are_given_to_those_alone_whose_pipeline_grants_them() {
     assert_eq!(LINKED.needs(), Grants::ALL);
-    let clock = Grants { clock: true, random: false };
+    let clock = Grants::NONE.with(Grant::Clock);
     for (granted, import) in [(Grants::NONE, "wasi:clocks/monotonic-clock@0.2.3"), (clock, "wasi:random/random@0.2.3")]
     {
         let refused = LINKED.check(granted).unwrap_err();

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use wasmill_core::ErrorClass;
-use wasmill_wasm::{CallError, Grants, Limits, Plugin};
+use wasmill_core::{ErrorClass, Grants};
+use wasmill_wasm::{CallError, Limits, Plugin};
 
 use crate::guest::*;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use wasmill_config as config;
-use wasmill_wasm::{Capability, NotGranted};
+use wasmill_wasm::NotGranted;
 
 use crate::failure::Failure;
 
@@ -49,7 +49,7 @@ pub fn grants(names: &[String]) -> Vec<config::Grant> {
 /// Here an option grants, and no table.
 pub fn not_granted(refused: NotGranted) -> anyhow::Error {
     let NotGranted { import, needed } = refused;
-    let names: Vec<&str> = needed.iter().map(Capability::as_str).collect();
+    let names: Vec<&str> = needed.names().collect();
     anyhow::anyhow!("the plugin imports `{import}`, which is not granted; hint: --grant {}", names.join(","))
 }
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use wasmill_wasm::{Ask, Grant, Grants, Inspection};
+use wasmill_core::{Grant, Grants};
+use wasmill_wasm::{Access, Inspection};
 
 use super::alone;
 use super::output::print;
@@ -43,7 +44,7 @@ impl Build {
         let (language, built) = if self.path.is_file() {
             let bytes = alone::read(&self.path)?;
             let out = self.out.clone().unwrap_or_else(|| self.path.with_extension("component.wasm"));
-            (None, project::write(&bytes, Ask::default(), None, &out))
+            (None, project::write(&bytes, Grants::NONE, None, &out))
         } else {
             let project = open(&self.path)?;
             let built = project.build(ask(&project), reporter);
@@ -73,9 +74,9 @@ pub fn open(path: &Path) -> Result<Project, Failure> {
 
 /// What the pipelines beside the project grant to its handler. A wasmill.toml that cannot be read is whoever runs it's to
 /// mend: for a build it grants nothing.
-pub fn ask(project: &Project) -> Ask {
+pub fn ask(project: &Project) -> Grants {
     let file = project.directory.join("wasmill.toml");
-    let Ok(loaded) = wasmill_config::load(&file) else { return Ask::default() };
+    let Ok(loaded) = wasmill_config::load(&file) else { return Grants::NONE };
     project::ask_of(loaded.config.pipelines.iter().filter(|pipeline| project.makes(pipeline)))
 }
 
@@ -103,7 +104,10 @@ fn as_json(language: Option<Language>, built: &Built, seconds: f64) -> serde_jso
         "digest": found.digest,
         "world": found.world.map(|world| world.as_str()),
         "imports": found.imports.items.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
-        "feigned": { "clock": built.feigned.clock, "random": built.feigned.random },
+        "feigned": {
+            "clock": built.feigned.contains(Grant::Clock),
+            "random": built.feigned.contains(Grant::Random),
+        },
         "seconds": seconds,
     })
 }
@@ -126,14 +130,16 @@ fn as_text(language: Option<Language>, built: &Built, seconds: f64) -> String {
 }
 
 /// Whoever reads a clock must know that it is none.
-fn feigned(ask: Ask) -> String {
-    let (what, grant) = match (ask.clock, ask.random) {
-        (false, false) => return String::new(),
-        (true, false) => ("the clock begins in 1970", "\"clock\""),
-        (false, true) => ("random numbers are the same each time", "\"random\""),
-        (true, true) => ("the clock begins in 1970 and random numbers are the same each time", "\"clock\", \"random\""),
+fn feigned(feigned: Grants) -> String {
+    if feigned.is_empty() {
+        return String::new();
+    }
+    let what = |one| match one {
+        Grant::Clock => "the clock begins in 1970",
+        Grant::Random => "random numbers are the same each time",
     };
-    format!("\nif it asks: {what}; `grant = [{grant}]` in its pipeline and another build give it the host's\n")
+    let what = feigned.iter().map(what).collect::<Vec<_>>().join(" and ");
+    format!("\nif it asks: {what}; `{}` in its pipeline and another build give it the host's\n", feigned.line())
 }
 
 /// The contract's own interfaces in short; others by name.
@@ -142,11 +148,11 @@ fn imports(found: &Inspection) -> String {
         .imports
         .items
         .iter()
-        .map(|one| match one.grant {
-            Grant::Always => one.name.split_once('/').map_or(one.name.as_str(), |(_, rest)| rest).to_owned(),
-            Grant::Wasi => one.name.clone(),
-            Grant::IfGranted(needed) => format!("{} (needs {})", one.name, Grants::NONE.with(needed).line()),
-            Grant::Refused => format!("{} (refused)", one.name),
+        .map(|one| match one.access {
+            Access::Always => one.name.split_once('/').map_or(one.name.as_str(), |(_, rest)| rest).to_owned(),
+            Access::Wasi => one.name.clone(),
+            Access::IfGranted(needed) => format!("{} (needs {})", one.name, Grants::NONE.with(needed).line()),
+            Access::Refused => format!("{} (refused)", one.name),
         })
         .collect();
     if named.is_empty() { "none".to_owned() } else { named.join(", ") }

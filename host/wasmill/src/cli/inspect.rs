@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
+use wasmill_core::Grants;
 use wasmill_deploy::handler::loader::Loader;
-use wasmill_wasm::{Capability, Form, Grant, Grants, Inspection, contract, inspect};
+use wasmill_wasm::{Access, Form, Inspection, contract, inspect};
 
 use super::alone;
 use super::output::print;
@@ -61,19 +62,19 @@ fn form(form: Form) -> &'static str {
     }
 }
 
-fn grant(grant: Grant) -> &'static str {
-    match grant {
-        Grant::Always => "always",
-        Grant::Wasi => "wasi",
-        Grant::IfGranted(_) => "if-granted",
-        Grant::Refused => "refused",
+fn granted(access: Access) -> &'static str {
+    match access {
+        Access::Always => "always",
+        Access::Wasi => "wasi",
+        Access::IfGranted(_) => "if-granted",
+        Access::Refused => "refused",
     }
 }
 
 fn as_json(file: &str, found: &Inspection, refusal: Option<&str>) -> Value {
     let imports = found.imports.items.iter().map(|one| {
-        let mut told = json!({ "name": one.name, "granted": grant(one.grant) });
-        if let Grant::IfGranted(needed) = one.grant {
+        let mut told = json!({ "name": one.name, "granted": granted(one.access) });
+        if let Access::IfGranted(needed) = one.access {
             told["grant"] = needed.as_str().into();
         }
         told
@@ -93,7 +94,7 @@ fn as_json(file: &str, found: &Inspection, refusal: Option<&str>) -> Value {
         "contract": version(found, refusal),
         "world": found.world.map(|world| world.as_str()),
         // What the pipeline's `grant` must have.
-        "grant": found.needs().iter().map(Capability::as_str).collect::<Vec<_>>(),
+        "grant": found.needs().names().collect::<Vec<_>>(),
         "bytes": found.size,
         "digest": found.digest,
         "imports": imports.collect::<Vec<_>>(),
@@ -108,7 +109,7 @@ fn as_text(file: &str, found: &Inspection, refusal: Option<&str>) -> String {
     let mut about = table();
     let accepted = match refusal {
         Some(reason) => format!("no: {reason}"),
-        None if found.needs() == Grants::NONE => "yes".to_owned(),
+        None if found.needs().is_empty() => "yes".to_owned(),
         None => format!("yes, in a pipeline with {}", found.needs().line()),
     };
     let version = version(found, refusal).map_or("-".to_owned(), |version| format!("wasmill:handler {version}"));
@@ -128,10 +129,10 @@ fn as_text(file: &str, found: &Inspection, refusal: Option<&str>) -> String {
         let mut imports = table();
         imports.set_header(["import", "granted"]);
         for one in &found.imports.items {
-            let how = match one.grant {
-                Grant::Wasi => "through WASI".to_owned(),
-                Grant::IfGranted(needed) => format!("needs {}", Grants::NONE.with(needed).line()),
-                other => grant(other).to_owned(),
+            let how = match one.access {
+                Access::Wasi => "through WASI".to_owned(),
+                Access::IfGranted(needed) => format!("needs {}", Grants::NONE.with(needed).line()),
+                other => granted(other).to_owned(),
             };
             imports.add_row([one.name.as_str(), &how]);
         }

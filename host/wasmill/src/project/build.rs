@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use wasmill_config as config;
-use wasmill_wasm::{Ask, Inspection, asks, componentize, digest, inspect, note_language};
+use wasmill_core::Grants;
+use wasmill_wasm::{Inspection, asks, componentize, digest, inspect, note_language};
 
 use super::folder::{OUTPUT, Project};
 use super::language::Language;
@@ -21,7 +22,7 @@ impl Project {
     ///
     /// # Errors
     /// A tool is missing (with the command that installs it), or says no, or leaves what is no handler.
-    pub fn build(&self, ask: Ask, reporter: &dyn Reporter) -> anyhow::Result<Built> {
+    pub fn build(&self, ask: Grants, reporter: &dyn Reporter) -> anyhow::Result<Built> {
         let folder = self.directory.join("build");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         // Of what the build is made; `None`: its tool finds out by itself what has changed, and knows more than is here.
@@ -30,7 +31,7 @@ impl Project {
         if inputs.is_some() && std::fs::read_to_string(&noted).ok() == inputs && self.output().is_file() {
             reporter.line(&format!("{OUTPUT} is up to date"));
             let component = std::fs::read(self.output()).context("cannot read the component")?;
-            return Ok(Built { path: self.output(), inspection: inspect(&component), feigned: Ask::default() });
+            return Ok(Built { path: self.output(), inspection: inspect(&component), feigned: Grants::NONE });
         }
         let _ = std::fs::remove_file(&noted);
         for left in LEFTOVERS {
@@ -50,7 +51,7 @@ impl Project {
     }
 
     /// A digest of everything in the project that a build reads, and of what reads it.
-    fn inputs(&self, ask: Ask) -> anyhow::Result<String> {
+    fn inputs(&self, ask: Grants) -> anyhow::Result<String> {
         let mut all = format!("{} {} {ask:?}\n", env!("CARGO_PKG_VERSION"), self.language);
         let mut open = vec![self.directory.clone(), self.directory.join(self.sdk())];
         let mut files = Vec::new();
@@ -80,15 +81,8 @@ impl Project {
 }
 
 /// What the adapter of a handler's module asks the host for: all that one of its pipelines grants.
-pub fn ask_of<'a>(pipelines: impl IntoIterator<Item = &'a config::Pipeline>) -> Ask {
-    let mut ask = Ask::default();
-    for grant in pipelines.into_iter().flat_map(|pipeline| &pipeline.grant) {
-        match grant {
-            config::Grant::Clock => ask.clock = true,
-            config::Grant::Random => ask.random = true,
-        }
-    }
-    ask
+pub fn ask_of<'a>(pipelines: impl IntoIterator<Item = &'a config::Pipeline>) -> Grants {
+    pipelines.into_iter().flat_map(|pipeline| pipeline.grant.iter().copied()).collect()
 }
 
 /// What a build left.
@@ -100,11 +94,11 @@ pub struct Built {
     pub inspection: Inspection,
     /// What its code asks for and nobody grants: the adapter answers, with a clock that begins in 1970 and random numbers
     /// that are the same each time.
-    pub feigned: Ask,
+    pub feigned: Grants,
 }
 
 /// Makes a component of what a compiler left, and puts it where it belongs in one step.
-pub fn write(bytes: &[u8], ask: Ask, language: Option<Language>, output: &Path) -> anyhow::Result<Built> {
+pub fn write(bytes: &[u8], ask: Grants, language: Option<Language>, output: &Path) -> anyhow::Result<Built> {
     let mut component = componentize(bytes, ask)?;
     if let Some(language) = language {
         component = note_language(component, &language.to_string(), ("wasmill", env!("CARGO_PKG_VERSION")));
@@ -116,13 +110,14 @@ pub fn write(bytes: &[u8], ask: Ask, language: Option<Language>, output: &Path) 
     let new = folder.join(format!(".{}.new", name.to_string_lossy()));
     std::fs::write(&new, &component).with_context(|| format!("cannot write {}", new.display()))?;
     std::fs::rename(&new, output).with_context(|| format!("cannot write {}", output.display()))?;
-    let asks = asks(bytes);
-    let feigned = Ask { clock: asks.clock && !ask.clock, random: asks.random && !ask.random };
+    let feigned = asks(bytes).without(ask);
     Ok(Built { path: output.to_owned(), inspection: inspect(&component), feigned })
 }
 
 #[cfg(test)]
 mod tests {
+    use wasmill_core::Grant;
+
     use super::*;
 
     #[test]
@@ -136,7 +131,7 @@ mod tests {
         };
         write("handler.py", "a");
         write("sdk/wasmill/__init__.py", "a");
-        let inputs = || project.inputs(Ask::default()).unwrap();
+        let inputs = || project.inputs(Grants::NONE).unwrap();
         let before = inputs();
         for name in
             ["build/handler.wasm", "samples.jsonl", "cases/a.toml", "__pycache__/x.pyc", "sdk/__pycache__/x.pyc"]
@@ -149,6 +144,6 @@ mod tests {
             write(name, "b");
             assert_ne!(inputs(), before, "{name}");
         }
-        assert_ne!(project.inputs(Ask { clock: true, random: false }).unwrap(), inputs());
+        assert_ne!(project.inputs(Grants::NONE.with(Grant::Clock)).unwrap(), inputs());
     }
 }

@@ -5,7 +5,6 @@ use wasmtime::component::types::{ComponentFunc, Type};
 use wasmtime::component::{Linker, ResourceType, Val};
 
 use crate::error::Stop;
-use crate::state::State;
 
 enum Descriptor {}
 enum DirectoryEntries {}
@@ -43,7 +42,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Adds both interfaces.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker<T: 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
     types.resource("descriptor", ResourceType::host::<Descriptor>(), |_, _| Ok(()))?;
     types.resource("directory-entry-stream", ResourceType::host::<DirectoryEntries>(), |_, _| Ok(()))?;

@@ -1,20 +1,20 @@
 //! The part of WASI 0.2 that toolchains link whether a handler uses it or not. It gives a handler its standard output as
-//! log lines, and a clock and chance where its pipeline grants them; no environment, no arguments, no files, no network.
-//! Whatever waits ends with the call's deadline.
+//! log lines, and a clock and random bytes where its pipeline grants them; no environment, no arguments, no files, no
+//! network. Whatever waits ends with the call's deadline.
 
+use wasmill_core::Grant;
 use wasmtime::component::Linker;
-
-use crate::grants::Capability;
-use crate::state::State;
 
 mod cli;
 mod clocks;
+mod context;
 mod filesystem;
 mod io;
+mod pollables;
 mod random;
+mod stdio;
 
-pub(crate) use cli::{Lines, Stdio};
-pub(crate) use io::Pollables;
+pub(crate) use context::{Wasi, WasiView};
 
 /// Every interface that is accepted. Any 0.2.x of them is, as far as its functions are known here.
 pub(crate) const INTERFACES: &[&str] = &[
@@ -42,35 +42,24 @@ pub(crate) const INTERFACES: &[&str] = &[
 
 /// What an interface gives that a pipeline must grant; the others give nothing that a handler could not do by itself.
 /// `wasi:io/poll` is none of them: without a clock there is nothing in it to wait for.
-pub(crate) fn capability(interface: &str) -> Option<Capability> {
+pub(crate) fn grant(interface: &str) -> Option<Grant> {
     if interface.starts_with("wasi:clocks/") {
-        Some(Capability::Clock)
+        Some(Grant::Clock)
     } else if interface.starts_with("wasi:random/") {
-        Some(Capability::Random)
+        Some(Grant::Random)
     } else {
         None
     }
 }
 
-/// Adds every interface to the linker.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    io::add_to_linker(linker)?;
+/// Adds every interface to the linker. `view` finds in a store's data what they need.
+pub(crate) fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    view: impl Fn(&mut T) -> WasiView<'_> + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    io::add_to_linker(linker, view)?;
     cli::add_to_linker(linker)?;
-    clocks::add_to_linker(linker)?;
+    clocks::add_to_linker(linker, view)?;
     random::add_to_linker(linker)?;
     filesystem::add_to_linker(linker)
-}
-
-/// What the guests' WASI needs between calls.
-pub(crate) struct Wasi {
-    pub(crate) stdio: Stdio,
-    pub(crate) pollables: Pollables,
-    /// Where the monotonic clock reads 0.
-    pub(crate) began: std::time::Instant,
-}
-
-impl Wasi {
-    pub(crate) fn new() -> Self {
-        Self { stdio: Stdio::default(), pollables: Pollables::default(), began: std::time::Instant::now() }
-    }
 }
