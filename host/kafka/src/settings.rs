@@ -4,10 +4,12 @@
 //! configured away. What is ours is listed in [`owned_properties`] with the reason; the configuration refuses those names
 //! before anything starts, and [`ClientSettings`] drops them should they still come.
 
-use crate::error::ClientError;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use crate::error::ClientError;
 
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,10 +87,6 @@ pub struct MemberSettings {
     pub out_of_range: OutOfRange,
     /// Bytes librdkafka may hold of each assigned partition ahead of us.
     pub prefetch_bytes: u64,
-    /// True: each partition has its own queue (measured faster). False: one queue per member, from which the member's own
-    /// poll hands messages out; the fallback should librdkafka's queues ever prove unsound. Errors of a single partition are
-    /// then events of the member: a problem such as `OutOfRange` in the middle of reading does not reach the queue.
-    pub split_queues: bool,
 }
 
 impl Default for MemberSettings {
@@ -106,7 +104,6 @@ impl Default for MemberSettings {
             start: Start::default(),
             out_of_range: OutOfRange::default(),
             prefetch_bytes: 16 << 20,
-            split_queues: true,
         }
     }
 }

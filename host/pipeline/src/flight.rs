@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 use wasmill_core::partition::{Event, Refused};
 use wasmill_core::{Fence, Messages, RunId};
-use wasmill_kafka::{DeliveryError, DeliverySink, Report};
+use wasmill_kafka::{DeliveryError, DeliverySink, ProduceErrorClass, Report};
 
 use crate::partition::Partition;
 
@@ -103,7 +103,7 @@ impl Ticket {
         } else {
             let refused = refused.into_iter().map(|(offset, error)| Refused {
                 offset,
-                topic_wide: error.topic_wide,
+                topic_wide: error.class == ProduceErrorClass::Topic,
                 reason: format!("{}: {}", error.code, error.text),
             });
             partition.apply(Event::Refused { fence, messages: &messages, refused: refused.collect() });
@@ -125,11 +125,11 @@ impl DeliverySink for Flight {
             let Some(ticket) = tickets.get_mut(slot) else { continue };
             for report in now {
                 if let Some(error) = &report.error {
-                    if error.purged {
-                        ticket.abandoned = true;
-                    } else {
+                    if error.class.is_refusal() {
                         let offset = ticket.messages.first() + (report.token & 0xffff_ffff) as i64;
                         ticket.refused.push((offset, (**error).clone()));
+                    } else {
+                        ticket.abandoned = true;
                     }
                 }
             }

@@ -8,7 +8,7 @@ use wasmill_config as config;
 use wasmill_core::{Batch, NextOffset};
 use wasmill_kafka::{
     ClientError, ClientSettings, CommitEntry, CommitError, CommitRefusal, MemberHandle, OutputTopic, PartitionQueue,
-    Producer, ProducerSettings, SendError, Taken, TopicRules,
+    ProduceErrorClass, Producer, ProducerSettings, SendError, Taken, TopicRules,
 };
 
 use crate::flight::Flight;
@@ -113,7 +113,8 @@ impl Sink for ProducerSink {
         let Outgoing { target, partition, key, value, headers, timestamp, token } = *message;
         let Some(topic) = self.topic(target) else {
             let text = format!("{target:?} names no topic");
-            return Err(SendError::Refused { code: "_UNKNOWN_TOPIC".to_owned(), text });
+            let class = ProduceErrorClass::Message;
+            return Err(SendError::Refused { class, code: "_UNKNOWN_TOPIC".to_owned(), text });
         };
         self.producer.send(&wasmill_kafka::Outgoing { topic, partition, key, value, headers, timestamp, token })
     }

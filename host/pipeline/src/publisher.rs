@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmill_core::{Fence, Messages, RunId};
-use wasmill_kafka::SendError;
+use wasmill_kafka::{ProduceErrorClass, SendError};
 
 use crate::flight::{Flight, TicketId};
 use crate::io::{Outgoing, Sink};
@@ -59,10 +59,17 @@ impl Publisher {
                     }
                     self.sink.reserve(ROOM_WAIT);
                 }
-                Err(SendError::Refused { code, text }) if TOPIC_WIDE.contains(&code.as_str()) => {
-                    return Err(Unsent::TopicRefused(format!("{code}: {text}")));
+                Err(SendError::Refused { class, code, text }) => {
+                    let reason = format!("{code}: {text}");
+                    return Err(match class {
+                        ProduceErrorClass::Topic => Unsent::TopicRefused(reason),
+                        ProduceErrorClass::Message => Unsent::Refused(reason),
+                        // Nobody refused it.
+                        ProduceErrorClass::Purged | ProduceErrorClass::Transient | ProduceErrorClass::Fatal => {
+                            Unsent::Abandoned
+                        }
+                    });
                 }
-                Err(SendError::Refused { code, text }) => return Err(Unsent::Refused(format!("{code}: {text}"))),
                 // The sink's owner hears of it too; the control loop makes a new client and rewinds every partition.
                 Err(SendError::Fatal { .. }) => return Err(Unsent::Abandoned),
             }
@@ -84,9 +91,6 @@ impl Publisher {
         self.sink.in_flight()
     }
 }
-
-/// What librdkafka calls refusals that say nothing about the message.
-const TOPIC_WIDE: [&str; 3] = ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"];
 
 /// A call's ticket while its outputs are being sent.
 pub struct Sending<'a> {

@@ -1,24 +1,48 @@
 //! What a metadata request answers: topics, partitions, who leads them.
 
-use super::{PartitionDescription, TopicDescription, slice};
-use crate::error::{ClientError, Code};
-use crate::native::{Client, millis, text_of};
-use rdkafka::bindings as sys;
 use std::ffi::c_int;
 use std::ptr::{NonNull, null, null_mut};
 use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use super::slice;
+use crate::error::{ClientError, Code, text_of};
+use crate::native::{Client, Topic, millis};
+
+/// A topic as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// Its partitions, ascending.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// A partition as the cluster knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub id: i32,
+    /// The broker that leads it, if any does.
+    pub leader: Option<i32>,
+    /// Brokers that hold it.
+    pub replicas: usize,
+    /// Those of them that are in sync.
+    pub in_sync: usize,
+    /// The oldest offset, where it was asked for and answered.
+    pub low: Option<i64>,
+    /// The offset the next message will get, likewise.
+    pub high: Option<i64>,
+}
 
 /// An answer to a metadata request.
 pub(super) struct Metadata(NonNull<sys::rd_kafka_metadata>);
 
 impl Metadata {
-    pub(super) fn ask(
-        client: &Client,
-        topic: Option<&crate::native::Topic>,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
+    pub(super) fn ask(client: &Client, topic: Option<&Topic>, timeout: Duration) -> Result<Self, ClientError> {
         let mut metadata = null();
-        let only = topic.map_or(null_mut(), crate::native::Topic::ptr);
+        let only = topic.map_or(null_mut(), Topic::ptr);
         let all = c_int::from(topic.is_none());
         // SAFETY: client and topic live during the call; the answer is ours and given back by `drop`.
         let code = unsafe { sys::rd_kafka_metadata(client.ptr(), all, only, &mut metadata, millis(timeout)) };
@@ -28,15 +52,14 @@ impl Metadata {
 
     /// The topics, each with its own error.
     pub(super) fn topics(&self) -> impl Iterator<Item = (TopicDescription, Code)> {
-        // SAFETY: the answer is ours; pointers and counts in it describe arrays that live as long as it. Errors are read as
-        // numbers, as a new broker may send one that the enum does not have.
+        // SAFETY: the answer is ours; pointers and counts in it describe arrays that live as long as it.
         unsafe {
             let metadata = self.0.as_ref();
             slice(metadata.topics, metadata.topic_cnt as usize).iter().map(|topic| {
                 let partitions = slice(topic.partitions, topic.partition_cnt as usize).iter();
                 let mut partitions: Vec<_> = partitions.map(partition_description).collect();
                 partitions.sort_by_key(|partition| partition.id);
-                let code = Code((&raw const topic.err).cast::<i32>().read());
+                let code = Code::read(&raw const topic.err);
                 (TopicDescription { name: text_of(topic.topic), partitions }, code)
             })
         }

@@ -7,17 +7,19 @@
 //! within a bound, and with a commit unanswered it does not run at all: such a client is *abandoned*, destroyed without the
 //! ceremony. It sends nothing more, heartbeats included; the group notices when the session times out, as after a crash.
 //!
-//! Callbacks may arrive on that thread. By then the gate is shut and the handler let go of ([`super::Shared::give_up`]): they
+//! Callbacks may arrive on that thread. By then the gate is shut and the handler let go of ([`super::rebalance::Rebalancer::give_up`]): they
 //! find nothing to do and wait for nobody.
 
-use super::context::Context;
-use crate::queue::lock;
-use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::context::Context;
 
 /// How long the client may take to end once its partitions are given back. librdkafka gives its last request, `LeaveGroup`,
 /// five seconds and looks once a second.
@@ -39,7 +41,7 @@ pub(super) fn end(consumer: BaseConsumer<Context>, answered: bool, deadline: Ins
     let thread = thread::Builder::new().name("leaving".into()).spawn({
         let consumer = Arc::clone(&consumer);
         move || {
-            let consumer = lock(&consumer).take();
+            let consumer = consumer.lock().take();
             match consumer {
                 Some(consumer) if answered => drop(consumer),
                 Some(consumer) => abandon(consumer),
@@ -51,7 +53,7 @@ pub(super) fn end(consumer: BaseConsumer<Context>, answered: bool, deadline: Ins
     });
     if let Err(error) = thread {
         // To destroy it here could take for ever.
-        std::mem::forget(lock(&consumer).take());
+        std::mem::forget(consumer.lock().take());
         tracing::error!(%error, "no thread to close a kafka consumer on; it is left behind");
         return Ended::LeftBehind;
     }

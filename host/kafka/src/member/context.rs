@@ -1,25 +1,30 @@
 //! librdkafka's callbacks into this member. Nothing unwinds out of here: a panic in a rebalance callback while the
 //! consumer is destroyed hangs the process for good.
 
-use super::MemberEvent;
-use super::handle::Shared;
-use crate::log;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+
+use super::event::MemberEvent;
+use super::rebalance::Rebalancer;
+use super::shared::Shared;
+use crate::log;
+use crate::native::ClientRef;
 
 pub(super) struct Context {
     shared: Arc<Shared>,
+    rebalancer: Arc<Rebalancer>,
 }
 
 impl Context {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, rebalancer: Arc<Rebalancer>) -> Self {
+        Self { shared, rebalancer }
     }
 }
 
@@ -41,7 +46,10 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: rd_kafka_resp_err_t, partitions: &mut TopicPartitionList) {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let lost = consumer.assignment_lost();
-            self.shared.rebalance(consumer.client().native_ptr(), err, partitions, lost);
+            // SAFETY: the consumer lives as long as its callback runs.
+            if let Some(client) = unsafe { ClientRef::new(consumer.client().native_ptr()) } {
+                self.rebalancer.rebalance(client, err, partitions, lost);
+            }
         }));
         if done.is_err() {
             self.shared.tell(MemberEvent::Fatal {

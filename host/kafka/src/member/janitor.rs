@@ -5,10 +5,10 @@
 //! since a fetch may still be under way. A partition that came back has a new reader, and its queue is left alone: a take
 //! here would steal from it. All of this happens on the member's thread, where partitions come and go, too.
 
-use super::handle::Shared;
-use crate::TopicPartition;
-use crate::queue::{Take, lock};
 use std::time::{Duration, Instant};
+
+use crate::TopicPartition;
+use crate::queue::Take;
 
 /// How long a retired queue is left alone. A fetch that was under way at the revoke has been answered by then: the broker
 /// waits a tenth of a second.
@@ -20,9 +20,10 @@ pub(super) struct Janitor {
     retired: Vec<Retired>,
 }
 
-struct Retired {
-    id: TopicPartition,
-    source: Box<dyn Take>,
+/// The queue of a partition that went.
+pub(super) struct Retired {
+    pub(super) id: TopicPartition,
+    pub(super) source: Box<dyn Take>,
     due: Instant,
 }
 
@@ -31,43 +32,33 @@ impl Janitor {
         self.retired.push(Retired { id, source, due: now + SETTLE });
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Retired> {
+    /// Those whose time has come.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Retired> {
         let (due, rest) = std::mem::take(&mut self.retired).into_iter().partition(|retired| retired.due <= now);
         self.retired = rest;
         due
     }
-}
 
-impl Shared {
-    /// Drains and drops the retired queues whose time has come. On the member's thread.
-    pub(super) fn sweep(&self, now: Instant) {
-        let due = lock(&self.janitor).due(now);
-        for mut retired in due {
-            let back = lock(&self.live).contains_key(&retired.id);
-            if !back {
-                retired.source.drain_outdated();
-            }
-        }
-    }
-
-    /// Drops all of them: the client is about to be destroyed.
-    pub(super) fn sweep_all(&self) {
-        lock(&self.janitor).retired.clear();
+    /// Drops all of them.
+    pub(super) fn clear(&mut self) {
+        self.retired.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
-    use crate::mock::MockBroker;
-    use crate::queue::SplitQueue;
-    use crate::settings::{ClientSettings, MemberSettings};
+    use std::sync::{Arc, Mutex};
+
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::Consumer;
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-    use std::ptr::NonNull;
-    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
+    use crate::mock::MockBroker;
+    use crate::native::ClientRef;
+    use crate::queue::SplitQueue;
+    use crate::settings::{ClientSettings, MemberSettings};
 
     #[derive(Default)]
     struct Keep(Mutex<Vec<AssignedPartition>>);
@@ -105,29 +96,24 @@ mod tests {
         let member = Member::join(&settings, Arc::new(Keep::default())).unwrap();
         poll_until(&member, || member.shared.has_partitions());
         let consumer = member.consumer.as_ref().unwrap();
-        let native = NonNull::new(consumer.client().native_ptr()).unwrap();
+        // SAFETY: the consumer lives until `close`, which comes last.
+        let native = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
         let id = TopicPartition::new("orders", 0);
-        // SAFETY: the consumer outlives `seen`, which is only looked at.
-        let seen = unsafe { SplitQueue::cut(native, &id) }.unwrap();
+        let seen = SplitQueue::cut(native, &id).unwrap();
         poll_until(&member, || seen.len() > 0);
 
-        let held = lock(&member.shared.live).remove(&id).unwrap();
+        let held = member.shared.live.lock().remove(&id).unwrap();
         let source = held.slot.retire().unwrap();
         let now = Instant::now();
-        lock(&member.shared.janitor).keep(id.clone(), source, now);
-        lock(&member.shared.live).insert(id.clone(), held);
+        member.shared.janitor.lock().keep(id.clone(), source, now);
+        member.shared.live.lock().insert(id.clone(), held);
         let before = seen.len();
         member.shared.sweep(now + SETTLE);
         assert!(seen.len() >= before, "a partition that is back has a reader, whose messages these are");
 
         consumer.unsubscribe();
-        let live = lock(&member.shared.live).remove(&id).unwrap();
-        lock(&member.shared.janitor).keep(
-            id.clone(),
-            // SAFETY: as above; the janitor is emptied before the consumer goes.
-            Box::new(unsafe { SplitQueue::cut(native, &id) }.unwrap()),
-            now,
-        );
+        let live = member.shared.live.lock().remove(&id).unwrap();
+        member.shared.janitor.lock().keep(id.clone(), Box::new(SplitQueue::cut(native, &id).unwrap()), now);
         drop(live);
         // Nothing is taken before its time.
         member.shared.sweep(now + SETTLE / 2);

@@ -3,10 +3,12 @@
 //! librdkafka bounds the number of messages and the bytes of their *values*. Keys and headers, which a handler controls as
 //! much, are not counted by it; what they hold beyond a little is counted here as *weight*.
 
-use super::send::SendError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::produce_error::SendError;
 
 /// Bytes of key and headers of one message that are not counted: the bound on the number of messages covers them, and the
 /// shared counter stays untouched by ordinary messages.
@@ -78,7 +80,7 @@ impl Room {
         // Orders the room made before this call against the load: see `admit`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) {
-            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = self.lock.lock();
             self.full.store(false, Ordering::SeqCst);
             self.freed.notify_all();
         }
@@ -87,13 +89,13 @@ impl Room {
     /// Waits until room was made since a sender was refused. True at once if nobody was.
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock.lock();
         while self.full.load(Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            guard = self.freed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.freed.wait_for(&mut guard, left);
         }
         true
     }
@@ -113,8 +115,9 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::Arc;
+
+    use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -164,7 +167,7 @@ mod tests {
     #[test]
     fn a_message_that_was_not_accepted_holds_no_weight() {
         let room = Room::new(10_000);
-        let refused = || Err(SendError::Refused { code: "X".into(), text: String::new() });
+        let refused = || Err(SendError::Fatal { text: String::new() });
         assert!(room.admit(2_000, refused).is_err());
         assert!(!room.weighs());
     }

@@ -1,4 +1,4 @@
-//! Where a partition's messages come from: its own queue of librdkafka's, or the fallback's.
+//! Where a partition's messages come from: its own queue of librdkafka's.
 //!
 //! What was read in librdkafka 2.12.1 about the split queue:
 //! * `rd_kafka_consume_batch_queue` keeps what it gathers, and what a version barrier makes it throw away, in the call
@@ -10,16 +10,17 @@
 //!   behind, and `rd_kafka_q_cb_event_enable` takes the same lock: once it has returned, no old callback is running.
 //! * `rd_kafka_queue_forward` marks the queue as forwarded by the application, and that mark stays when the handle goes.
 
-use super::Wake;
-use super::message::{Copied, Held, Scratch, adopt};
-use crate::TopicPartition;
-use rdkafka::bindings as sys;
 use std::collections::VecDeque;
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ptr::{self, null_mut};
+
+use rdkafka::bindings as sys;
+
+use super::Wake;
+use super::message::{Held, Scratch, adopt};
+use crate::TopicPartition;
+use crate::native::{ClientRef, Queue};
 
 /// The place a partition's messages are taken from. One reader at a time.
 pub(crate) trait Take: Send {
@@ -27,15 +28,13 @@ pub(crate) trait Take: Send {
     fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize;
     /// Calls `wake` when the source stops being empty; None ends that, and when it returns no call is running.
     fn watch(&mut self, wake: Option<Wake>);
-    /// Forgets what is held on our side of the library.
-    fn discard(&mut self) {}
     /// Gives back the memory of messages fetched for an assignment that is over.
     fn drain_outdated(&mut self) {}
 }
 
 /// A partition's own queue of librdkafka's.
 pub(crate) struct SplitQueue {
-    queue: NonNull<sys::rd_kafka_queue_t>,
+    queue: Queue,
     /// What the callback's opaque points to; at a fixed address until the callback is off.
     wake: Option<Box<Wake>>,
     scratch: Scratch,
@@ -49,16 +48,10 @@ impl SplitQueue {
     /// Cuts the partition's queue off from the consumer's. To be done before each assignment takes effect: later, messages
     /// are on their way to the consumer's queue; left out, a partition that comes back is silent, since its queue stays
     /// cut and nobody reads it.
-    ///
-    /// # Safety
-    /// `client` is a live consumer and outlives the value.
-    pub(crate) unsafe fn cut(client: NonNull<sys::rd_kafka_t>, id: &TopicPartition) -> Option<Self> {
-        let topic = CString::new(&*id.topic).ok()?;
-        // SAFETY: the client is alive; the name is copied. The handle holds a reference to the queue, not to the client.
-        let queue = unsafe { sys::rd_kafka_queue_get_partition(client.as_ptr(), topic.as_ptr(), id.partition) };
-        let queue = NonNull::new(queue)?;
+    pub(crate) fn cut(client: ClientRef<'_>, id: &TopicPartition) -> Option<Self> {
+        let queue = client.partition_queue(id)?;
         // SAFETY: the queue is alive; NULL cuts.
-        unsafe { sys::rd_kafka_queue_forward(queue.as_ptr(), null_mut()) };
+        unsafe { sys::rd_kafka_queue_forward(queue.ptr(), null_mut()) };
         Some(Self { queue, wake: None, scratch: Vec::new() })
     }
 
@@ -66,7 +59,7 @@ impl SplitQueue {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) }
+        unsafe { sys::rd_kafka_queue_length(self.queue.ptr()) }
     }
 }
 
@@ -76,8 +69,7 @@ impl Take for SplitQueue {
             self.scratch.resize(room, null_mut());
         }
         // SAFETY: the queue is alive; `scratch` has room for `room` pointers. A timeout of 0 never waits.
-        let taken =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.scratch.as_mut_ptr(), room) };
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.ptr(), 0, self.scratch.as_mut_ptr(), room) };
         let taken = usize::try_from(taken).unwrap_or(0);
         // SAFETY: the call wrote `taken` messages and gave them away.
         unsafe { adopt(&self.scratch, taken, into) };
@@ -87,12 +79,12 @@ impl Take for SplitQueue {
     fn watch(&mut self, wake: Option<Wake>) {
         // Off first: after this call nobody reads the old wake, and it may be dropped.
         // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, null_mut()) };
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.ptr(), None, null_mut()) };
         self.wake = wake.map(Box::new);
         if let Some(wake) = &self.wake {
             let opaque = ptr::from_ref::<Wake>(wake).cast_mut().cast::<c_void>();
             // SAFETY: the opaque points into a box that is only dropped or replaced after the call above.
-            unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_event), opaque) };
+            unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.ptr(), Some(on_event), opaque) };
         }
     }
 
@@ -106,9 +98,8 @@ impl Take for SplitQueue {
 
 impl Drop for SplitQueue {
     fn drop(&mut self) {
+        // Before the handle is given back. The queue itself lives on with its partition.
         self.watch(None);
-        // SAFETY: made by `cut`, destroyed once. The queue itself lives on with its partition.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 
@@ -118,70 +109,4 @@ unsafe extern "C" fn on_event(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
     // SAFETY: `watch` keeps the wake at this address until the callback is off.
     let wake = unsafe { &*opaque.cast::<Wake>() };
     let _ = catch_unwind(AssertUnwindSafe(|| wake()));
-}
-
-/// The fallback: what the member's own poll put aside for one partition.
-#[derive(Default)]
-pub(crate) struct Feed {
-    messages: Mutex<VecDeque<Box<Copied>>>,
-    wake: Mutex<Option<Wake>>,
-    /// Set while the member has the library hold this partition back.
-    pub(crate) paused: AtomicBool,
-}
-
-impl Feed {
-    /// Messages put aside beyond which the partition is paused, and below half of which it goes on.
-    pub(crate) const BOUND: usize = 2_000;
-
-    /// Puts a message aside; answers with how many there are.
-    pub(crate) fn put(&self, message: Copied) -> usize {
-        let len = {
-            let mut messages = lock(&self.messages);
-            messages.push_back(Box::new(message));
-            messages.len()
-        };
-        if len == 1
-            && let Some(wake) = &*lock(&self.wake)
-        {
-            wake();
-        }
-        len
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.messages).len()
-    }
-}
-
-/// The fallback's reader.
-pub(crate) struct FeedReader(pub(crate) Arc<Feed>);
-
-impl Take for FeedReader {
-    fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize {
-        let mut messages = lock(&self.0.messages);
-        let taken = room.min(messages.len());
-        into.extend(messages.drain(..taken).map(Held::Copied));
-        taken
-    }
-
-    fn watch(&mut self, wake: Option<Wake>) {
-        *lock(&self.0.wake) = wake;
-    }
-
-    fn discard(&mut self) {
-        lock(&self.0.messages).clear();
-    }
-}
-
-impl Drop for FeedReader {
-    fn drop(&mut self) {
-        self.watch(None);
-        self.discard();
-        self.0.paused.store(false, Ordering::Relaxed);
-    }
-}
-
-/// Locks, whatever happened to an earlier holder: what these locks guard is whole between any two statements.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

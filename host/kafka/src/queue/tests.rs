@@ -1,41 +1,61 @@
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use wasmill_core::BatchFull;
+
 use super::*;
 use crate::error::Code;
-use std::sync::atomic::AtomicUsize;
+use crate::list::list_of;
+use crate::mock::MockBroker;
+use crate::native::ClientRef;
+use crate::plain::{PlainMessage, PlainProducer};
+use crate::settings::ClientSettings;
+
+/// An entry that no library made.
+pub(crate) struct Made {
+    pub(super) offset: i64,
+    pub(super) code: Code,
+    value: &'static [u8],
+}
+
+impl Made {
+    pub(super) fn bytes(&self) -> usize {
+        self.value.len()
+    }
+
+    pub(super) fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
+        batch.push(None, Some(self.value), self.offset, Some(7), 1)
+    }
+}
 
 /// A source that hands out what the test puts in.
 #[derive(Default, Clone)]
 struct Fake {
-    entries: Arc<Mutex<VecDeque<Copied>>>,
+    entries: Arc<Mutex<VecDeque<Made>>>,
     watched: Arc<AtomicUsize>,
 }
 
 impl Fake {
     fn put(&self, offsets: impl IntoIterator<Item = i64>) {
-        self.entries.lock().unwrap().extend(offsets.into_iter().map(message));
+        self.entries.lock().extend(offsets.into_iter().map(message));
     }
 
     fn fail(&self, offset: i64, err: E) {
-        let error = Some((Code(err as i32), "on purpose".to_owned()));
-        self.entries.lock().unwrap().push_back(Copied { error, ..message(offset) });
+        self.entries.lock().push_back(Made { code: Code(err as i32), ..message(offset) });
     }
 }
 
-fn message(offset: i64) -> Copied {
-    Copied {
-        offset,
-        timestamp: Some(7),
-        key: None,
-        value: Some(b"0123456789".to_vec()),
-        headers: vec![(b"name".to_vec(), None)],
-        error: None,
-    }
+fn message(offset: i64) -> Made {
+    Made { offset, code: Code::NONE, value: b"0123456789" }
 }
 
 impl Take for Fake {
     fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize {
-        let mut entries = self.entries.lock().unwrap();
+        let mut entries = self.entries.lock();
         let taken = room.min(entries.len());
-        into.extend(entries.drain(..taken).map(|entry| Held::Copied(Box::new(entry))));
+        into.extend(entries.drain(..taken).map(Held::Made));
         taken
     }
 
@@ -106,7 +126,7 @@ fn messages_before_an_error_are_handed_out_and_none_behind_it_before_a_seek() {
     fake.put([4]);
     assert_eq!(take(&mut queue, 10), (vec![], Taken::default()), "message 2 would be skipped");
     assert_eq!(queue.idle_position(), None, "the library's position is one too far");
-    fake.entries.lock().unwrap().clear();
+    fake.entries.lock().clear();
     slot.lock().moved(2);
     fake.put([2, 3, 4]);
     assert_eq!(take(&mut queue, 10).0, [2, 3, 4]);
@@ -170,7 +190,7 @@ fn a_reader_never_waits_for_a_seek() {
     let seeking = slot.lock();
     let (answer, answered) = std::sync::mpsc::channel();
     std::thread::spawn(move || answer.send(take(&mut queue, 10)));
-    let taken = answered.recv_timeout(std::time::Duration::from_secs(5)).expect("the reader waits");
+    let taken = answered.recv_timeout(Duration::from_secs(5)).expect("the reader waits");
     drop(seeking);
     assert_eq!(taken, (vec![], Taken::default()));
 }
@@ -188,11 +208,29 @@ fn whoever_begins_to_listen_is_called_for_what_is_there_already() {
 
 #[test]
 fn headers_and_absent_values_reach_the_batch() {
-    let (fake, _, mut queue) = queue(0, 0);
-    fake.entries.lock().unwrap().push_back(Copied { value: None, key: Some(Vec::new()), ..message(0) });
+    const SOON: Duration = Duration::from_secs(20);
+    let broker = MockBroker::start(1).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let settings = ClientSettings { bootstrap: broker.bootstrap().into(), ..ClientSettings::default() };
+    let headers = vec![("name".to_owned(), None), ("name".to_owned(), Some(b"2".to_vec()))];
+    let sent = PlainMessage { topic: "t".into(), key: Some(Vec::new()), headers, ..PlainMessage::default() };
+    PlainProducer::open(&settings, SOON).unwrap().send(&[sent]).pop().unwrap().unwrap();
+
+    let id = TopicPartition::new("t", 0);
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).set("group.id", "g").create().unwrap();
+    // SAFETY: the consumer is made before the source and dropped after it.
+    let client = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
+    let mut source = SplitQueue::cut(client, &id).unwrap();
+    consumer.assign(&list_of([(&id, 0)]).unwrap()).unwrap();
+    let (mut held, deadline) = (VecDeque::new(), Instant::now() + SOON);
+    while source.take(1, &mut held) == 0 {
+        assert!(Instant::now() < deadline, "no message");
+        assert!(consumer.poll(Duration::from_millis(10)).is_none(), "it came past its queue");
+    }
     let mut batch = Batch::new();
-    queue.take(1, &mut batch);
+    held[0].gather(&mut batch).unwrap();
     let message = batch.message(0);
     assert_eq!((message.key(), message.value()), (Some(&b""[..]), None));
-    assert_eq!(message.headers().collect::<Vec<_>>(), [(&b"name"[..], None)]);
+    assert_eq!(message.headers().collect::<Vec<_>>(), [(&b"name"[..], None), (&b"name"[..], Some(&b"2"[..]))]);
 }
