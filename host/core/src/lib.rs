@@ -14,6 +14,7 @@ pub mod fence;
 pub mod metadata;
 pub mod offset;
 pub mod recycle;
+pub mod slice;
 pub mod tracker;
 pub mod trial;
 pub mod verdict;
@@ -28,6 +29,7 @@ pub use fence::{Epoch, Fence, Generation};
 pub use metadata::{CommitNote, RetryNote, VersionNote};
 pub use offset::{NextOffset, Offset};
 pub use recycle::Growth;
+pub use slice::{Promise, Slice};
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
 pub use trial::{Budget, Excess, Pace, Place, Share, Tally};
 pub use verdict::{
