@@ -364,6 +364,7 @@ impl World {
             let open = self.transaction.as_ref().is_some_and(|transaction| !transaction.ending);
             check!(open, "grants a permit while no slice is open");
             check!(self.call.is_none(), "grants a permit during a call");
+            check!(self.slice.phase() == Phase::Open, "grants a permit while {:?}", self.slice.phase());
         }
         let Some(part) = self.parts.get(&key).filter(|part| !part.leaving) else {
             return Err(format!("grants a permit for partition {key}, which leaves"));
@@ -791,13 +792,15 @@ impl World {
             self.settle()?;
             self.check_visible()?;
             if round == 30 && !self.shutting_down {
+                // Without anything new, so that nothing new takes along what was forgotten.
+                self.check_persisted()?;
                 for key in 0..KEYS {
                     self.assign(key)?;
                     self.deliver(key)?;
                 }
             }
             if let (None, When::At(at)) = (self.call, self.slice.due(self.now)) {
-                let rest = (at - self.now).min(Duration::from_millis(100));
+                let rest = (at - self.now).min(Duration::from_secs(1));
                 self.now += rest;
                 self.note(|| format!("  {rest:?} pass"));
             }
@@ -814,6 +817,10 @@ impl World {
         }
         check!(self.waiting.is_empty(), "lanes wait for ever: {:?}", self.waiting);
         check!(self.parts.len() == usize::from(KEYS), "{:?}", self.parts);
+        self.check_persisted()
+    }
+
+    fn check_persisted(&self) -> Checked {
         for (key, part) in &self.parts {
             let next = match self.mode() {
                 Some(CommitMode::Auto(_)) => part.position,
