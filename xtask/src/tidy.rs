@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::process::{files, root};
+use wasmill_setup::process::{files, root};
 
 /// Lines of code a file may have, its tests apart.
 const LONGEST: usize = 500;
