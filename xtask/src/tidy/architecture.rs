@@ -34,13 +34,15 @@ pub fn tests_exist(tree: &Tree, findings: &mut Vec<String>) {
     }
 }
 
-/// Every file that the document names exists, below the folder that is meant.
+/// Every file that the document names exists, by the end of its path; `src` may be left out: `core/tracker.rs`.
 pub fn files_exist(tree: &Tree, findings: &mut Vec<String>) {
     let Some(document) = tree.get(DOCUMENT) else { return };
+    let short: Vec<String> = tree.sources.iter().map(|source| source.path.replace("/src/", "/")).collect();
+    let paths = || tree.sources.iter().map(|source| source.path.as_str()).chain(short.iter().map(String::as_str));
     for Cited { line, text, .. } in cited(&document.text) {
         let is_file = text.ends_with(".rs") && text.chars().all(|c| in_name(c) || "./-".contains(c));
         let end = format!("/{text}");
-        if is_file && !tree.sources.iter().any(|source| source.path == text || source.path.ends_with(&end)) {
+        if is_file && !paths().any(|path| path == text || path.ends_with(&end)) {
             findings.push(format!("{DOCUMENT}:{line}: there is no file `{text}`; was it moved?"));
         }
     }
@@ -135,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_found() {
-        assert_eq!(tree("`a/b.rs`, `b.rs`, `host/core/src/a/b.rs`, `x.rs → y.rs`\n").found(files_exist), [""; 0]);
+        assert_eq!(
+            tree("`a/b.rs`, `b.rs`, `core/a/b.rs`, `host/core/src/a/b.rs`, `x.rs → y.rs`\n").found(files_exist),
+            [""; 0]
+        );
         assert_eq!(
             tree("`c/b.rs`\n").found(files_exist),
             ["ARCHITECTURE.md:1: there is no file `c/b.rs`; was it moved?"]
