@@ -93,7 +93,7 @@ impl Broker {
         if node.is_some() {
             bail!("the broker is running");
         }
-        let kafka = xtask::kafka::install()?;
+        let kafka = wasmill_setup::kafka::install()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
         let Options { heap_megabytes, full_speed, .. } = self.options;
         let mut java = if full_speed { kafka.java_at_full_speed(heap_megabytes) } else { kafka.java(heap_megabytes) };

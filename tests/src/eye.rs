@@ -429,7 +429,7 @@ impl Jvm {
     }
 
     fn start() -> Result<Self> {
-        let kafka = xtask::kafka::install()?;
+        let kafka = wasmill_setup::kafka::install()?;
         let mut java = kafka.java(512);
         // What its clients warn about during an outage is the test's doing.
         java.arg("-Dwasmill.log=off").arg("Eye").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -479,7 +479,7 @@ impl Jvm {
     /// What its threads do, for a call that is stuck.
     fn threads(&self) -> String {
         let mut jcmd = std::process::Command::new("jcmd");
-        xtask::process::output(jcmd.arg(self.pid.to_string()).arg("Thread.print"))
+        wasmill_setup::process::output(jcmd.arg(self.pid.to_string()).arg("Thread.print"))
             .unwrap_or_else(|error| format!("{error:#}"))
     }
 

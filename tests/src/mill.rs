@@ -23,7 +23,7 @@ const START: Duration = Duration::from_secs(60);
 pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os("WASMILL_BIN") {
         Some(path) => path.into(),
-        None => xtask::test::binary(),
+        None => wasmill_setup::built::wasmill(),
     };
     if !path.is_file() {
         bail!("{} is not there; hint: run `cargo build -p wasmill` first, or `cargo xtask test`", path.display());
@@ -36,7 +36,7 @@ pub fn binary() -> Result<PathBuf> {
 /// # Errors
 /// It was not built.
 pub fn guest(name: &str) -> Result<String> {
-    let path = xtask::guests::file(name);
+    let path = wasmill_setup::guests::file(name);
     if !path.is_file() {
         bail!("{} is not there; hint: run `cargo xtask setup` first, or `cargo xtask test`", path.display());
     }

@@ -46,7 +46,7 @@ impl Reader {
     /// # Errors
     /// A file cannot be copied, or there is no binary.
     pub fn new(example: &str, bootstrap: &str) -> Result<Self> {
-        let source = xtask::process::root().join("examples").join(example);
+        let source = wasmill_setup::process::root().join("examples").join(example);
         let mut here = vec![("localhost:9092".to_owned(), bootstrap.to_owned())];
         for port in ["9464", "9465"] {
             here.push((format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", ports::free()?)));

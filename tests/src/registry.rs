@@ -77,7 +77,7 @@ impl Registry {
             bail!("the registry is running");
         }
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(xtask::registry::install()?);
+        let mut command = Command::new(wasmill_setup::registry::install()?);
         command.arg("serve").arg(self.folder.path().join("config.yml")).stdin(Stdio::null());
         let mut child = command.stdout(log.try_clone()?).stderr(log).spawn().context("cannot start the registry")?;
         guard(child.id())?;

@@ -21,7 +21,7 @@ impl Scratch {
     pub fn new(name: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         static SWEEP: Once = Once::new();
-        let runs = xtask::process::target().join("e2e");
+        let runs = wasmill_setup::process::target().join("e2e");
         SWEEP.call_once(|| sweep(&runs));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = runs.join(std::process::id().to_string()).join(format!("{name}-{number}"));

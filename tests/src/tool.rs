@@ -13,10 +13,10 @@ const MAIN: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 /// # Errors
 /// It fails; what it says is the message.
 pub fn describe(bootstrap: &str, groups: &[&str]) -> Result<String> {
-    let mut tool = xtask::kafka::install()?.java(128);
+    let mut tool = wasmill_setup::kafka::install()?.java(128);
     tool.args([MAIN, "--bootstrap-server", bootstrap, "--describe"]);
     tool.args(groups.iter().flat_map(|group| ["--group", group]));
-    xtask::process::output(&mut tool)
+    wasmill_setup::process::output(&mut tool)
 }
 
 /// All groups there are, by `kafka-consumer-groups.sh --list`.
@@ -24,9 +24,9 @@ pub fn describe(bootstrap: &str, groups: &[&str]) -> Result<String> {
 /// # Errors
 /// It fails; what it says is the message.
 pub fn groups(bootstrap: &str) -> Result<Vec<String>> {
-    let mut tool = xtask::kafka::install()?.java(128);
+    let mut tool = wasmill_setup::kafka::install()?.java(128);
     tool.args([MAIN, "--bootstrap-server", bootstrap, "--list"]);
-    Ok(xtask::process::output(&mut tool)?.lines().map(str::to_owned).collect())
+    Ok(wasmill_setup::process::output(&mut tool)?.lines().map(str::to_owned).collect())
 }
 
 /// The column CURRENT-OFFSET of a group and topic.
@@ -46,7 +46,7 @@ pub fn current_offsets(described: &str, group: &str, topic: &str) -> Result<Offs
 /// The folder cannot be written.
 pub fn install(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let java = xtask::kafka::install()?.java(128);
+    let java = wasmill_setup::kafka::install()?.java(128);
     let words = std::iter::once(java.get_program()).chain(java.get_args());
     let words: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
     let script = folder.join("kafka-consumer-groups.sh");

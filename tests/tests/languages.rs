@@ -2,7 +2,7 @@
 //! `test`, `dev` with the sample; then the SDK's own tests and the conformance suite.
 //!
 //! A language whose tools are not on this machine is skipped and named; of those in `WASMILL_LANGUAGES` (names with
-//! commas, or `all`) nothing may be skipped. `cargo xtask languages` installs the tools of all.
+//! commas, `tier-1` or `all`) nothing may be skipped. `cargo xtask languages` installs the tools of all.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,50 +10,23 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use wasmill_setup::languages::{self, Language, SdkTests};
+use wasmill_setup::process;
 use wasmill_tests::mill;
 use wasmill_tests::scratch::Scratch;
 
 /// Messages of the flood: enough to see memory grow without bound, few enough for a suite.
 const FLOOD: &str = "100000";
 
-/// How a language's own tests are run.
-struct Language {
-    name: &'static str,
-    /// Of a new project, in its folder.
-    unit_tests: &'static str,
-    /// Of the SDK: the folder below `plugins`, and the command in it.
-    sdk_tests: (&'static str, &'static str),
-}
-
-const LANGUAGES: [Language; 9] = [
-    Language { name: "rust", unit_tests: "cargo test", sdk_tests: ("rust", "cargo test -p wasmill-handler --lib") },
-    Language { name: "go", unit_tests: "go test ./...", sdk_tests: ("go/tests", "go test ./...") },
-    Language {
-        name: "python",
-        unit_tests: "PYTHONPATH=sdk python3 -m unittest",
-        sdk_tests: ("python", "PYTHONPATH=sdk python3 -m unittest discover -s tests"),
-    },
-    Language { name: "javascript", unit_tests: "npm test", sdk_tests: ("javascript", "node --test") },
-    Language { name: "typescript", unit_tests: "npm test", sdk_tests: ("javascript", "node --test") },
-    Language { name: "c", unit_tests: "make test", sdk_tests: ("c", "make -C tests") },
-    Language { name: "cpp", unit_tests: "make test", sdk_tests: ("cpp", "make -C tests") },
-    Language { name: "zig", unit_tests: "zig build test", sdk_tests: ("zig/tests", "zig build test") },
-    Language {
-        name: "assemblyscript",
-        unit_tests: "npm test",
-        sdk_tests: ("assemblyscript/tests", "npm ci --no-audit --no-fund && npm test"),
-    },
-];
-
 /// The language, if its tools are here.
 fn language(name: &str) -> Result<Option<&'static Language>> {
-    let language = LANGUAGES.iter().find(|language| language.name == name).context("it is in the list")?;
-    let missing = xtask::languages::missing(name);
+    let language = languages::named(name).context("plugins/languages.toml has it")?;
+    let missing = languages::missing(name);
     if missing.is_empty() {
         return Ok(Some(language));
     }
     let missing = missing.join(", ");
-    if xtask::languages::required().iter().any(|required| required == name) {
+    if languages::required().iter().any(|required| required == name) {
         bail!(
             "{name} may not be skipped, and these are missing: {missing}; hint: `cargo xtask languages` installs them"
         );
@@ -65,13 +38,13 @@ fn language(name: &str) -> Result<Option<&'static Language>> {
 
 /// What a command is run with: the tools where `cargo xtask languages` puts them, and no settings of the caller's build.
 fn environment(command: &mut Command) -> Result<&mut Command> {
-    Ok(command.env("PATH", xtask::languages::path()?).env_remove("CARGO_TARGET_DIR").env_remove("CARGO_MANIFEST_DIR"))
+    Ok(command.env("PATH", languages::path()?).env_remove("CARGO_TARGET_DIR").env_remove("CARGO_MANIFEST_DIR"))
 }
 
 fn wasmill(folder: &Path, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(mill::binary()?);
     // Compiling CPython takes a minute: once for all of these tests.
-    let cache = xtask::process::target().join("languages");
+    let cache = process::target().join("languages");
     environment(&mut command)?.current_dir(folder).args(arguments).env("WASMILL_CACHE", cache);
     Ok(command.output()?)
 }
@@ -88,7 +61,7 @@ fn succeeds(what: &str, output: Output) -> Result<String> {
 fn shell(folder: &Path, line: &str) -> Result<()> {
     // `zig` as pip installs it is a module of python's.
     let line = match line.strip_prefix("zig ") {
-        Some(rest) if !xtask::languages::on_path("zig") => format!("python3 -m ziglang {rest}"),
+        Some(rest) if !languages::on_path("zig") => format!("python3 -m ziglang {rest}"),
         _ => line.to_owned(),
     };
     let mut command = Command::new("sh");
@@ -108,7 +81,7 @@ fn from_new_to_dev(name: &str) -> Result<()> {
     let makers = told["producers"].as_array().context("producers")?;
     ensure!(makers.iter().any(|one| one["field"] == "language"), "what it is written in is noted: {told:#}");
     ensure!(told["accepted"] == true && told["grant"].as_array().is_some_and(Vec::is_empty), "{told:#}");
-    shell(&project, language.unit_tests)?;
+    shell(&project, &language.unit_tests)?;
     let tested = wasmill(&project, &["test", "--json"])?;
     let report: Value = serde_json::from_slice(&tested.stdout).with_context(|| said(&tested))?;
     ensure!(tested.status.success() && report["passed"] == 4 && report["failed"] == 0, "{report:#}");
@@ -127,8 +100,8 @@ fn from_new_to_dev(name: &str) -> Result<()> {
 
 fn sdk_tests_pass(name: &str) -> Result<()> {
     let Some(language) = language(name)? else { return Ok(()) };
-    let (folder, command) = language.sdk_tests;
-    shell(&plugins().join(folder), command)
+    let SdkTests { folder, run } = &language.sdk_tests;
+    shell(&plugins().join(folder), run)
 }
 
 fn conforms(name: &str) -> Result<()> {
@@ -142,7 +115,7 @@ fn conforms(name: &str) -> Result<()> {
 }
 
 fn plugins() -> PathBuf {
-    xtask::process::root().join("plugins")
+    process::root().join("plugins")
 }
 
 macro_rules! tests {
@@ -168,4 +141,5 @@ macro_rules! tests {
     )*};
 }
 
-tests! { rust go python javascript typescript c cpp zig assemblyscript }
+// `tests! { rust go ... }`, by build.rs.
+include!(concat!(env!("OUT_DIR"), "/languages.rs"));

@@ -1,13 +1,9 @@
 //! The benchmarks: release builds of wasmill and of what it is measured with, and the program of `wasmill-tests` that sets
 //! them beside each other.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-
-use crate::process::{cargo, run, step, target};
-use crate::test::environment;
-use crate::{guests, setup};
+use wasmill_setup::process::{cargo, run, step, target};
+use wasmill_setup::{built, guests};
 
 /// Builds what is measured and measures it. `arguments` are for the program.
 ///
@@ -22,22 +18,12 @@ pub fn bench(arguments: &[String]) -> Result<()> {
         build.args(["--bin", "wasmill", "--package", "wasmill-wasm", "--example", "languages"]);
         step("build wasmill and the measurement for release", &mut build)?;
     } else {
-        setup::run()?;
+        wasmill_setup::install()?;
         step("build wasmill and the native loop for release", build.args(["--package", "wasmill-bench"]))?;
     }
     step("build the benchmark", cargo().args(["build", "--package", "wasmill-tests", "--bin", "bench"]))?;
     let mut bench = cargo();
     bench.args(["run", "--quiet", "--package", "wasmill-tests", "--bin", "bench", "--"]).args(arguments);
-    environment(&mut bench, target().join("release/wasmill"));
-    run(bench.env("WASMILL_NATIVE", native()).env("WASMILL_LANGUAGES", languages()))
-}
-
-/// The native loop that the build makes.
-pub fn native() -> PathBuf {
-    target().join("release/native")
-}
-
-/// The program that measures handlers without Kafka.
-pub fn languages() -> PathBuf {
-    target().join("release/examples/languages")
+    built::environment(&mut bench, target().join("release/wasmill"));
+    run(bench.env("WASMILL_NATIVE", built::native()).env("WASMILL_LANGUAGES", built::languages()))
 }

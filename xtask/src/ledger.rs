@@ -6,10 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-
-use crate::process::{cargo, step, target};
-use crate::setup;
-use crate::test::{binary, environment};
+use wasmill_setup::built::{self, FOUND};
+use wasmill_setup::process::{cargo, step, target};
 
 /// What can be broken on purpose, by the name that `WASMILL_MUTANT` takes in a build with the feature `mutants`.
 pub const MUTANTS: [&str; 4] = ["commit-before-delivery", "watermark-plus-one", "no-fence", "drop-retries-on-revoke"];
@@ -32,7 +30,7 @@ pub struct Options {
 /// # Errors
 /// The ledger found something, or could not run.
 pub fn ledger(options: &Options) -> Result<()> {
-    setup::run()?;
+    wasmill_setup::install()?;
     let folder = build(options.mutant.is_some())?;
     one(options, &folder)
 }
@@ -42,7 +40,7 @@ pub fn ledger(options: &Options) -> Result<()> {
 /// # Errors
 /// A mutant got through, or a ledger could not run.
 pub fn mutants(options: &Options) -> Result<()> {
-    setup::run()?;
+    wasmill_setup::install()?;
     let folder = build(true)?;
     let mut alive = Vec::new();
     for mutant in MUTANTS {
@@ -72,10 +70,6 @@ impl std::fmt::Display for Found {
 
 impl std::error::Error for Found {}
 
-/// Exit code of the ledger program when a promise was broken, as opposed to a ledger that could not run or that asked
-/// too little (too few kills) to prove anything.
-pub const FOUND: u8 = 10;
-
 fn build(mutants: bool) -> Result<PathBuf> {
     let build = || {
         let mut build = cargo();
@@ -84,14 +78,14 @@ fn build(mutants: bool) -> Result<PathBuf> {
     };
     if !mutants {
         step("build wasmill", &mut build())?;
-        return Ok(binary());
+        return Ok(built::wasmill());
     }
     // The binary that breaks its promises is moved away and the right one put back at once: the wrong one must never be
     // found where the right one is expected. A target folder of its own would compile wasmtime again.
     let copy = target().join("mutants/wasmill");
     std::fs::create_dir_all(copy.with_file_name(""))?;
     step("build wasmill with mutants", build().args(["--features", "mutants"]))?;
-    std::fs::copy(binary(), &copy).context("cannot copy the binary with mutants")?;
+    std::fs::copy(built::wasmill(), &copy).context("cannot copy the binary with mutants")?;
     step("build wasmill", &mut build())?;
     Ok(copy)
 }
@@ -107,7 +101,7 @@ fn one(options: &Options, binary: &Path) -> Result<()> {
         command.args(["--mutant", mutant]);
     }
     command.args(&options.more);
-    environment(&mut command, binary.to_path_buf());
+    built::environment(&mut command, binary.to_path_buf());
     let status = command.status()?;
     match status.code() {
         Some(0) => Ok(()),

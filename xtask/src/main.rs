@@ -1,12 +1,28 @@
-//! `cargo xtask <chore>`; `cargo xtask help` lists them.
+//! The project's chores: `cargo xtask <chore>`; `cargo xtask help` lists them.
+//!
+//! - **setup**: what a new machine lacks: wasm targets, a real Apache Kafka, compiled handlers. Idempotent.
+//! - **test**: set-up, the binary, every test of the workspace.
+//! - **languages**: the tools of the languages that handlers are written in, and their tests.
+//! - **tidy**: the rules of ARCHITECTURE.md that a compiler does not check.
+//! - **ledger**, **mutants**: the proof that nothing is lost, and that the proof can fail.
+//! - **swaps**: the proof that a swap loses nothing, and how long nothing comes out around one.
+//! - **bench**: wasmill beside a native loop on librdkafka.
+//!
+//! What a machine needs, and where it is, is `wasmill-setup` (`tests/setup`), which the tests use, too.
 
 #![deny(unsafe_code)]
+
+mod bench;
+mod languages;
+mod ledger;
+mod swaps;
+mod test;
+mod tidy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, languages, ledger, setup, swaps, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "the project's chores")]
@@ -26,7 +42,7 @@ enum Chore {
         /// Which; all, if none is named
         languages: Vec<String>,
     },
-    /// Check the rules that the compiler does not: crate boundaries, file lengths, module documentation
+    /// Check the rules that the compiler does not: the crates' layers, import cycles, lengths, and that ARCHITECTURE.md is true
     Tidy,
     /// Measure wasmill beside a native loop on librdkafka, or languages beside each other, on a machine that does nothing else
     Bench {
@@ -99,9 +115,9 @@ impl Run {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
-        Chore::Setup => setup::run().map(drop),
+        Chore::Setup => wasmill_setup::install().map(drop),
         Chore::Test { filter } => test::run(&filter),
-        Chore::Languages { languages } if languages.is_empty() => languages::run(&languages::ALL.map(str::to_owned)),
+        Chore::Languages { languages } if languages.is_empty() => languages::run(&wasmill_setup::languages::names()),
         Chore::Languages { languages } => languages::run(&languages),
         Chore::Tidy => tidy::run(),
         Chore::Bench { what, rounds, messages, only, json } => {

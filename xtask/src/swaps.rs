@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-
-use crate::process::{cargo, run, step, target};
-use crate::setup;
-use crate::test::{binary, environment};
+use wasmill_setup::built;
+use wasmill_setup::process::{cargo, run, step, target};
 
 /// Builds and runs it. `arguments` are for the program; with `--gap` the release build is measured. `WASMILL_BIN` names
 /// another one.
@@ -14,7 +12,7 @@ use crate::test::{binary, environment};
 /// # Errors
 /// It does not build or run, or found a broken promise.
 pub fn swaps(arguments: &[String]) -> Result<()> {
-    setup::run()?;
+    wasmill_setup::install()?;
     let release = arguments.iter().any(|one| one == "--gap");
     let binary = match std::env::var_os("WASMILL_BIN") {
         Some(path) => PathBuf::from(path),
@@ -22,11 +20,11 @@ pub fn swaps(arguments: &[String]) -> Result<()> {
             let mut build = cargo();
             build.args(["build", "--package", "wasmill"]).args(release.then_some("--release"));
             step("build wasmill", &mut build)?;
-            if release { target().join("release/wasmill") } else { binary() }
+            if release { target().join("release/wasmill") } else { built::wasmill() }
         }
     };
     let mut swaps = cargo();
     swaps.args(["run", "--quiet", "--package", "wasmill-tests", "--bin", "swaps", "--"]).args(arguments);
-    environment(&mut swaps, binary);
+    built::environment(&mut swaps, binary);
     run(&mut swaps)
 }

@@ -1,12 +1,8 @@
 //! Every test of the workspace, with what it needs.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use anyhow::Result;
-
-use crate::process::{cargo, step, target};
-use crate::{languages, setup};
+use wasmill_setup::process::{cargo, step};
+use wasmill_setup::{built, languages};
 
 /// Sets up, builds the binary and runs the tests whose names contain one of `filter` (all, if it is empty). Languages whose
 /// tools are not here are skipped, but for those in `WASMILL_LANGUAGES`, whose tools are installed.
@@ -14,24 +10,14 @@ use crate::{languages, setup};
 /// # Errors
 /// A step or a test fails.
 pub fn run(filter: &[String]) -> Result<()> {
-    setup::run()?;
+    wasmill_setup::install()?;
     languages::install(&languages::required())?;
     step("build wasmill", cargo().args(["build", "--package", "wasmill"]))?;
     let mut test = cargo();
     test.args(["test", "--workspace", "--no-fail-fast"]);
-    environment(&mut test, binary());
+    built::environment(&mut test, built::wasmill());
     if !filter.is_empty() {
         test.arg("--").args(filter);
     }
     step("test", &mut test)
-}
-
-/// The binary that `cargo build --package wasmill` makes.
-pub fn binary() -> PathBuf {
-    target().join("debug/wasmill")
-}
-
-/// Tells the tests which binary to try.
-pub fn environment(command: &mut Command, binary: PathBuf) {
-    command.env("WASMILL_BIN", binary);
 }

@@ -120,7 +120,8 @@ impl App {
 
 /// The runtime of the control plane: one worker for all pipelines.
 pub fn control_plane() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build();
     runtime.context("cannot start the control plane").map_err(Failure::start)
 }
 

@@ -171,7 +171,7 @@ fn native_job(job: &str, bootstrap: &str, topic: &str, messages: u64) -> Result<
 fn native(job: &str) -> Result<Command> {
     let path = match std::env::var_os("WASMILL_NATIVE") {
         Some(path) => PathBuf::from(path),
-        None => xtask::bench::native(),
+        None => wasmill_setup::built::native(),
     };
     ensure!(path.is_file(), "{} is not there; hint: run `cargo xtask bench`, which builds it", path.display());
     let mut command = Command::new(path);

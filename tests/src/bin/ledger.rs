@@ -37,7 +37,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match ledger(Arguments::parse()) {
         Ok(report) if report.passed => ExitCode::SUCCESS,
-        Ok(report) if !report.verdict.holds() => ExitCode::from(xtask::ledger::FOUND),
+        Ok(report) if !report.verdict.holds() => ExitCode::from(wasmill_setup::built::FOUND),
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -50,7 +50,7 @@ fn ledger(arguments: Arguments) -> Result<Report> {
     let Arguments { minutes, seed, mutant, processes, partitions, per_second, keep, report } = arguments;
     let options = Options { minutes, seed, mutant, processes, partitions, per_second, keep, ..Options::default() };
     let told = run(&options, &|line| eprintln!("{line}"))?;
-    let path = report.unwrap_or_else(|| xtask::process::target().join("ledger-report.json"));
+    let path = report.unwrap_or_else(|| wasmill_setup::process::target().join("ledger-report.json"));
     std::fs::write(&path, serde_json::to_string_pretty(&told)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     summary(&told);

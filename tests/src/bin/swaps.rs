@@ -46,7 +46,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match swaps(Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(xtask::ledger::FOUND),
+        Ok(false) => ExitCode::from(wasmill_setup::built::FOUND),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -74,7 +74,7 @@ fn swaps(arguments: Arguments) -> Result<bool> {
 }
 
 fn write(told: &impl Serialize, path: Option<PathBuf>) -> Result<()> {
-    let path = path.unwrap_or_else(|| xtask::process::target().join("swaps-report.json"));
+    let path = path.unwrap_or_else(|| wasmill_setup::process::target().join("swaps-report.json"));
     std::fs::write(&path, serde_json::to_string_pretty(told)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("report: {}", path.display());

@@ -16,7 +16,7 @@ const EXAMPLE: &str = "examples/consumer-group";
 const TOPIC: &str = "test-topic";
 
 fn file(name: &str) -> Result<String> {
-    let path = xtask::process::root().join(EXAMPLE).join(name);
+    let path = wasmill_setup::process::root().join(EXAMPLE).join(name);
     std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -83,7 +83,7 @@ impl Modes<'_> {
         let mut running = Vec::new();
         for (number, cells) in rows.iter().enumerate() {
             let group = format!("{name}-{number}");
-            let handler = xtask::process::root().join(EXAMPLE);
+            let handler = wasmill_setup::process::root().join(EXAMPLE);
             let commit: Vec<_> = cells[0].split('`').skip(1).step_by(2).collect();
             let commit =
                 commit.into_iter().filter(|key| interval.is_none() || !key.starts_with("interval")).chain(interval);

@@ -16,7 +16,7 @@ const DEAD: &str = "orders-dead";
 const TOPICS: [&str; 3] = ["orders-dead", "orders-eu", "orders-us"];
 
 fn file(name: &str) -> Result<String> {
-    let path = xtask::process::root().join("examples/orders").join(name);
+    let path = wasmill_setup::process::root().join("examples/orders").join(name);
     std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -113,7 +113,7 @@ fn check_what_to_try(shared: &Shared, reader: &mut Reader) -> Result<()> {
         let (code, printed) = reader.run("wasmill check tried.toml")?;
         ensure!(code == 3 && printed.iter().any(|line| line.contains(answer)), "{change}: {code} {printed:?}");
     }
-    let handler = xtask::process::root().join("examples/orders");
+    let handler = wasmill_setup::process::root().join("examples/orders");
     let text = tried(&["on_exhausted = \"stop\" for dead_letter", "group = \"orders-stop\""])?;
     let (_, pipeline) = text.split_once("[pipelines.orders]").context("no pipeline")?;
     let pipeline = pipeline.replace("handler = \"", &format!("handler = \"{}/", handler.display()));

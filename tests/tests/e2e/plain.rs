@@ -11,7 +11,7 @@ const EXAMPLE: &str = "examples/plain";
 
 /// A copy of `wat/`, so that nothing is left in the clone.
 fn folder() -> Result<Scratch> {
-    let source = xtask::process::root().join(EXAMPLE).join("wat");
+    let source = wasmill_setup::process::root().join(EXAMPLE).join("wat");
     let folder = Scratch::new("plain")?;
     std::fs::create_dir(folder.path().join("cases"))?;
     for file in ["handler.wat", "wasmill.toml", "samples.jsonl", "cases/handler.toml"] {
@@ -29,7 +29,7 @@ fn wasmill(folder: &Scratch, words: &[&str]) -> Result<(Option<i32>, String)> {
 
 #[test]
 fn the_readme_of_plain_shows_what_is_printed() -> Result<()> {
-    let readme = std::fs::read_to_string(xtask::process::root().join(EXAMPLE).join("README.md"))?;
+    let readme = std::fs::read_to_string(wasmill_setup::process::root().join(EXAMPLE).join("README.md"))?;
     let folder = folder()?;
     let lines = |text: &str| text.lines().map(plain).filter(|line| !line.is_empty()).collect::<Vec<_>>();
     let mut commands = 0;

@@ -13,15 +13,20 @@ use super::output::print;
 use crate::failure::{Exit, Failure};
 use crate::project::{self, Built, Kept, Language, Project, Reporter, Terminal};
 
-const HELP: &str = "A folder is built with the toolchain of its language, which is told by a file in it: Cargo.toml, go.mod, \
-handler.py, handler.js, handler.ts, handler.c, handler.cpp, handler.zig or asconfig.json. The component is left in \
-build/handler.wasm. A FILE.wasm of any other compiler, or a FILE.wat, is made a component: it exports `init` and `handle` of one of the \
-worlds of wasmill:handler, and what it imports of wasi_snapshot_preview1 is answered by an adapter. \
-Exit codes: 0 built; 1 the build failed; 2 there is nothing to build; 3 a tool is missing.";
+fn help() -> String {
+    let [others @ .., last] = Language::ALL.map(Language::mark);
+    format!(
+        "A folder is built with the toolchain of its language, which is told by a file in it: {} or {last}. The component is left in \
+         build/handler.wasm. A FILE.wasm of any other compiler, or a FILE.wat, is made a component: it exports `init` and `handle` of \
+         one of the worlds of wasmill:handler, and what it imports of wasi_snapshot_preview1 is answered by an adapter. \
+         Exit codes: 0 built; 1 the build failed; 2 there is nothing to build; 3 a tool is missing.",
+        others.join(", ")
+    )
+}
 
 /// Compile a handler, and make a component of it
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help())]
 pub struct Build {
     /// A handler's folder, or a core module, as binary or as text
     #[arg(value_name = "DIR|FILE", default_value = ".")]

@@ -5,80 +5,38 @@ use std::path::Path;
 
 use anyhow::bail;
 
-/// A language there is an SDK for.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
-    /// cargo, wasm32-unknown-unknown.
-    Rust,
-    /// go 1.24 or later.
-    Go,
-    /// componentize-py.
-    Python,
-    /// componentize-qjs (QuickJS).
-    #[value(alias = "js")]
-    Javascript,
-    /// The same, checked by tsc.
-    #[value(alias = "ts")]
-    Typescript,
-    /// zig cc.
-    C,
-    /// zig c++.
-    #[value(alias = "c++")]
-    Cpp,
-    /// zig.
-    Zig,
-    /// asc.
-    #[value(alias = "as")]
-    Assemblyscript,
+// The enum `Language`, made of `plugins/languages.toml` by build.rs.
+include!(concat!(env!("OUT_DIR"), "/languages.rs"));
+
+/// What the file says of a language; the meaning of each key stands there.
+struct Facts {
+    name: &'static str,
+    title: &'static str,
+    mark: &'static str,
+    mark_first: bool,
+    whole: bool,
+    sdks: &'static [&'static str],
 }
 
 impl Language {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Rust,
-        Self::Go,
-        Self::Python,
-        Self::Javascript,
-        Self::Typescript,
-        Self::C,
-        Self::Cpp,
-        Self::Zig,
-        Self::Assemblyscript,
-    ];
-
     /// As the command line and the folders below `plugins` name it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::Go => "go",
-            Self::Python => "python",
-            Self::Javascript => "javascript",
-            Self::Typescript => "typescript",
-            Self::C => "c",
-            Self::Cpp => "cpp",
-            Self::Zig => "zig",
-            Self::Assemblyscript => "assemblyscript",
-        }
+        self.facts().name
     }
 
     /// The file by which a project of this language is known.
     pub fn mark(self) -> &'static str {
-        match self {
-            Self::Rust => "Cargo.toml",
-            Self::Go => "go.mod",
-            Self::Python => "handler.py",
-            Self::Javascript => "handler.js",
-            Self::Typescript => "handler.ts",
-            Self::C => "handler.c",
-            Self::Cpp => "handler.cpp",
-            Self::Zig => "handler.zig",
-            Self::Assemblyscript => "asconfig.json",
-        }
+        self.facts().mark
     }
 
     /// Whether all that a build reads is in the project's folder, and its tool begins anew each time.
     pub fn is_whole(self) -> bool {
-        matches!(self, Self::Python | Self::Javascript | Self::Typescript)
+        self.facts().whole
+    }
+
+    /// The folders below `plugins` whose SDK a project of this language has.
+    pub fn sdks(self) -> &'static [&'static str] {
+        self.facts().sdks
     }
 
     /// The language of the project in a folder.
@@ -87,9 +45,8 @@ impl Language {
     /// No mark is there, or those of several languages.
     pub fn of(directory: &Path) -> anyhow::Result<Self> {
         let has = |language: &Self| directory.join(language.mark()).is_file();
-        // AssemblyScript's sources end as TypeScript's do.
-        if has(&Self::Assemblyscript) {
-            return Ok(Self::Assemblyscript);
+        if let Some(first) = Self::ALL.into_iter().find(|one| one.facts().mark_first && has(one)) {
+            return Ok(first);
         }
         let found: Vec<Self> = Self::ALL.into_iter().filter(has).collect();
         let listed = |languages: &[Self]| {
@@ -114,17 +71,7 @@ impl Language {
 
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Rust => "Rust",
-            Self::Go => "Go",
-            Self::Python => "Python",
-            Self::Javascript => "JavaScript",
-            Self::Typescript => "TypeScript",
-            Self::C => "C",
-            Self::Cpp => "C++",
-            Self::Zig => "Zig",
-            Self::Assemblyscript => "AssemblyScript",
-        })
+        f.write_str(self.facts().title)
     }
 }
 
@@ -143,6 +90,10 @@ mod tests {
             std::fs::write(folder.path().join("package.json"), "{}").unwrap();
             assert_eq!(Language::of(folder.path()).unwrap(), language);
         }
+        let both = tempfile::tempdir().unwrap();
+        std::fs::write(both.path().join("asconfig.json"), "{}").unwrap();
+        std::fs::write(both.path().join("handler.ts"), "").unwrap();
+        assert_eq!(Language::of(both.path()).unwrap(), Language::Assemblyscript);
         std::fs::write(folder.path().join("handler.c"), "").unwrap();
         std::fs::write(folder.path().join("handler.py"), "").unwrap();
         let said = Language::of(folder.path()).unwrap_err().to_string();

@@ -108,12 +108,13 @@ pub fn run(command: &mut Command, keep: bool, reporter: &dyn Reporter) -> anyhow
     let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
     let pass = |line: &str| reporter.line(line);
     let kept = std::thread::scope(|scope| {
-        let errors = scope.spawn(move || lines(err, pass));
+        let reader = std::thread::Builder::new().name("build-stderr".to_owned());
+        let errors = reader.spawn_scoped(scope, move || lines(err, pass)).context("cannot start a thread")?;
         let mut kept = String::new();
         lines(out, |line| if keep { kept.extend([line, "\n"]) } else { reporter.line(line) });
         let _ = errors.join();
-        kept
-    });
+        anyhow::Ok(kept)
+    })?;
     let status = child.wait().with_context(|| format!("cannot wait for `{program}`"))?;
     reporter.end();
     if !status.success() {

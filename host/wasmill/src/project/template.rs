@@ -64,7 +64,7 @@ fn files(language: Language) -> Vec<(PathBuf, &'static [u8])> {
         if let Some(rest) = below(&format!("{own}/template")) {
             return Some(rest.into());
         }
-        for sdk in sdks(language) {
+        for sdk in language.sdks() {
             if let Some(rest) = below(&format!("{sdk}/sdk")) {
                 return Some(Path::new("sdk").join(rest));
             }
@@ -79,15 +79,6 @@ fn files(language: Language) -> Vec<(PathBuf, &'static [u8])> {
         }
     };
     FILES.iter().filter_map(|(path, content)| Some((place(path)?, *content))).collect()
-}
-
-/// The folders below `plugins` whose SDK a project of this language has.
-fn sdks(language: Language) -> Vec<&'static str> {
-    match language {
-        Language::Typescript => vec!["javascript"],
-        Language::Cpp => vec!["c", "cpp"],
-        other => vec![other.name()],
-    }
 }
 
 /// A template's file with the project's name and the SDK's place in it.

@@ -24,9 +24,6 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::mill;
 use report::{Measured, Report};
 
-/// The languages with a reference handler.
-pub const LANGUAGES: [&str; 9] =
-    ["rust", "c", "cpp", "zig", "go", "assemblyscript", "javascript", "typescript", "python"];
 /// What `wasmill build` ends with if a tool is missing.
 const MISSING: i32 = 3;
 
@@ -35,7 +32,7 @@ const MISSING: i32 = 3;
 pub struct Options {
     /// Rounds that count.
     pub rounds: usize,
-    /// Of [`LANGUAGES`]; all if there is none.
+    /// Names of languages; all if there is none.
     pub only: Vec<String>,
 }
 
@@ -61,17 +58,21 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Report> {
     Ok(Report::new(&measure(options.rounds, &handlers)?, left_out))
 }
 
+/// The languages to measure, those with the lowest bars first.
 fn languages(only: &[String]) -> Result<Vec<&'static str>> {
-    let Some(unknown) = only.iter().find(|one| !LANGUAGES.contains(&one.as_str())) else {
-        let wanted = |language: &&str| only.is_empty() || only.iter().any(|one| one == language);
-        return Ok(LANGUAGES.into_iter().filter(wanted).collect());
-    };
-    bail!("no reference handler in `{unknown}`; hint: {}", LANGUAGES.join(", "))
+    let mut all: Vec<_> = wasmill_setup::languages::all().iter().collect();
+    all.sort_by(|a, b| a.bars.ack.total_cmp(&b.bars.ack));
+    let mut names: Vec<&str> = all.iter().map(|language| language.name.as_str()).collect();
+    if let Some(unknown) = only.iter().find(|one| !names.contains(&one.as_str())) {
+        bail!("no reference handler in `{unknown}`; hint: {}", names.join(", "));
+    }
+    names.retain(|name| only.is_empty() || only.iter().any(|one| one == name));
+    Ok(names)
 }
 
 /// The component of a language, or why it cannot be built here.
 fn build(language: &str) -> Result<Result<PathBuf, String>> {
-    let folder = xtask::process::root().join("plugins").join(language).join("conformance");
+    let folder = wasmill_setup::process::root().join("plugins").join(language).join("conformance");
     let output = Command::new(mill::binary()?).arg("build").arg(&folder).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(Ok(folder.join("build/handler.wasm")));
@@ -98,7 +99,7 @@ fn measure(rounds: usize, handlers: &[(&str, PathBuf)]) -> Result<Measured> {
 /// The program that measures.
 fn program() -> Result<PathBuf> {
     let set = std::env::var_os("WASMILL_LANGUAGES").map(PathBuf::from);
-    let path = set.unwrap_or_else(xtask::bench::languages);
+    let path = set.unwrap_or_else(wasmill_setup::built::languages);
     ensure!(Path::new(&path).is_file(), "{} is not there; hint: run `cargo xtask bench languages`", path.display());
     Ok(path)
 }
@@ -109,23 +110,9 @@ mod tests {
 
     #[test]
     fn only_languages_that_are_there_can_be_asked_for() {
-        assert_eq!(languages(&[]).unwrap(), LANGUAGES);
+        assert_eq!(languages(&[]).unwrap().len(), wasmill_setup::languages::all().len());
         assert_eq!(languages(&["zig".to_owned(), "rust".to_owned()]).unwrap(), ["rust", "zig"]);
         let error = languages(&["zig".to_owned(), "cobol".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("`cobol`; hint: rust, c,"), "{error}");
-    }
-
-    #[test]
-    fn every_folder_with_a_reference_handler_is_measured() {
-        let plugins = std::fs::read_dir(xtask::process::root().join("plugins")).unwrap();
-        let mut found: Vec<String> = plugins
-            .map(|entry| entry.unwrap().path())
-            .filter(|folder| folder.join("conformance").is_dir())
-            .map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned())
-            .collect();
-        found.sort();
-        let mut known = LANGUAGES;
-        known.sort_unstable();
-        assert_eq!(found, known);
     }
 }

@@ -4,14 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::summary::Spread;
 
-/// What a message of 100 B may cost, in units: *ack* and *upper*.
-const BARS: [(&[&str], [f64; 2]); 4] = [
-    (&["rust", "c", "cpp", "zig"], [0.02, 0.12]),
-    (&["assemblyscript"], [0.3, 1.2]),
-    (&["go"], [1.0, 2.5]),
-    (&["javascript", "typescript", "python"], [5.0, 12.0]),
-];
-/// The bars are for values of this size.
+/// The bars of `plugins/languages.toml` are for values of this size.
 const BAR_BYTES: usize = 100;
 
 /// What the program says.
@@ -151,10 +144,10 @@ impl Cost {
 }
 
 fn bar(language: &str, figure: &Figure) -> Option<f64> {
-    let (_, [ack, upper]) = BARS.iter().find(|(languages, _)| languages.contains(&language))?;
+    let bars = wasmill_setup::languages::named(language)?.bars;
     match (figure.command.as_str(), figure.value_bytes) {
-        ("drop", BAR_BYTES) => Some(*ack),
-        ("upper", BAR_BYTES) => Some(*upper),
+        ("drop", BAR_BYTES) => Some(bars.ack),
+        ("upper", BAR_BYTES) => Some(bars.upper),
         _ => None,
     }
 }

@@ -61,18 +61,7 @@ fn rule(text: &mut String, figures: usize) {
 
 /// A language by the name that people write.
 fn title(name: &str) -> &str {
-    match name {
-        "rust" => "Rust",
-        "c" => "C",
-        "cpp" => "C++",
-        "zig" => "Zig",
-        "go" => "Go",
-        "assemblyscript" => "AssemblyScript",
-        "javascript" => "JavaScript",
-        "typescript" => "TypeScript",
-        "python" => "Python",
-        other => other,
-    }
+    wasmill_setup::languages::named(name).map_or(name, |language| &language.title)
 }
 
 fn about(language: &Language) -> [String; 4] {

@@ -1,10 +1,26 @@
-//! What a new machine lacks.
+//! What the tests and benchmarks need of a machine, how it is installed, and where it is then.
+//!
+//! - **process**: other programs, and the folders of clone, build and cache.
+//! - **kafka**, **registry**: the servers that handlers are tested with.
+//! - **guests**: the handlers of `tests/guests` and `examples`.
+//! - **languages**: `plugins/languages.toml`, and the tools of the languages that handlers are written in.
+//! - **built**: what cargo builds for the tests.
+//!
+//! `cargo xtask` installs with it, and the tests look things up in it: what is fetched in one place is found in the other.
+
+#![deny(unsafe_code)]
+
+pub mod built;
+pub mod guests;
+pub mod kafka;
+pub mod languages;
+pub mod process;
+pub mod registry;
 
 use anyhow::{Result, bail};
 
 use crate::kafka::Kafka;
 use crate::process::exists;
-use crate::{guests, kafka, registry};
 
 /// Programs that no script of ours can install, what needs them and how they are usually packaged.
 const PROGRAMS: [(&str, &str, &str); 5] = [
@@ -19,7 +35,7 @@ const PROGRAMS: [(&str, &str, &str); 5] = [
 ///
 /// # Errors
 /// A program is missing that cannot be installed from here (all of them are named), or a step fails.
-pub fn run() -> Result<Kafka> {
+pub fn install() -> Result<Kafka> {
     programs(&exists)?;
     guests::targets()?;
     let kafka = kafka::install()?;
