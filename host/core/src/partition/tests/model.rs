@@ -142,6 +142,8 @@ struct World {
     counted_before: Option<(i64, u32)>,
     /// Messages below are settled in this epoch.
     front: i64,
+    /// Messages of a batch that crashed.
+    alone: u64,
     /// The watermark when the lane last asked.
     asked_at: i64,
 }
@@ -202,6 +204,7 @@ impl World {
             counted: None,
             counted_before: None,
             front: 0,
+            alone: 0,
             asked_at: 0,
             dice,
         };

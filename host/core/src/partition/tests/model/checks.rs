@@ -30,6 +30,7 @@ impl World {
         let fence = self.partition.fence();
         assert_eq!(call.fence, fence, "a call of an earlier epoch is delivered");
         assert!(messages.len() as u64 <= CALL, "{} messages in a call", messages.len());
+        assert!(messages.len() == 1 || mask & self.alone == 0, "a batch that crashed goes again together");
         let bytes = self.batch.bytes();
         assert!(bytes <= CALL_BYTES || messages.len() == 1, "{bytes} bytes in a call");
 

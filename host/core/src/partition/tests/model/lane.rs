@@ -48,7 +48,7 @@ impl World {
                 self.awake = false;
                 self.wake_at = Some(when);
             }
-            Next::PersistNote => {}
+            Next::PersistNote => assert_eq!(in_flight, 0, "a version begins while something is in flight"),
             Next::Reposition(to) => self.reposition(to),
             Next::Rewound(rewound) => {
                 assert_eq!(in_flight, 0, "goes back while something is in flight");
@@ -68,6 +68,7 @@ impl World {
     }
 
     fn reposition(&mut self, to: NextOffset) {
+        self.alone = 0;
         self.backlog.forget();
         if !self.quiet && self.dice.one_in(6) {
             self.apply(Event::RepositionFailed(self.now + Duration::from_millis(3)));
@@ -79,6 +80,7 @@ impl World {
     }
 
     fn went_back(&mut self, rewound: Rewound) {
+        self.alone = 0;
         self.backlog.forget();
         self.backoff = None;
         self.front = rewound.to.get();
@@ -89,6 +91,7 @@ impl World {
     }
 
     fn moved(&mut self, sought: Sought) {
+        self.alone = 0;
         self.backlog.forget();
         assert_eq!((sought.from, Some(sought.to)), (self.asked_at, self.seeking.take()));
         self.complete = below(sought.to);
@@ -198,7 +201,10 @@ impl World {
         }
         let alone = count == 1 && self.dice.one_in(2);
         match after_crash(count, alone, call.attempt, &POLICY) {
-            AfterCrash::ReplayAlone => self.backlog.put_back(call, &mut self.batch, call.attempt, count),
+            AfterCrash::ReplayAlone => {
+                self.alone = below(call.messages.last() + 1) & !below(call.messages.first());
+                self.backlog.put_back(call, &mut self.batch, call.attempt, count);
+            }
             AfterCrash::Again { delay, next_attempt } => {
                 self.backlog.put_back(call, &mut self.batch, next_attempt, 1);
                 self.retry(delay, next_attempt);

@@ -129,8 +129,11 @@ impl World {
 
     /// A slice ends: what is in flight is answered for first.
     pub(super) fn end_slice(&mut self) {
-        if !self.is_transaction() || self.unknown {
+        if !self.is_transaction() {
             return;
+        }
+        if self.unknown {
+            return assert_eq!(self.partition.due(false), None, "persisted while an outcome is not known");
         }
         match if self.quiet { 9 } else { self.dice.below(10) } {
             0 => self.abort_slice(),
@@ -419,6 +422,7 @@ impl World {
         self.partition = Partition::new(start);
         self.front = self.partition.tracker().watermark().get();
         self.backlog = Backlog::new();
+        self.alone = 0;
         (self.busy, self.commit, self.wake_at, self.backoff) = (None, None, None, None);
         (self.stopped, self.seeking) = (None, None);
         self.tickets.clear();
@@ -444,7 +448,8 @@ impl World {
             self.hold_above();
         }
         if self.grouped {
-            self.running = self.running.max(self.coordinator.note.version.map_or(0, |version| version.epoch)) + 1;
+            let noted = self.coordinator.note.version.map_or(0, |version| version.epoch);
+            self.running = self.running.max(noted) + self.dice.below(2);
             self.awake = true;
         }
         self.make_available(self.end);
