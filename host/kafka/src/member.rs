@@ -10,7 +10,6 @@ mod context;
 mod describe;
 mod handle;
 mod janitor;
-mod pump;
 mod rebalance;
 mod start;
 mod topics;
@@ -20,16 +19,15 @@ pub(crate) use start::committed;
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
-use crate::queue::{Feed, PartitionQueue, Slot, lock};
+use crate::queue::{PartitionQueue, Slot, lock};
 use crate::settings::MemberSettings;
 use context::Context;
 use handle::Shared;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use topics::TopicWatch;
@@ -201,11 +199,7 @@ impl Member {
     }
 
     fn serve(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
-        if self.shared.settings.split_queues {
-            consumer.poll(timeout).and_then(|polled| self.event(polled))
-        } else {
-            self.pump(consumer, timeout)
-        }
+        consumer.poll(timeout).and_then(|polled| self.event(polled))
     }
 
     fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
@@ -214,49 +208,6 @@ impl Member {
         // SAFETY: the consumer is alive for the call; `close` empties the watch before it is destroyed.
         let events = unsafe { lock(&self.watch).step(client, topics, held, Instant::now()) };
         events.into_iter().for_each(|event| self.shared.tell(event));
-    }
-
-    /// The fallback: messages come to the member, which puts them aside for their partitions.
-    fn pump(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
-        // Short, since a seek waits for it.
-        let until = Instant::now() + timeout.min(Duration::from_millis(50));
-        let event = loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let _moving = self.shared.pump.begin();
-            match consumer.poll(left) {
-                Some(Ok(message)) => self.put_aside(&message),
-                Some(Err(error)) => break self.event(Err(error)),
-                None => break None,
-            }
-            // Messages that never cease must not keep a paused partition from going on, or the member from leaving.
-            if left.is_zero() {
-                break None;
-            }
-        };
-        self.shared.resume_drained();
-        event
-    }
-
-    fn put_aside(&self, message: &BorrowedMessage<'_>) {
-        let id = TopicPartition::new(message.topic(), message.partition());
-        let Some(feed) = self.shared.feed(&id) else {
-            self.shared.tell(MemberEvent::Leaked { id, offset: message.offset() });
-            return;
-        };
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.as_bytes().to_vec(), header.value.map(<[u8]>::to_vec))).collect()
-        });
-        let len = feed.put(crate::queue::Copied {
-            offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers,
-            error: None,
-        });
-        if len >= Feed::BOUND && !feed.paused.swap(true, Ordering::Relaxed) {
-            self.shared.pause([&id], true);
-        }
     }
 
     fn event(&self, polled: Result<BorrowedMessage<'_>, KafkaError>) -> Option<MemberEvent> {
@@ -294,8 +245,6 @@ impl Member {
         let until = Instant::now() + self.shared.settings.leave_timeout;
         // After a fatal error librdkafka never asks for them back.
         while self.shared.has_partitions() && Instant::now() < until && self.shared.fatal_error().is_none() {
-            // What comes meanwhile still belongs to somebody: the fallback's messages are put aside as before, since the library's
-            // position moves past them.
             let _ = self.serve(&consumer, Duration::from_millis(20));
         }
         self.shared.give_up();
@@ -318,8 +267,6 @@ impl Drop for Member {
 /// The other half of what a member knows of a partition it holds.
 pub(crate) struct Live {
     pub(crate) slot: Arc<Slot>,
-    /// The fallback's messages.
-    pub(crate) feed: Option<Arc<Feed>>,
     pub(crate) topic_id: Option<String>,
 }
 

@@ -12,8 +12,7 @@
 mod message;
 mod source;
 
-pub(crate) use message::Copied;
-pub(crate) use source::{Feed, FeedReader, SplitQueue, Take, lock};
+pub(crate) use source::{SplitQueue, Take, lock};
 
 use crate::TopicPartition;
 use crate::error::Code;
@@ -122,9 +121,6 @@ impl State {
     /// After a seek: nothing of what was before it comes out, and everything from `to` on does.
     pub(crate) fn moved(&mut self, to: i64) -> Option<Wake> {
         self.held.clear();
-        if let Some(source) = &mut self.source {
-            source.discard();
-        }
         self.floor = to;
         self.stopped = false;
         self.problem = None;

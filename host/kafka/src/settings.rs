@@ -85,10 +85,6 @@ pub struct MemberSettings {
     pub out_of_range: OutOfRange,
     /// Bytes librdkafka may hold of each assigned partition ahead of us.
     pub prefetch_bytes: u64,
-    /// True: each partition has its own queue (measured faster). False: one queue per member, from which the member's own
-    /// poll hands messages out; the fallback should librdkafka's queues ever prove unsound. Errors of a single partition are
-    /// then events of the member: a problem such as `OutOfRange` in the middle of reading does not reach the queue.
-    pub split_queues: bool,
 }
 
 impl Default for MemberSettings {
@@ -106,7 +102,6 @@ impl Default for MemberSettings {
             start: Start::default(),
             out_of_range: OutOfRange::default(),
             prefetch_bytes: 16 << 20,
-            split_queues: true,
         }
     }
 }

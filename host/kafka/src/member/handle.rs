@@ -7,16 +7,14 @@ use crate::error::{ClientError, Code, CommitError, CommitRefusal};
 use crate::list::{self, list_of};
 use crate::log::Limit;
 use crate::member::janitor::Janitor;
-use crate::member::pump::Pump;
 use crate::member::start;
-use crate::queue::{Feed, Positions, lock};
+use crate::queue::{Positions, lock};
 use crate::settings::MemberSettings;
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,8 +49,6 @@ pub(super) struct Shared {
     lane: Mutex<CommitLane>,
     events: Mutex<VecDeque<MemberEvent>>,
     reason: Mutex<Option<String>>,
-    /// The fallback's.
-    pub(super) pump: Pump,
     pub(super) log: Limit,
 }
 
@@ -67,7 +63,6 @@ impl Shared {
             lane: Mutex::new(CommitLane::new()),
             events: Mutex::default(),
             reason: Mutex::default(),
-            pump: Pump::default(),
             log: Limit::new(),
         }
     }
@@ -155,37 +150,6 @@ impl Shared {
         let held = self.live_topics().into_iter().map(|(topic, _)| topic);
         named.chain(held).collect::<BTreeSet<_>>().into_iter().collect()
     }
-
-    pub(super) fn feed(&self, id: &TopicPartition) -> Option<Arc<Feed>> {
-        lock(&self.live).get(id)?.feed.clone()
-    }
-
-    /// The fallback: has the library hold partitions back, or go on with them. A partition that it does not know is left out.
-    pub(super) fn pause<'a>(&self, ids: impl IntoIterator<Item = &'a TopicPartition>, pause: bool) {
-        let (Ok(open), Ok(list)) = (self.client(), list_of(ids.into_iter().map(|id| (id, 0)))) else { return };
-        // SAFETY: the client is alive while `open` is, the list during the call.
-        unsafe {
-            if pause {
-                sys::rd_kafka_pause_partitions(open.client.0.as_ptr(), list.ptr());
-            } else {
-                sys::rd_kafka_resume_partitions(open.client.0.as_ptr(), list.ptr());
-            }
-        }
-    }
-
-    pub(super) fn resume_drained(&self) {
-        let drained: Vec<_> = lock(&self.live)
-            .values()
-            .filter_map(|live| {
-                let feed = live.feed.as_ref()?;
-                let low = feed.paused.load(Ordering::Relaxed) && feed.len() < Feed::BOUND / 2;
-                (low && feed.paused.swap(false, Ordering::Relaxed)).then(|| live.slot.id.clone())
-            })
-            .collect();
-        if !drained.is_empty() {
-            self.pause(&drained, false);
-        }
-    }
 }
 
 impl Positions for Shared {
@@ -193,13 +157,6 @@ impl Positions for Shared {
         // Never waits: the caller holds a slot's lock, and a seek holds the gate and waits for that lock.
         let gate = self.client.try_read().ok()?;
         let client = (*gate)?;
-        // In the fallback a message may be on its way from the library to the partition.
-        let _pump = if self.settings.split_queues { None } else { Some(self.pump.try_stand()?) };
-        if let Some(feed) = self.feed(id)
-            && feed.len() > 0
-        {
-            return None;
-        }
         let list = list_of([(id, sys_invalid())]).ok()?;
         // SAFETY: the gate is open, so the client is alive; the call fills in the list's offsets.
         let err = unsafe { sys::rd_kafka_position(client.0.as_ptr(), list.ptr()) };
@@ -268,7 +225,6 @@ impl MemberHandle {
     pub fn seek(&self, id: &TopicPartition, to: NextOffset) -> Result<(), ClientError> {
         let open = self.shared.client()?;
         let slot = lock(&self.shared.live).get(id).map(|live| live.slot.clone()).ok_or(ClientError::Closed)?;
-        let _pump = (!self.shared.settings.split_queues).then(|| self.shared.pump.stand());
         // From here on a take finds nothing, so none is under way that could move librdkafka's position back to where it
         // was, or hand out what it took before.
         let mut state = slot.lock();

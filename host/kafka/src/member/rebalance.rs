@@ -11,7 +11,7 @@ use super::{AssignedPartition, Live, MemberEvent, MemberHandle, RebalanceHandler
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
-use crate::queue::{Feed, FeedReader, PartitionQueue, Slot, SplitQueue, Take, lock};
+use crate::queue::{PartitionQueue, Slot, SplitQueue, Take, lock};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -32,7 +32,6 @@ impl Shared {
         lost: bool,
     ) {
         let Some(client) = NonNull::new(client).map(Client) else { return };
-        let _released = self.pump.release();
         let change = Change { client, list: partitions };
         let ids: Vec<_> = list::rows_of(partitions).into_iter().map(|row| row.id).collect();
         match err {
@@ -58,7 +57,7 @@ impl Shared {
             self.fatal_if(change.assign(change.list));
             return;
         }
-        let sources = match self.sources(change.client, ids) {
+        let sources = match sources(change.client, ids) {
             Ok(sources) => sources,
             Err(text) => {
                 self.fatal_if(change.assign_idle(ids));
@@ -93,36 +92,14 @@ impl Shared {
         }
     }
 
-    /// One source for each partition: its own queue cut off, or the fallback's.
-    fn sources(&self, client: Client, ids: &[TopicPartition]) -> Result<Vec<Source>, String> {
-        if !self.settings.split_queues {
-            // A pause outlives its assignment in librdkafka (nothing but a resume takes APP_PAUSE away): a partition that was
-            // given up while it was held back would come back silent, for ever.
-            self.pause(ids, false);
-        }
-        ids.iter()
-            .map(|id| {
-                if !self.settings.split_queues {
-                    let feed = Arc::new(Feed::default());
-                    return Ok((Box::new(FeedReader(feed.clone())) as Box<dyn Take>, Some(feed)));
-                }
-                // SAFETY: librdkafka calls with a live client. It outlives the queue: slots are retired and the janitor
-                // is emptied before it is destroyed.
-                let queue = unsafe { SplitQueue::cut(client.0, id) };
-                let queue = queue.ok_or_else(|| format!("librdkafka has no queue of {id}"))?;
-                Ok((Box::new(queue) as Box<dyn Take>, None))
-            })
-            .collect()
-    }
-
     /// Makes the slots and what the handler gets of them.
-    fn take_over(self: &Arc<Self>, firsts: Vec<First>, sources: Vec<Source>) -> Vec<AssignedPartition> {
+    fn take_over(self: &Arc<Self>, firsts: Vec<First>, sources: Vec<Box<dyn Take>>) -> Vec<AssignedPartition> {
         let mut live = lock(&self.live);
         let mut came = Vec::with_capacity(firsts.len());
-        for (first, (source, feed)) in firsts.into_iter().zip(sources) {
+        for (first, source) in firsts.into_iter().zip(sources) {
             let slot = Arc::new(Slot::new(first.id.clone(), first.founding, source, first.offset, first.problem));
             let queue = PartitionQueue::new(slot.clone(), self.clone());
-            let before = live.insert(first.id.clone(), Live { slot, feed, topic_id: first.topic_id.clone() });
+            let before = live.insert(first.id.clone(), Live { slot, topic_id: first.topic_id.clone() });
             if let Some(before) = before {
                 // Cannot be: a revoke comes first. Two readers of one queue must not be, either.
                 drop(before.slot.retire());
@@ -200,7 +177,18 @@ impl Shared {
     }
 }
 
-type Source = (Box<dyn Take>, Option<Arc<Feed>>);
+/// The queue of each partition, cut off.
+fn sources(client: Client, ids: &[TopicPartition]) -> Result<Vec<Box<dyn Take>>, String> {
+    ids.iter()
+        .map(|id| {
+            // SAFETY: librdkafka calls with a live client. It outlives the queue: slots are retired and the janitor
+            // is emptied before it is destroyed.
+            let queue = unsafe { SplitQueue::cut(client.0, id) };
+            let queue = queue.ok_or_else(|| format!("librdkafka has no queue of {id}"))?;
+            Ok(Box::new(queue) as Box<dyn Take>)
+        })
+        .collect()
+}
 
 /// A change librdkafka waits for.
 struct Change<'a> {

@@ -9,27 +9,19 @@ use wasmill_core::{Batch, BatchFull};
 
 /// An entry taken from the library and not yet handed out: a message, or an error in a message's clothes.
 pub(crate) enum Held {
-    /// Still in librdkafka's memory.
+    /// In librdkafka's memory.
     Native(Native),
-    /// Copied when it was taken: the fallback's.
-    Copied(Box<Copied>),
-}
-
-/// A message of the fallback.
-pub(crate) struct Copied {
-    pub(crate) offset: i64,
-    pub(crate) timestamp: Option<i64>,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    pub(crate) error: Option<(Code, String)>,
+    /// Made by a test.
+    #[cfg(test)]
+    Made(super::tests::Made),
 }
 
 impl Held {
     pub(crate) fn offset(&self) -> i64 {
         match self {
             Self::Native(message) => message.offset(),
-            Self::Copied(message) => message.offset,
+            #[cfg(test)]
+            Self::Made(message) => message.offset,
         }
     }
 
@@ -37,7 +29,8 @@ impl Held {
     pub(crate) fn error(&self) -> Option<Code> {
         let code = match self {
             Self::Native(message) => message.code(),
-            Self::Copied(message) => message.error.as_ref().map_or(Code::NONE, |error| error.0),
+            #[cfg(test)]
+            Self::Made(message) => message.code,
         };
         code.is_error().then_some(code)
     }
@@ -45,7 +38,8 @@ impl Held {
     pub(crate) fn error_text(&self) -> String {
         match self {
             Self::Native(message) => message.error_text(),
-            Self::Copied(message) => message.error.as_ref().map_or_else(String::new, |error| error.1.clone()),
+            #[cfg(test)]
+            Self::Made(_) => String::new(),
         }
     }
 
@@ -53,9 +47,8 @@ impl Held {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Native(message) => message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len),
-            Self::Copied(message) => {
-                message.key.as_ref().map_or(0, Vec::len) + message.value.as_ref().map_or(0, Vec::len)
-            }
+            #[cfg(test)]
+            Self::Made(message) => message.bytes(),
         }
     }
 
@@ -63,21 +56,9 @@ impl Held {
     pub(crate) fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
         match self {
             Self::Native(message) => message.gather(batch),
-            Self::Copied(message) => message.gather(batch),
+            #[cfg(test)]
+            Self::Made(message) => message.gather(batch),
         }
-    }
-}
-
-impl Copied {
-    fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
-        batch.push(self.key.as_deref(), self.value.as_deref(), self.offset, self.timestamp, 1)?;
-        for (name, value) in &self.headers {
-            if let Err(full) = batch.push_header(name, value.as_deref()) {
-                batch.pop();
-                return Err(full);
-            }
-        }
-        Ok(())
     }
 }
 

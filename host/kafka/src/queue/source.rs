@@ -1,4 +1,4 @@
-//! Where a partition's messages come from: its own queue of librdkafka's, or the fallback's.
+//! Where a partition's messages come from: its own queue of librdkafka's.
 //!
 //! What was read in librdkafka 2.12.1 about the split queue:
 //! * `rd_kafka_consume_batch_queue` keeps what it gathers, and what a version barrier makes it throw away, in the call
@@ -11,15 +11,14 @@
 //! * `rd_kafka_queue_forward` marks the queue as forwarded by the application, and that mark stays when the handle goes.
 
 use super::Wake;
-use super::message::{Copied, Held, Scratch, adopt};
+use super::message::{Held, Scratch, adopt};
 use crate::TopicPartition;
 use rdkafka::bindings as sys;
 use std::collections::VecDeque;
 use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The place a partition's messages are taken from. One reader at a time.
 pub(crate) trait Take: Send {
@@ -27,8 +26,6 @@ pub(crate) trait Take: Send {
     fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize;
     /// Calls `wake` when the source stops being empty; None ends that, and when it returns no call is running.
     fn watch(&mut self, wake: Option<Wake>);
-    /// Forgets what is held on our side of the library.
-    fn discard(&mut self) {}
     /// Gives back the memory of messages fetched for an assignment that is over.
     fn drain_outdated(&mut self) {}
 }
@@ -118,67 +115,6 @@ unsafe extern "C" fn on_event(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
     // SAFETY: `watch` keeps the wake at this address until the callback is off.
     let wake = unsafe { &*opaque.cast::<Wake>() };
     let _ = catch_unwind(AssertUnwindSafe(|| wake()));
-}
-
-/// The fallback: what the member's own poll put aside for one partition.
-#[derive(Default)]
-pub(crate) struct Feed {
-    messages: Mutex<VecDeque<Box<Copied>>>,
-    wake: Mutex<Option<Wake>>,
-    /// Set while the member has the library hold this partition back.
-    pub(crate) paused: AtomicBool,
-}
-
-impl Feed {
-    /// Messages put aside beyond which the partition is paused, and below half of which it goes on.
-    pub(crate) const BOUND: usize = 2_000;
-
-    /// Puts a message aside; answers with how many there are.
-    pub(crate) fn put(&self, message: Copied) -> usize {
-        let len = {
-            let mut messages = lock(&self.messages);
-            messages.push_back(Box::new(message));
-            messages.len()
-        };
-        if len == 1
-            && let Some(wake) = &*lock(&self.wake)
-        {
-            wake();
-        }
-        len
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.messages).len()
-    }
-}
-
-/// The fallback's reader.
-pub(crate) struct FeedReader(pub(crate) Arc<Feed>);
-
-impl Take for FeedReader {
-    fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize {
-        let mut messages = lock(&self.0.messages);
-        let taken = room.min(messages.len());
-        into.extend(messages.drain(..taken).map(Held::Copied));
-        taken
-    }
-
-    fn watch(&mut self, wake: Option<Wake>) {
-        *lock(&self.0.wake) = wake;
-    }
-
-    fn discard(&mut self) {
-        lock(&self.0.messages).clear();
-    }
-}
-
-impl Drop for FeedReader {
-    fn drop(&mut self) {
-        self.watch(None);
-        self.discard();
-        self.0.paused.store(false, Ordering::Relaxed);
-    }
 }
 
 /// Locks, whatever happened to an earlier holder: what these locks guard is whole between any two statements.

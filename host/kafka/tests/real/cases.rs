@@ -90,20 +90,17 @@ fn every_part_of_a_message_arrives_and_absent_is_not_empty() {
         Message { key: Some(Vec::new()), value: None, headers: vec![("absent".into(), None)], ..Message::default() },
     ];
     shared.eye.produce(&topic, &sent).unwrap();
-    for split_queues in [true, false] {
-        let mut settings = settings(&shared.broker.bootstrap(), &format!("{group}-{split_queues}"), &topic);
-        settings.split_queues = split_queues;
-        let (worker, kept) = keeping(&settings, true);
-        until("the messages", || kept.lock().unwrap().len() == 3);
-        worker.stop();
-        for (sent, (_, read)) in sent.iter().zip(kept.lock().unwrap().iter()) {
-            let headers: Vec<_> =
-                sent.headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect();
-            assert_eq!((&read.key, &read.value, &read.headers), (&sent.key, &sent.value, &headers));
-        }
-        assert_eq!(kept.lock().unwrap()[0].1.timestamp, Some(1_700_000_000_123));
-        assert_eq!(kept.lock().unwrap().iter().map(|(_, Read { offset, .. })| *offset).collect::<Vec<_>>(), [0, 1, 2]);
+    let (worker, kept) = keeping(&settings(&shared.broker.bootstrap(), &group, &topic), true);
+    until("the messages", || kept.lock().unwrap().len() == 3);
+    worker.stop();
+    let kept = kept.lock().unwrap();
+    for (sent, (_, read)) in sent.iter().zip(kept.iter()) {
+        let headers: Vec<_> =
+            sent.headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect();
+        assert_eq!((&read.key, &read.value, &read.headers), (&sent.key, &sent.value, &headers));
     }
+    assert_eq!(kept[0].1.timestamp, Some(1_700_000_000_123));
+    assert_eq!(kept.iter().map(|(_, Read { offset, .. })| *offset).collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 #[test]

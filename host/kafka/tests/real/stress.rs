@@ -183,16 +183,3 @@ fn nothing_is_lost_leaked_or_out_of_order_under_range() {
 fn nothing_is_lost_leaked_or_out_of_order_under_cooperative_sticky() {
     run("stress-sticky", |settings| settings.assignor = Assignor::CooperativeSticky);
 }
-
-#[test]
-fn the_fallback_loses_and_leaks_nothing_and_keeps_the_order_under_range() {
-    run("stress-fallback-range", |settings| settings.split_queues = false);
-}
-
-#[test]
-fn the_fallback_loses_and_leaks_nothing_and_keeps_the_order_under_cooperative_sticky() {
-    run("stress-fallback-sticky", |settings| {
-        settings.split_queues = false;
-        settings.assignor = Assignor::CooperativeSticky;
-    });
-}
