@@ -3,14 +3,15 @@
 
 pub mod admin;
 mod commit;
-mod delivery;
 mod error;
 mod list;
 mod log;
 mod member;
 pub mod mock;
 mod native;
+mod offsets;
 pub mod plain;
+mod produce_error;
 mod producer;
 mod queue;
 mod settings;
@@ -19,9 +20,9 @@ pub mod stretches;
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Committed, Member, MemberEvent, MemberHandle, RebalanceHandler};
+pub use produce_error::{DeliveryError, SendError};
 pub use producer::{
-    CLOSE_PATIENCE, DeliveryError, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, SendError,
-    TopicRules,
+    CLOSE_PATIENCE, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};

@@ -8,152 +8,44 @@
 mod closing;
 mod context;
 mod describe;
+mod event;
 mod handle;
+mod handler;
 mod janitor;
+mod note;
 mod rebalance;
+mod resolve;
+mod shared;
 mod start;
 mod topics;
 
+pub use event::MemberEvent;
 pub use handle::{Committed, MemberHandle};
-pub(crate) use start::committed;
+pub use handler::{AssignedPartition, RebalanceHandler};
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
-use crate::queue::{PartitionQueue, Slot, lock};
+use crate::queue::lock;
 use crate::settings::MemberSettings;
 use context::Context;
-use handle::Shared;
+use event::Quiet;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use std::collections::HashMap;
+use rebalance::Rebalancer;
+use shared::Shared;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use topics::TopicWatch;
-use wasmill_core::NextOffset;
-
-/// What the owner of the partitions does when they come and go. Both run inside librdkafka's rebalance callback, on the
-/// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A
-/// panic is caught and makes the member fatal.
-pub trait RebalanceHandler: Send + Sync + 'static {
-    /// The group has answered: the member's share stands, and it may be none. Comes before `assigned`.
-    fn joined(&self) {}
-
-    /// Whether this partition, whose committed offset does not exist, begins at its first message although `out_of_range`
-    /// says to stop: somebody has seen that messages are gone and said to go on. Asked once for each that is assigned.
-    fn begins_anew(&self, _: &TopicPartition) -> bool {
-        false
-    }
-
-    /// The id of this topic when the group first held partitions of it, as far as is known. If it has another one now, its
-    /// partitions begin at their first messages, whatever is committed and whatever `start` says.
-    fn former_topic_id(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    /// These partitions are the member's now; never empty.
-    fn assigned(&self, handle: &MemberHandle, partitions: Vec<AssignedPartition>);
-
-    /// These partitions go. Must not return before nothing of them is being handed over, and commits through `handle`
-    /// itself. `lost`: the group has given them to others already, so nothing may be committed.
-    fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool);
-}
-
-/// A partition that came.
-#[derive(Debug)]
-pub struct AssignedPartition {
-    /// The partition.
-    pub id: TopicPartition,
-    /// Its messages.
-    pub queue: PartitionQueue,
-    /// Where they begin, or would.
-    pub start: NextOffset,
-    /// The metadata of the committed offset, or "".
-    pub note: String,
-    /// What the group has committed. None if it has no position here, or one that does not exist any more.
-    pub committed: Option<NextOffset>,
-    /// Commit `start` before handing over anything, or a crash before the first commit could jump ahead. If neither this
-    /// nor `committed`, the queue yields a problem, and nothing is to be committed.
-    pub needs_first_commit: bool,
-    /// What was done, in words, when the committed offset did not exist and `out_of_range` said to move.
-    pub reset: Option<String>,
-    /// The topic's id in Kafka's notation; None if the broker is too old to have one. A topic that was deleted and made
-    /// again has the same name and another id, and its offsets mean something else.
-    pub topic_id: Option<String>,
-}
-
-/// What `poll` tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MemberEvent {
-    /// An error that librdkafka gets over by itself, such as a broker that is away. The same code comes at most once in
-    /// five seconds.
-    Transient {
-        /// librdkafka's name of the error.
-        code: String,
-        /// Its text.
-        text: String,
-    },
-    /// The member is of no more use. Close it and make a new one, after a while.
-    Fatal {
-        /// librdkafka's name of the error.
-        code: String,
-        /// Its text.
-        text: String,
-    },
-    /// Another process uses the same `instance_id`: stop for good, do not fight.
-    Fenced {
-        /// librdkafka's text.
-        text: String,
-    },
-    /// A message came past its partition's queue: a bug here or in librdkafka, and a message that nobody handles.
-    Leaked {
-        /// Where it belongs.
-        id: TopicPartition,
-        /// Its offset.
-        offset: i64,
-    },
-    /// A topic that the member reads is not there: it was deleted, if it ever was.
-    TopicGone {
-        /// Its name.
-        topic: String,
-    },
-    /// A topic that was gone is there again. librdkafka may take minutes to notice; a new member sees it at once.
-    TopicThere {
-        /// Its name.
-        topic: String,
-    },
-    /// A topic of partitions that are held was deleted and made again: they are those of the old one, and their offsets
-    /// mean nothing in the new one. A new member begins at the first messages of that.
-    TopicMadeAgain {
-        /// Its name.
-        topic: String,
-    },
-}
 
 /// One consumer of the group.
 pub struct Member {
     consumer: Option<BaseConsumer<Context>>,
     shared: Arc<Shared>,
+    rebalancer: Arc<Rebalancer>,
     watch: Mutex<TopicWatch>,
     quiet: Mutex<Quiet>,
-}
-
-/// Lets the same transient error through once in a while.
-#[derive(Default)]
-struct Quiet(HashMap<String, Instant>);
-
-impl Quiet {
-    const INTERVAL: Duration = Duration::from_secs(5);
-
-    fn admit(&mut self, code: &str, now: Instant) -> bool {
-        let last = self.0.get(code).copied();
-        let admitted = last.is_none_or(|last| now.duration_since(last) >= Self::INTERVAL);
-        if admitted {
-            self.0.insert(code.to_owned(), now);
-        }
-        admitted
-    }
 }
 
 impl Member {
@@ -162,16 +54,22 @@ impl Member {
     /// # Errors
     /// A refused property, a bad topic pattern, or a client that cannot be made.
     pub fn join(settings: &MemberSettings, handler: Arc<dyn RebalanceHandler>) -> Result<Self, ClientError> {
-        let shared = Arc::new(Shared::new(settings.clone(), handler));
+        let shared = Arc::new(Shared::new(settings.clone()));
+        let rebalancer = Arc::new(Rebalancer::new(shared.clone(), handler));
         let consumer: BaseConsumer<Context> = settings
             .config()?
-            .create_with_context(Context::new(shared.clone()))
+            .create_with_context(Context::new(shared.clone(), rebalancer.clone()))
             .map_err(|error| ClientError::from_rdkafka("making a consumer", &error))?;
         shared.open(consumer.client().native_ptr());
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         let subscribed = consumer.subscribe(&topics);
-        let member =
-            Self { consumer: Some(consumer), shared, watch: Mutex::new(TopicWatch::new()), quiet: Mutex::default() };
+        let member = Self {
+            consumer: Some(consumer),
+            shared,
+            rebalancer,
+            watch: Mutex::new(TopicWatch::new()),
+            quiet: Mutex::default(),
+        };
         match subscribed {
             Ok(()) => Ok(member),
             Err(error) => {
@@ -195,11 +93,7 @@ impl Member {
         let consumer = self.consumer.as_ref()?;
         self.shared.sweep(Instant::now());
         self.watch_topics(consumer);
-        self.serve(consumer, timeout).or_else(|| self.shared.next_event())
-    }
-
-    fn serve(&self, consumer: &BaseConsumer<Context>, timeout: Duration) -> Option<MemberEvent> {
-        consumer.poll(timeout).and_then(|polled| self.event(polled))
+        consumer.poll(timeout).and_then(|polled| self.event(polled)).or_else(|| self.shared.next_event())
     }
 
     fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
@@ -245,9 +139,10 @@ impl Member {
         let until = Instant::now() + self.shared.settings.leave_timeout;
         // After a fatal error librdkafka never asks for them back.
         while self.shared.has_partitions() && Instant::now() < until && self.shared.fatal_error().is_none() {
-            let _ = self.serve(&consumer, Duration::from_millis(20));
+            // What comes meanwhile came past its queue, or is an error that ends with the client.
+            let _ = consumer.poll(Duration::from_millis(20));
         }
-        self.shared.give_up();
+        self.rebalancer.give_up();
         lock(&self.watch).close();
         // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.
         self.shared.shut();
@@ -261,25 +156,5 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// The other half of what a member knows of a partition it holds.
-pub(crate) struct Live {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) topic_id: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broker_that_is_away_is_told_of_now_and_then() {
-        let mut quiet = Quiet::default();
-        let start = Instant::now();
-        assert!(quiet.admit("_TRANSPORT", start) && quiet.admit("_ALL_BROKERS_DOWN", start));
-        assert!(!quiet.admit("_TRANSPORT", start + Duration::from_secs(4)));
-        assert!(quiet.admit("_TRANSPORT", start + Duration::from_secs(5)));
     }
 }

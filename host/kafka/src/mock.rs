@@ -230,7 +230,7 @@ impl MockBroker {
             (0..partitions).map(|partition| TopicPartition::new(topic, partition.cast_signed())).collect();
         let ptr = NonNull::new(client.ptr()).expect("a client that was opened");
         // SAFETY: the client is a consumer and lives to the end of this function.
-        let rows = unsafe { crate::member::committed(ptr, &ids, timeout) }?;
+        let rows = unsafe { crate::offsets::committed(ptr, &ids, timeout) }?;
         rows.into_iter()
             .map(|row| {
                 answer(format!("committed offset of {}", row.id), row.err.0)?;

@@ -1,10 +1,10 @@
 //! Producing and consuming without rules: owned messages, one caller, no group. For commands such as `wasmill produce` and
 //! `wasmill consume`, and for `dev`.
 
-use crate::delivery::reason;
 use crate::error::{ClientError, Code};
 use crate::native::{Client, Event, Topic, each_header, text_of};
-use crate::producer::{Fields, Headers, SendError, produce};
+use crate::produce_error::{SendError, reason};
+use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;

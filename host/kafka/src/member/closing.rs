@@ -7,7 +7,7 @@
 //! within a bound, and with a commit unanswered it does not run at all: such a client is *abandoned*, destroyed without the
 //! ceremony. It sends nothing more, heartbeats included; the group notices when the session times out, as after a crash.
 //!
-//! Callbacks may arrive on that thread. By then the gate is shut and the handler let go of ([`super::Shared::give_up`]): they
+//! Callbacks may arrive on that thread. By then the gate is shut and the handler let go of ([`super::rebalance::Rebalancer::give_up`]): they
 //! find nothing to do and wait for nobody.
 
 use super::context::Context;

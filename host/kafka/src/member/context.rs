@@ -1,8 +1,9 @@
 //! librdkafka's callbacks into this member. Nothing unwinds out of here: a panic in a rebalance callback while the
 //! consumer is destroyed hangs the process for good.
 
-use super::MemberEvent;
-use super::handle::Shared;
+use super::event::MemberEvent;
+use super::rebalance::Rebalancer;
+use super::shared::Shared;
 use crate::log;
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 
 pub(super) struct Context {
     shared: Arc<Shared>,
+    rebalancer: Arc<Rebalancer>,
 }
 
 impl Context {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, rebalancer: Arc<Rebalancer>) -> Self {
+        Self { shared, rebalancer }
     }
 }
 
@@ -41,7 +43,7 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: rd_kafka_resp_err_t, partitions: &mut TopicPartitionList) {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let lost = consumer.assignment_lost();
-            self.shared.rebalance(consumer.client().native_ptr(), err, partitions, lost);
+            self.rebalancer.rebalance(consumer.client().native_ptr(), err, partitions, lost);
         }));
         if done.is_err() {
             self.shared.tell(MemberEvent::Fatal {

@@ -1,21 +1,17 @@
-//! What a member shares with other threads: commits, seeks, positions; and the gate that ends them all when it closes.
+//! What other threads do with a member: commits, seeks, positions.
 
-use super::{Live, MemberEvent, RebalanceHandler};
+use super::note;
+use super::shared::{Client, Shared, take_error};
 use crate::TopicPartition;
-use crate::commit::{COMMIT_TIMEOUT, CommitEntry, CommitLane, NOTE_LIMIT_BYTES};
+use crate::commit::{COMMIT_TIMEOUT, CommitEntry, NOTE_LIMIT_BYTES};
 use crate::error::{ClientError, Code, CommitError, CommitRefusal};
 use crate::list::{self, list_of};
-use crate::log::Limit;
-use crate::member::janitor::Janitor;
-use crate::member::start;
-use crate::queue::{Positions, lock};
-use crate::settings::MemberSettings;
+use crate::offsets;
+use crate::queue::lock;
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{CStr, CString};
-use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
@@ -24,157 +20,6 @@ use wasmill_core::NextOffset;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it tries again for a partition whose assignment is about to take effect.
 const SEEK_PATIENCE: Duration = Duration::from_secs(2);
-/// Events kept for the next poll; more of them say nothing new.
-const EVENTS: usize = 256;
-
-/// The client while it may be used.
-#[derive(Copy, Clone)]
-pub(super) struct Client(pub(super) NonNull<sys::rd_kafka_t>);
-
-// SAFETY: librdkafka's clients may be used from any thread; the gate sees to it that it is alive.
-unsafe impl Send for Client {}
-// SAFETY: as above.
-unsafe impl Sync for Client {}
-
-/// What the member, its callbacks and its handles share. Keeps the consumer alive for nobody.
-pub(super) struct Shared {
-    pub(super) settings: MemberSettings,
-    /// None once the member is leaving for good: a callback that comes later finds nobody to tell, and a late assignment is
-    /// not handed out.
-    handler: Mutex<Option<Arc<dyn RebalanceHandler>>>,
-    /// The gate: calls hold it for reading, closing takes it for writing.
-    client: RwLock<Option<Client>>,
-    pub(super) live: Mutex<HashMap<TopicPartition, Live>>,
-    pub(super) janitor: Mutex<Janitor>,
-    lane: Mutex<CommitLane>,
-    events: Mutex<VecDeque<MemberEvent>>,
-    reason: Mutex<Option<String>>,
-    pub(super) log: Limit,
-}
-
-impl Shared {
-    pub(super) fn new(settings: MemberSettings, handler: Arc<dyn RebalanceHandler>) -> Self {
-        Self {
-            settings,
-            handler: Mutex::new(Some(handler)),
-            client: RwLock::new(None),
-            live: Mutex::default(),
-            janitor: Mutex::default(),
-            lane: Mutex::new(CommitLane::new()),
-            events: Mutex::default(),
-            reason: Mutex::default(),
-            log: Limit::new(),
-        }
-    }
-
-    pub(super) fn open(&self, client: *mut sys::rd_kafka_t) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = NonNull::new(client).map(Client);
-    }
-
-    /// Closes the gate. Waits for calls under way.
-    pub(super) fn shut(&self) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Gives the commit lane's queue back, after the gate is shut. A commit that was given up on gets until `deadline`; false
-    /// if it was not answered even then.
-    pub(super) fn settle_commits(&self, deadline: Instant) -> bool {
-        lock(&self.lane).close(deadline)
-    }
-
-    /// Who is told of partitions; None once the member is leaving for good.
-    pub(super) fn handler(&self) -> Option<Arc<dyn RebalanceHandler>> {
-        lock(&self.handler).clone()
-    }
-
-    pub(super) fn let_go_of_handler(&self) {
-        // Dropped outside the lock.
-        let _handler = lock(&self.handler).take();
-    }
-
-    fn client(&self) -> Result<Open<'_>, ClientError> {
-        let gate = self.client.read().unwrap_or_else(PoisonError::into_inner);
-        match *gate {
-            Some(client) => Ok(Open { client, _gate: gate }),
-            None => Err(ClientError::Closed),
-        }
-    }
-
-    pub(super) fn tell(&self, event: MemberEvent) {
-        let mut events = lock(&self.events);
-        if events.len() < EVENTS {
-            events.push_back(event);
-        }
-    }
-
-    pub(super) fn next_event(&self) -> Option<MemberEvent> {
-        lock(&self.events).pop_front()
-    }
-
-    pub(super) fn note_reason(&self, text: &str) {
-        *lock(&self.reason) = Some(text.to_owned());
-    }
-
-    pub(super) fn take_reason(&self) -> Option<String> {
-        lock(&self.reason).take()
-    }
-
-    /// The error that ended the client, if one did.
-    pub(super) fn fatal_error(&self) -> Option<(Code, String)> {
-        let open = self.client().ok()?;
-        let mut text = [0; 512];
-        // SAFETY: the client is alive while `open` is; the text is cut to the buffer and NUL-terminated.
-        let (code, text) = unsafe {
-            let err = sys::rd_kafka_fatal_error(open.client.0.as_ptr(), text.as_mut_ptr(), text.len());
-            (Code(err as i32), CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
-        };
-        code.is_error().then_some((code, text))
-    }
-
-    pub(super) fn has_partitions(&self) -> bool {
-        !lock(&self.live).is_empty()
-    }
-
-    /// Topics of the partitions held, with the id each had when it came.
-    pub(super) fn live_topics(&self) -> Vec<(Arc<str>, Option<String>)> {
-        let live = lock(&self.live);
-        let topics: BTreeSet<_> =
-            live.values().map(|live| (live.slot.id.topic.clone(), live.topic_id.clone())).collect();
-        topics.into_iter().collect()
-    }
-
-    /// Topics that are read by their names, and those of the partitions held.
-    pub(super) fn watched_topics(&self) -> Vec<Arc<str>> {
-        let named =
-            self.settings.topics.iter().filter(|topic| !topic.starts_with('^')).map(|topic| Arc::from(&**topic));
-        let held = self.live_topics().into_iter().map(|(topic, _)| topic);
-        named.chain(held).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-}
-
-impl Positions for Shared {
-    fn position(&self, id: &TopicPartition) -> Option<i64> {
-        // Never waits: the caller holds a slot's lock, and a seek holds the gate and waits for that lock.
-        let gate = self.client.try_read().ok()?;
-        let client = (*gate)?;
-        let list = list_of([(id, sys_invalid())]).ok()?;
-        // SAFETY: the gate is open, so the client is alive; the call fills in the list's offsets.
-        let err = unsafe { sys::rd_kafka_position(client.0.as_ptr(), list.ptr()) };
-        let row = list::rows_of(&list).pop()?;
-        (err as i32 == 0 && !row.err.is_error() && row.offset >= 0).then_some(row.offset)
-    }
-}
-
-fn sys_invalid() -> i64 {
-    i64::from(sys::RD_KAFKA_OFFSET_INVALID)
-}
-
-/// The client, alive as long as this is held.
-struct Open<'a> {
-    client: Client,
-    _gate: RwLockReadGuard<'a, Option<Client>>,
-}
-
 /// What the group has committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -207,7 +52,7 @@ impl MemberHandle {
         let mut offsets = TopicPartitionList::with_capacity(entries.len());
         for entry in entries {
             let founding = lock(&self.shared.live).get(&entry.id).map(|live| live.slot.founding);
-            let note = start::seal_note(&entry.note, founding, NOTE_LIMIT_BYTES);
+            let note = note::seal(&entry.note, founding, NOTE_LIMIT_BYTES);
             list::add(&mut offsets, &entry.id, entry.next.get(), &note).map_err(other)?;
         }
         let mut lane = lock(&self.shared.lane);
@@ -279,13 +124,13 @@ impl MemberHandle {
     pub fn fetch_committed(&self, ids: &[TopicPartition], timeout: Duration) -> Result<Vec<Committed>, ClientError> {
         let open = self.shared.client()?;
         // SAFETY: the gate is open, so the client is alive.
-        let rows = unsafe { start::committed(open.client.0, ids, timeout) }?;
+        let rows = unsafe { offsets::committed(open.client.0, ids, timeout) }?;
         rows.into_iter()
             .map(|row| {
                 if row.err.is_error() {
                     return Err(ClientError::request(format!("committed offset of {}", row.id), row.err));
                 }
-                let (note, _) = start::open_note(&row.note);
+                let (note, _) = note::open(&row.note);
                 let next = (row.offset >= 0).then(|| NextOffset::at(row.offset));
                 Ok(Committed { id: row.id, next, note: note.to_owned() })
             })
@@ -298,9 +143,9 @@ impl MemberHandle {
     /// The request failed or was not answered within `timeout`.
     pub fn fetch_watermarks(&self, id: &TopicPartition, timeout: Duration) -> Result<(i64, i64), ClientError> {
         let open = self.shared.client()?;
-        let ends = [start::EARLIEST, start::LATEST].map(|end| {
+        let ends = [offsets::EARLIEST, offsets::LATEST].map(|end| {
             // SAFETY: the gate is open, so the client is alive.
-            let rows = unsafe { start::offsets_at(open.client.0, [(id, end)], timeout) }?;
+            let rows = unsafe { offsets::offsets_at(open.client.0, [(id, end)], timeout) }?;
             let row = rows.into_iter().next().ok_or(ClientError::Closed)?;
             if row.err.is_error() {
                 return Err(ClientError::request(format!("watermarks of {id}"), row.err));
@@ -338,7 +183,7 @@ impl MemberHandle {
         let open = self.shared.client()?;
         // Below zero are stand-ins, and no message is that old.
         // SAFETY: the gate is open, so the client is alive.
-        let rows = unsafe { start::offsets_at(open.client.0, [(id, ms.max(0))], timeout) }?;
+        let rows = unsafe { offsets::offsets_at(open.client.0, [(id, ms.max(0))], timeout) }?;
         let row = rows.into_iter().next().ok_or(ClientError::Closed)?;
         if row.err.is_error() {
             return Err(ClientError::request(format!("offset of {id} at a time"), row.err));
@@ -370,20 +215,4 @@ fn seek_once(client: Client, id: &TopicPartition, to: NextOffset) -> Result<Code
         return Ok(whole);
     }
     Ok(list::rows_of(&list).pop().map_or(Code::NONE, |row| row.err))
-}
-
-/// The code of an error of librdkafka's, which is destroyed; NULL is none.
-///
-/// # Safety
-/// `error` is NULL or belongs to the caller.
-pub(super) unsafe fn take_error(error: *mut sys::rd_kafka_error_t) -> Code {
-    if error.is_null() {
-        return Code::NONE;
-    }
-    // SAFETY: not NULL and the caller's, destroyed once.
-    unsafe {
-        let code = Code(sys::rd_kafka_error_code(error) as i32);
-        sys::rd_kafka_error_destroy(error);
-        code
-    }
 }

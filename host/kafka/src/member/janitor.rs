@@ -5,9 +5,8 @@
 //! since a fetch may still be under way. A partition that came back has a new reader, and its queue is left alone: a take
 //! here would steal from it. All of this happens on the member's thread, where partitions come and go, too.
 
-use super::handle::Shared;
 use crate::TopicPartition;
-use crate::queue::{Take, lock};
+use crate::queue::Take;
 use std::time::{Duration, Instant};
 
 /// How long a retired queue is left alone. A fetch that was under way at the revoke has been answered by then: the broker
@@ -20,9 +19,10 @@ pub(super) struct Janitor {
     retired: Vec<Retired>,
 }
 
-struct Retired {
-    id: TopicPartition,
-    source: Box<dyn Take>,
+/// The queue of a partition that went.
+pub(super) struct Retired {
+    pub(super) id: TopicPartition,
+    pub(super) source: Box<dyn Take>,
     due: Instant,
 }
 
@@ -31,28 +31,16 @@ impl Janitor {
         self.retired.push(Retired { id, source, due: now + SETTLE });
     }
 
-    fn due(&mut self, now: Instant) -> Vec<Retired> {
+    /// Those whose time has come.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Retired> {
         let (due, rest) = std::mem::take(&mut self.retired).into_iter().partition(|retired| retired.due <= now);
         self.retired = rest;
         due
     }
-}
 
-impl Shared {
-    /// Drains and drops the retired queues whose time has come. On the member's thread.
-    pub(super) fn sweep(&self, now: Instant) {
-        let due = lock(&self.janitor).due(now);
-        for mut retired in due {
-            let back = lock(&self.live).contains_key(&retired.id);
-            if !back {
-                retired.source.drain_outdated();
-            }
-        }
-    }
-
-    /// Drops all of them: the client is about to be destroyed.
-    pub(super) fn sweep_all(&self) {
-        lock(&self.janitor).retired.clear();
+    /// Drops all of them.
+    pub(super) fn clear(&mut self) {
+        self.retired.clear();
     }
 }
 
@@ -61,7 +49,7 @@ mod tests {
     use super::*;
     use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
     use crate::mock::MockBroker;
-    use crate::queue::SplitQueue;
+    use crate::queue::{SplitQueue, lock};
     use crate::settings::{ClientSettings, MemberSettings};
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::Consumer;

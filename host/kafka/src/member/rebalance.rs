@@ -5,12 +5,16 @@
 //! take effect, then retire the queues. What librdkafka is waiting for is said in every case, whatever failed before it, or
 //! the group would wait for this member.
 
-use super::handle::{Client, Shared, take_error};
-use super::start::{self, First};
-use super::{AssignedPartition, Live, MemberEvent, MemberHandle, RebalanceHandler};
+use super::event::MemberEvent;
+use super::handle::MemberHandle;
+use super::handler::{AssignedPartition, RebalanceHandler};
+use super::resolve::resolve;
+use super::shared::{Client, Live, Shared, take_error};
+use super::start::First;
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
+use crate::offsets::LATEST;
 use crate::queue::{PartitionQueue, Slot, SplitQueue, Take, lock};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
@@ -18,14 +22,30 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{NonNull, null};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 use wasmill_core::NextOffset;
 
-impl Shared {
+/// Hands partitions to the handler and takes them back.
+pub(super) struct Rebalancer {
+    shared: Arc<Shared>,
+    /// None once the member is leaving for good: a callback that comes later finds nobody to tell, and a late assignment is
+    /// not handed out.
+    handler: Mutex<Option<Arc<dyn RebalanceHandler>>>,
+}
+
+impl Rebalancer {
+    pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn RebalanceHandler>) -> Self {
+        Self { shared, handler: Mutex::new(Some(handler)) }
+    }
+
+    /// Called outside of the lock: it waits for lanes, and they may ask for it.
+    fn handler(&self) -> Option<Arc<dyn RebalanceHandler>> {
+        lock(&self.handler).clone()
+    }
+
     /// `lost` was read before anything else.
     pub(super) fn rebalance(
-        self: &Arc<Self>,
+        &self,
         client: *mut sys::rd_kafka_t,
         err: sys::rd_kafka_resp_err_t,
         partitions: &TopicPartitionList,
@@ -44,7 +64,7 @@ impl Shared {
         }
     }
 
-    fn assign(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition]) {
+    fn assign(&self, change: &Change<'_>, ids: &[TopicPartition]) {
         let Some(handler) = self.handler() else {
             self.fatal_if(change.assign(change.list));
             return;
@@ -66,7 +86,7 @@ impl Shared {
             }
         };
         // SAFETY: librdkafka calls this with a live client.
-        let firsts = match unsafe { start::resolve(change.client.0, &self.settings, ids, &*handler) } {
+        let firsts = match unsafe { resolve(change.client.0, &self.shared.settings, ids, &*handler) } {
             Ok(firsts) => firsts,
             Err(error) => {
                 self.fatal_if(change.assign_idle(ids));
@@ -80,25 +100,25 @@ impl Shared {
         let offsets: Vec<_> =
             firsts.iter().map(|first| (first.id.clone(), first.stand_in.unwrap_or(first.offset))).collect();
         let came = self.take_over(firsts, sources);
-        let handle = MemberHandle::new(self.clone());
+        let handle = MemberHandle::new(self.shared.clone());
         let told = catch_unwind(AssertUnwindSafe(|| handler.assigned(&handle, came)));
         match list_of(offsets.iter().map(|(id, offset)| (id, *offset))) {
             Ok(list) => self.fatal_if(change.assign(&list)),
             Err(error) => self.fatal("_INVALID_ARG", error.to_string()),
         }
         if told.is_err() {
-            self.retire(ids);
+            self.shared.retire(ids);
             self.fatal("PANIC", "a panic while partitions were assigned".into());
         }
     }
 
     /// Makes the slots and what the handler gets of them.
-    fn take_over(self: &Arc<Self>, firsts: Vec<First>, sources: Vec<Box<dyn Take>>) -> Vec<AssignedPartition> {
-        let mut live = lock(&self.live);
+    fn take_over(&self, firsts: Vec<First>, sources: Vec<Box<dyn Take>>) -> Vec<AssignedPartition> {
+        let mut live = lock(&self.shared.live);
         let mut came = Vec::with_capacity(firsts.len());
         for (first, source) in firsts.into_iter().zip(sources) {
             let slot = Arc::new(Slot::new(first.id.clone(), first.founding, source, first.offset, first.problem));
-            let queue = PartitionQueue::new(slot.clone(), self.clone());
+            let queue = PartitionQueue::new(slot.clone(), self.shared.clone());
             let before = live.insert(first.id.clone(), Live { slot, topic_id: first.topic_id.clone() });
             if let Some(before) = before {
                 // Cannot be: a revoke comes first. Two readers of one queue must not be, either.
@@ -118,48 +138,36 @@ impl Shared {
         came
     }
 
-    fn revoke(self: &Arc<Self>, change: &Change<'_>, ids: &[TopicPartition], lost: bool) {
+    fn revoke(&self, change: &Change<'_>, ids: &[TopicPartition], lost: bool) {
         let held: Vec<_> = {
-            let live = lock(&self.live);
+            let live = lock(&self.shared.live);
             ids.iter().filter(|id| live.contains_key(id)).cloned().collect()
         };
         let told = self.tell_revoked(&held, lost);
         self.fatal_if(change.unassign());
-        self.retire(&held);
+        self.shared.retire(&held);
         if !told {
             self.fatal("PANIC", "a panic while partitions were revoked".into());
         }
     }
 
-    fn tell_revoked(self: &Arc<Self>, ids: &[TopicPartition], lost: bool) -> bool {
-        let handle = MemberHandle::new(self.clone());
+    fn tell_revoked(&self, ids: &[TopicPartition], lost: bool) -> bool {
+        let handle = MemberHandle::new(self.shared.clone());
         let tell = |handler: Arc<dyn RebalanceHandler>| {
             catch_unwind(AssertUnwindSafe(|| handler.revoked(&handle, ids, lost))).is_ok()
         };
         ids.is_empty() || self.handler().is_none_or(tell)
     }
 
-    fn retire(&self, ids: &[TopicPartition]) {
-        let gone: Vec<_> = {
-            let mut live = lock(&self.live);
-            ids.iter().filter_map(|id| live.remove(id)).collect()
-        };
-        let now = Instant::now();
-        for live in gone {
-            if let Some(source) = live.slot.retire() {
-                lock(&self.janitor).keep(live.slot.id.clone(), source, now);
-            }
-        }
-    }
-
     /// Ends what is left when the member closes: partitions that librdkafka did not ask back are lost, and all queues go
     /// before the client does. What librdkafka calls back with after this finds nothing to do.
-    pub(super) fn give_up(self: &Arc<Self>) {
-        let left: Vec<_> = lock(&self.live).keys().cloned().collect();
+    pub(super) fn give_up(&self) {
+        let left: Vec<_> = lock(&self.shared.live).keys().cloned().collect();
         self.tell_revoked(&left, true);
-        self.retire(&left);
-        self.sweep_all();
-        self.let_go_of_handler();
+        self.shared.retire(&left);
+        self.shared.sweep_all();
+        // Dropped outside the lock.
+        let _handler = lock(&self.handler).take();
     }
 
     fn fatal_if(&self, failed: Result<(), (Code, String)>) {
@@ -169,11 +177,11 @@ impl Shared {
     }
 
     fn fatal(&self, code: &str, text: String) {
-        self.tell(MemberEvent::Fatal { code: code.to_owned(), text });
+        self.shared.tell(MemberEvent::Fatal { code: code.to_owned(), text });
     }
 
     fn transient(&self, code: Code, what: &str) {
-        self.tell(MemberEvent::Transient { code: code.name(), text: format!("{what}: {}", code.text()) });
+        self.shared.tell(MemberEvent::Transient { code: code.name(), text: format!("{what}: {}", code.text()) });
     }
 }
 
@@ -220,7 +228,7 @@ impl Change<'_> {
     /// Takes the partitions without reading them, for a member that cannot go on: their first position is not known, and
     /// librdkafka must not choose one.
     fn assign_idle(&self, ids: &[TopicPartition]) -> Result<(), (Code, String)> {
-        match list_of(ids.iter().map(|id| (id, start::LATEST))) {
+        match list_of(ids.iter().map(|id| (id, LATEST))) {
             Ok(list) => self.assign(&list),
             Err(error) => Err((Code(E::RD_KAFKA_RESP_ERR__INVALID_ARG as i32), error.to_string())),
         }
@@ -241,10 +249,4 @@ impl Change<'_> {
 
 fn said(code: Code, what: &str) -> Result<(), (Code, String)> {
     if code.is_error() { Err((code, format!("{what}: {}", code.text()))) } else { Ok(()) }
-}
-
-/// How long finding the first positions may take: the group waits, and librdkafka gives the member up when it is not
-/// polled for `max.poll.interval.ms`.
-pub(super) fn patience(max_poll_interval: Duration) -> Duration {
-    (max_poll_interval * 2 / 3).min(Duration::from_secs(120))
 }

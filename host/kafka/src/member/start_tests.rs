@@ -1,6 +1,7 @@
 //! Where a partition begins, for every state of the group and of the partition.
 
 use super::*;
+use crate::error::Code;
 
 fn id(partition: i32) -> TopicPartition {
     TopicPartition::new("orders", partition)
@@ -113,7 +114,7 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
 #[test]
 fn an_offset_of_a_topic_that_was_made_again_is_not_believed() {
     let note = CommitNote { topic_id: Some("old".to_owned()), ..CommitNote::default() }.encode();
-    let committed = row(0, 50, &seal_note(&note, Some(4), 4096));
+    let committed = row(0, 50, &note::seal(&note, Some(4), 4096));
     assert!(!is_of_former(&committed, Some("old")));
     assert!(!is_of_former(&committed, None), "a broker without ids says nothing");
     assert!(!is_of_former(&row(0, 50, "#4"), Some("new")), "nor does a note without one");
@@ -138,15 +139,4 @@ fn an_offset_behind_an_open_transaction_is_in_range() {
     ends.high.insert(id(0), 120);
     let first = begin(&id(0), Some(row(0, 100, "")), FRESH, (Start::Latest, OutOfRange::Earliest), &ends);
     assert_eq!((first.offset, first.reset), (100, None));
-}
-
-#[test]
-fn the_founding_count_is_added_and_taken_off_again() {
-    assert_eq!(seal_note("v1;x#y", Some(12), 4096), "v1;x#y#12");
-    assert_eq!(open_note("v1;x#y#12"), ("v1;x#y", Some(12)));
-    assert_eq!(open_note("#3"), ("", Some(3)));
-    assert_eq!(open_note("foreign # text"), ("foreign # text", None));
-    assert_eq!(open_note("v1#"), ("v1#", None));
-    let long = "x".repeat(4095);
-    assert_eq!(seal_note(&long, Some(12), 4096), long, "a note must not be refused for the sake of the count");
 }

@@ -5,8 +5,8 @@
 //! read are there, and whether those of the partitions held are still the same. A topic that is gone takes its partitions
 //! along sooner or later, so the question is not about the topics of partitions alone.
 
-use super::MemberEvent;
 use super::describe::{Described, Question};
+use super::event::MemberEvent;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::HashSet;

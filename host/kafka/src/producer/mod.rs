@@ -2,29 +2,33 @@
 //!
 //! A *producer* wraps one idempotent client of librdkafka. An *output topic* is a cheap handle to send to. A *report* says of
 //! one message, known by its *token*, that every in-sync replica has it or that it never will be there. The *sink* is who
-//! gets the reports, a whole batch at a time, on the producer's delivery thread (`delivery.rs`).
+//! gets the reports, a whole batch at a time, on the producer's delivery thread (`producer/delivery.rs`).
 //!
 //! Whatever may pass by itself (broker away, leader moving, too few replicas, timeouts) is never reported: the message stays
 //! in the buffer and is tried again without end, and back-pressure ([`SendError::QueueFull`]) is all that is seen of it.
 //! Exactly one report comes for each message that [`Producer::send`] accepted, also when the producer is dropped; the one
 //! exception is a drop that takes longer than [`CLOSE_PATIENCE`].
 
+mod delivery;
+mod record;
+mod report;
 mod room;
 mod rules;
 mod send;
+mod settled;
 
-pub(crate) use room::{Room, weight_of};
+pub use delivery::CLOSE_PATIENCE;
+pub(crate) use record::{Fields, Headers, produce};
+pub use report::{DeliverySink, Report};
 pub use rules::TopicRules;
-pub(crate) use send::{Fields, Headers, enqueue, produce};
-pub use send::{Outgoing, SendError};
+pub use send::{Outgoing, OutputTopic};
 
-pub use crate::delivery::CLOSE_PATIENCE;
-use crate::delivery::Running;
 use crate::error::ClientError;
-use crate::native::{Client, Topic};
+use crate::native::Client;
+use crate::produce_error::SendError;
 use crate::settings::ClientSettings;
+use delivery::Running;
 use rdkafka::config::ClientConfig;
-use rules::Checks;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,75 +55,11 @@ pub struct ProducerSettings {
     pub buffer_messages: u32,
 }
 
-/// Who gets the reports. Both calls come from the delivery thread and must not block: no report is read meanwhile.
-pub trait DeliverySink: Send + Sync + 'static {
-    /// A batch of reports, in the order in which the client settled them.
-    fn delivered(&self, reports: &[Report]);
-    /// The client can do nothing any more. Called once; what was not confirmed is reported as purged. Make a new producer.
-    fn fatal(&self, text: &str);
-    /// The client is in trouble that may pass, such as `_ALL_BROKERS_DOWN` or `_AUTHENTICATION`. Repeats itself.
-    fn trouble(&self, code: &str, text: &str) {
-        let _ = (code, text);
-    }
-}
-
-/// What became of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The token it was sent with.
-    pub token: u64,
-    /// Why it is not there; absent: confirmed by all in-sync replicas.
-    pub error: Option<Box<DeliveryError>>,
-}
-
-/// Why a message was not published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryError {
-    /// librdkafka's name of the error, such as `MSG_SIZE_TOO_LARGE`.
-    pub code: String,
-    /// What it means.
-    pub text: String,
-    /// True: nobody refused the message. It was dropped by [`Producer::purge`], a fatal error or the end of the producer,
-    /// and may or may not have been written. Never a reason to give up on it.
-    pub purged: bool,
-    /// True: the topic refuses every message (not authorised, deleted), so that trying the next one is pointless.
-    pub topic_wide: bool,
-}
-
 /// Sends messages; clones share one client. Dropping the last clone, and the last [`OutputTopic`], purges what is left.
 #[derive(Clone)]
 pub struct Producer {
     inner: Arc<Running>,
     compressed: bool,
-}
-
-/// A topic to send to. It keeps the producer alive.
-#[derive(Clone)]
-pub struct OutputTopic {
-    // Before `inner`: the handle has to be given back before the client goes.
-    topic: Arc<Topic>,
-    name: Arc<str>,
-    checks: Option<Arc<Checks>>,
-    compressed: bool,
-    inner: Arc<Running>,
-}
-
-impl OutputTopic {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The same topic with rules that are checked at each send.
-    pub fn with_rules(self, rules: TopicRules) -> Self {
-        Self { checks: Some(Arc::new(Checks::new(rules, self.compressed))), ..self }
-    }
-}
-
-impl std::fmt::Debug for OutputTopic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("OutputTopic").field(&self.name).finish()
-    }
 }
 
 impl Producer {
@@ -138,9 +78,7 @@ impl Producer {
     /// # Errors
     /// A name that no topic can have.
     pub fn topic(&self, name: &str) -> Result<OutputTopic, ClientError> {
-        let topic = Arc::new(self.client().topic(name)?);
-        let inner = Arc::clone(&self.inner);
-        Ok(OutputTopic { topic, name: name.into(), checks: None, compressed: self.compressed, inner })
+        OutputTopic::open(&self.inner, name, self.compressed)
     }
 
     /// Copies the message into the buffer. A report with its token comes later if, and only if, this says Ok. Messages sent
@@ -149,13 +87,7 @@ impl Producer {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
-        debug_assert!(Arc::ptr_eq(&self.inner, &message.topic.inner), "a topic of another producer");
-        if let Some(checks) = &message.topic.checks {
-            checks.check(message)?;
-        }
-        let delivery = self.inner.delivery();
-        let (client, topic) = (&delivery.client, &message.topic.topic);
-        delivery.room.admit(message.weight(), || enqueue(client, topic, message))
+        message.send(&self.inner)
     }
 
     /// Waits until every message is reported, `timeout` at most; linger is over meanwhile. True if all are. Others may go

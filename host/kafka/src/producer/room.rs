@@ -3,7 +3,7 @@
 //! librdkafka bounds the number of messages and the bytes of their *values*. Keys and headers, which a handler controls as
 //! much, are not counted by it; what they hold beyond a little is counted here as *weight*.
 
-use super::send::SendError;
+use crate::produce_error::SendError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};

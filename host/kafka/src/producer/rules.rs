@@ -4,8 +4,8 @@
 //! stops *all* partitions of the producer for about half a second, and the batch's other messages are written late (see
 //! `delivery.rs`). Worth knowing beforehand, then. Only what the broker is sure to refuse is refused here.
 
-use super::{Outgoing, SendError};
 use crate::admin::ConfigEntry;
+use crate::produce_error::SendError;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -57,23 +57,30 @@ impl Checks {
         Self { rules, compressed, seen_ms: AtomicI64::new(i64::MIN) }
     }
 
-    pub(super) fn check(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
-        self.check_at(message, now_ms)
+    /// `bytes`: of key, value and headers.
+    pub(super) fn check(&self, keyed: bool, bytes: usize, timestamp: Option<i64>) -> Result<(), SendError> {
+        self.check_at(keyed, bytes, timestamp, now_ms)
     }
 
-    fn check_at(&self, message: &Outgoing<'_>, now_ms: impl Fn() -> i64) -> Result<(), SendError> {
+    fn check_at(
+        &self,
+        keyed: bool,
+        bytes: usize,
+        timestamp: Option<i64>,
+        now_ms: impl Fn() -> i64,
+    ) -> Result<(), SendError> {
         let rules = &self.rules;
-        if rules.key_required && message.key.is_none() {
+        if rules.key_required && !keyed {
             return Err(refused("INVALID_RECORD", "the topic is compacted and the message has no key".into()));
         }
         if let Some(max) = rules.max_message_bytes.filter(|_| !self.compressed) {
-            let bytes = message.value.map_or(0, <[u8]>::len) + message.key_and_header_bytes() + OVERHEAD_BYTES;
+            let bytes = bytes + OVERHEAD_BYTES;
             if bytes > max {
                 let text = format!("at least {bytes} bytes, and the topic's max.message.bytes is {max}");
                 return Err(refused("MSG_SIZE_TOO_LARGE", text));
             }
         }
-        let Some(timestamp) = message.timestamp else { return Ok(()) };
+        let Some(timestamp) = timestamp else { return Ok(()) };
         if let Some(future) = rules.future_ms {
             let latest = |now: i64| now.saturating_add(future).saturating_add(CLOCK_SKEW_MS);
             // Time only goes on: what was not too far in the future then is not now.
@@ -106,6 +113,7 @@ fn refused(code: &str, text: String) -> SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::Outgoing;
     use crate::producer::tests::fixture;
 
     const NOW: i64 = 1_700_000_000_000;
@@ -138,35 +146,33 @@ mod tests {
 
     #[test]
     fn refuses_what_the_broker_is_sure_to_refuse_and_nothing_more() {
-        let f = fixture(|_| {});
-        let value = [b'x'; 1000];
-        let message = Outgoing { key: Some(b""), ..f.outgoing(&value, 0) };
-        let code = |rules: TopicRules, compressed: bool, message: &Outgoing<'_>| match Checks::new(rules, compressed)
-            .check_at(message, || NOW)
+        let code = |rules: TopicRules, compressed: bool, keyed: bool, timestamp: Option<i64>| match Checks::new(
+            rules, compressed,
+        )
+        .check_at(keyed, 1000, timestamp, || NOW)
         {
             Ok(()) => "ok".to_owned(),
             Err(SendError::Refused { code, .. }) => code,
             Err(other) => panic!("{other:?}"),
         };
         let keyed = TopicRules { key_required: true, ..TopicRules::default() };
-        assert_eq!(code(keyed, false, &message), "ok");
-        assert_eq!(code(keyed, false, &Outgoing { key: None, ..message }), "INVALID_RECORD");
+        assert_eq!(code(keyed, false, true, None), "ok");
+        assert_eq!(code(keyed, false, false, None), "INVALID_RECORD");
 
         let small = |max| TopicRules { max_message_bytes: Some(max), ..TopicRules::default() };
-        assert_eq!(code(small(1068), false, &message), "ok");
-        assert_eq!(code(small(1067), false, &message), "MSG_SIZE_TOO_LARGE");
-        assert_eq!(code(small(1067), true, &message), "ok");
+        assert_eq!(code(small(1068), false, true, None), "ok");
+        assert_eq!(code(small(1067), false, true, None), "MSG_SIZE_TOO_LARGE");
+        assert_eq!(code(small(1067), true, true, None), "ok");
 
         let timed = TopicRules { past_ms: Some(HOUR), future_ms: Some(HOUR), ..TopicRules::default() };
-        let at = |timestamp| Outgoing { timestamp: Some(timestamp), ..message };
         let edge = HOUR + CLOCK_SKEW_MS;
         for inside in [NOW, NOW - edge, NOW + edge] {
-            assert_eq!(code(timed, false, &at(inside)), "ok", "{inside}");
+            assert_eq!(code(timed, false, true, Some(inside)), "ok", "{inside}");
         }
         for outside in [NOW - edge - 1, NOW + edge + 1] {
-            assert_eq!(code(timed, false, &at(outside)), "INVALID_TIMESTAMP", "{outside}");
+            assert_eq!(code(timed, false, true, Some(outside)), "INVALID_TIMESTAMP", "{outside}");
         }
-        assert_eq!(code(timed, false, &message), "ok");
+        assert_eq!(code(timed, false, true, None), "ok");
     }
 
     #[test]

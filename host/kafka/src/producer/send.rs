@@ -1,14 +1,48 @@
-//! One message on its way into librdkafka's buffer.
+//! One message on its way into librdkafka's buffer, and the topic it goes to.
 
-use super::OutputTopic;
+use super::delivery::Running;
+use super::record::{Fields, Headers, produce};
 use super::room::weight_of;
-use crate::error::Code;
-use crate::native::{Client, Topic, text_of};
+use super::rules::{Checks, TopicRules};
+use crate::error::{ClientError, Code};
+use crate::native::{Client, Topic};
+use crate::produce_error::SendError;
 use rdkafka::bindings as sys;
-use std::ffi::{c_char, c_void};
-use std::mem::MaybeUninit;
-use std::ptr::{NonNull, null_mut};
-use sys::rd_kafka_vtype_t as V;
+use std::sync::Arc;
+
+/// A topic to send to. It keeps the producer alive.
+#[derive(Clone)]
+pub struct OutputTopic {
+    // Before `inner`: the handle has to be given back before the client goes.
+    topic: Arc<Topic>,
+    name: Arc<str>,
+    checks: Option<Arc<Checks>>,
+    compressed: bool,
+    inner: Arc<Running>,
+}
+
+impl OutputTopic {
+    pub(super) fn open(inner: &Arc<Running>, name: &str, compressed: bool) -> Result<Self, ClientError> {
+        let topic = Arc::new(inner.delivery().client.topic(name)?);
+        Ok(Self { topic, name: name.into(), checks: None, compressed, inner: Arc::clone(inner) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same topic with rules that are checked at each send.
+    pub fn with_rules(self, rules: TopicRules) -> Self {
+        Self { checks: Some(Arc::new(Checks::new(rules, self.compressed))), ..self }
+    }
+}
+
+impl std::fmt::Debug for OutputTopic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OutputTopic").field(&self.name).finish()
+    }
+}
 
 /// A message to publish. Everything is borrowed: [`Producer::send`](super::Producer::send) copies it.
 #[derive(Debug, Clone, Copy)]
@@ -29,109 +63,31 @@ pub struct Outgoing<'a> {
     pub token: u64,
 }
 
-/// Why a message was not accepted. No report follows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// The buffer is full: [`wait_room`](super::Producer::wait_room), then again.
-    #[error("the producer's buffer is full")]
-    QueueFull,
-    /// This message can never be sent: too large, a timestamp or partition that cannot be, a topic that does not exist or
-    /// refuses us.
-    #[error("{text} ({code})")]
-    Refused {
-        /// librdkafka's name of the error.
-        code: String,
-        /// Its text.
-        text: String,
-    },
-    /// The client can do nothing any more; the sink hears of it as well.
-    #[error("the producer has failed: {text}")]
-    Fatal {
-        /// What happened.
-        text: String,
-    },
-}
-
 impl Outgoing<'_> {
+    /// Checks the message and puts it into the buffer of `producer`.
+    pub(super) fn send(&self, producer: &Arc<Running>) -> Result<(), SendError> {
+        debug_assert!(Arc::ptr_eq(producer, &self.topic.inner), "a topic of another producer");
+        if let Some(checks) = &self.topic.checks {
+            let bytes = self.value.map_or(0, <[u8]>::len) + self.key_and_header_bytes();
+            checks.check(self.key.is_some(), bytes, self.timestamp)?;
+        }
+        let delivery = producer.delivery();
+        delivery.room.admit(self.weight(), || enqueue(&delivery.client, &self.topic.topic, self))
+    }
+
     /// What the message weighs in the buffer beside its value.
-    pub(crate) fn weight(&self) -> u64 {
+    fn weight(&self) -> u64 {
         weight_of(self.key_and_header_bytes())
     }
 
-    pub(crate) fn key_and_header_bytes(&self) -> usize {
+    fn key_and_header_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
         self.key.map_or(0, <[u8]>::len) + headers
     }
 }
 
-/// The most fields a message has: topic, partition, flags, value, key, token, timestamp, headers.
-const FIELDS: usize = 8;
-
-/// The arguments of one `rd_kafka_produceva`, on the stack and not zeroed first: they are 72 bytes each.
-pub(crate) struct Fields {
-    items: [MaybeUninit<sys::rd_kafka_vu_t>; FIELDS],
-    len: usize,
-}
-
-type Union = sys::rd_kafka_vu_s__bindgen_ty_1;
-
-impl Fields {
-    pub(crate) fn new() -> Self {
-        let mut fields = Self { items: [const { MaybeUninit::uninit() }; FIELDS], len: 0 };
-        // librdkafka copies value and key before the call returns.
-        fields.push(V::RD_KAFKA_VTYPE_MSGFLAGS, Union { i: sys::RD_KAFKA_MSG_F_COPY });
-        fields
-    }
-
-    pub(crate) fn topic(&mut self, topic: &Topic) {
-        self.push(V::RD_KAFKA_VTYPE_RKT, Union { rkt: topic.ptr() });
-    }
-
-    pub(crate) fn topic_name(&mut self, name: *const c_char) {
-        self.push(V::RD_KAFKA_VTYPE_TOPIC, Union { cstr: name });
-    }
-
-    pub(crate) fn partition(&mut self, partition: i32) {
-        self.push(V::RD_KAFKA_VTYPE_PARTITION, Union { i32_: partition });
-    }
-
-    pub(crate) fn value(&mut self, value: Option<&[u8]>) {
-        self.push_bytes(V::RD_KAFKA_VTYPE_VALUE, value);
-    }
-
-    pub(crate) fn key(&mut self, key: Option<&[u8]>) {
-        self.push_bytes(V::RD_KAFKA_VTYPE_KEY, key);
-    }
-
-    /// The token travels as a pointer that nobody follows.
-    pub(crate) fn token(&mut self, token: u64) {
-        self.push(V::RD_KAFKA_VTYPE_OPAQUE, Union { ptr: token as usize as *mut c_void });
-    }
-
-    pub(crate) fn timestamp(&mut self, timestamp: i64) {
-        self.push(V::RD_KAFKA_VTYPE_TIMESTAMP, Union { i64_: timestamp });
-    }
-
-    pub(crate) fn headers(&mut self, headers: &Headers) {
-        self.push(V::RD_KAFKA_VTYPE_HEADERS, Union { headers: headers.0.as_ptr() });
-    }
-
-    fn push(&mut self, vtype: V, u: Union) {
-        self.items[self.len].write(sys::rd_kafka_vu_t { vtype, u });
-        self.len += 1;
-    }
-
-    fn push_bytes(&mut self, vtype: V, bytes: Option<&[u8]>) {
-        if let Some(bytes) = bytes {
-            // An empty slice has a pointer that is not NULL, which is what tells empty from absent.
-            let ptr = bytes.as_ptr().cast::<c_void>().cast_mut();
-            self.push(vtype, Union { mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size: bytes.len() } });
-        }
-    }
-}
-
 /// Copies a message into the buffer of `client`, to which `topic` belongs.
-pub(crate) fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) -> Result<(), SendError> {
+fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) -> Result<(), SendError> {
     let mut fields = Fields::new();
     fields.topic(topic);
     if let Some(partition) = message.partition {
@@ -162,83 +118,7 @@ pub(crate) fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) ->
     Ok(())
 }
 
-/// Hands the fields over. A list of headers among them becomes librdkafka's if, and only if, this says Ok.
-///
-/// # Safety
-/// What the fields point to lives during the call.
-pub(crate) unsafe fn produce(client: &Client, fields: &Fields) -> Result<(), SendError> {
-    // SAFETY: the client is alive. The first `len` fields were written by `push`; the rest is promised by the caller.
-    let error = unsafe { sys::rd_kafka_produceva(client.ptr(), fields.items.as_ptr().cast(), fields.len) };
-    match NonNull::new(error) {
-        None => Ok(()),
-        Some(error) => Err(send_error(error)),
-    }
-}
-
-/// Reads and gives back an error of `rd_kafka_produceva`.
-fn send_error(error: NonNull<sys::rd_kafka_error_t>) -> SendError {
-    let error = error.as_ptr();
-    // SAFETY: the error is ours; its text is copied before it is given back.
-    let (code, fatal, text) = unsafe {
-        let read = (
-            Code(sys::rd_kafka_error_code(error) as i32),
-            sys::rd_kafka_error_is_fatal(error) != 0,
-            text_of(sys::rd_kafka_error_string(error)),
-        );
-        sys::rd_kafka_error_destroy(error);
-        read
-    };
-    if code.is(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-        SendError::QueueFull
-    } else if fatal {
-        SendError::Fatal { text }
-    } else {
-        SendError::Refused { code: code.name(), text: code.text() }
-    }
-}
-
 fn refused(err: sys::rd_kafka_resp_err_t) -> SendError {
     let code = Code(err as i32);
     SendError::Refused { code: code.name(), text: code.text() }
-}
-
-/// A list of headers that is not yet librdkafka's.
-pub(crate) struct Headers(NonNull<sys::rd_kafka_headers_t>);
-
-impl Headers {
-    /// Takes over a list. It must be nobody else's.
-    pub(crate) fn owned(list: NonNull<sys::rd_kafka_headers_t>) -> Self {
-        Self(list)
-    }
-
-    /// None if there are none: most messages, and they must not pay for an empty list.
-    pub(crate) fn of(headers: &[(&[u8], Option<&[u8]>)]) -> Option<Self> {
-        if headers.is_empty() {
-            return None;
-        }
-        // SAFETY: a new list, owned by the value made of it.
-        let list = Self(NonNull::new(unsafe { sys::rd_kafka_headers_new(headers.len()) })?);
-        for (name, value) in headers {
-            let (bytes, len) = value.map_or((null_mut(), 0), |value| (value.as_ptr().cast_mut(), value.len()));
-            // SAFETY: the list is ours; name and value live during the call, which copies them by the given lengths (no
-            // NUL is looked for unless a length is -1). A NULL value is an absent one.
-            unsafe {
-                sys::rd_kafka_header_add(
-                    list.0.as_ptr(),
-                    name.as_ptr().cast(),
-                    name.len().cast_signed(),
-                    bytes.cast_const().cast(),
-                    len.cast_signed(),
-                );
-            }
-        }
-        Some(list)
-    }
-}
-
-impl Drop for Headers {
-    fn drop(&mut self) {
-        // SAFETY: still ours: a list that librdkafka took over is forgotten, not dropped.
-        unsafe { sys::rd_kafka_headers_destroy(self.0.as_ptr()) }
-    }
 }

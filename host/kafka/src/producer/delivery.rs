@@ -6,15 +6,16 @@
 //! sent again **alone**, by a second client that puts one message in a batch, and only that answer is reported. The price: such
 //! messages are written behind others that were sent after them. Only refused batches pay it.
 
+use super::record::produce;
+use super::report::{DeliverySink, Report};
+use super::room::Room;
+use super::settled::Settled;
 use crate::error::{ClientError, Code};
-use crate::native::{Client, Event, Queue, each_header};
-use crate::producer::{DeliveryError, DeliverySink, Fields, Headers, Report, Room, SendError, produce, weight_of};
+use crate::native::{Client, Event, Queue};
+use crate::produce_error::SendError;
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
-use std::ffi::c_void;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::ThreadId;
@@ -172,6 +173,36 @@ impl Delivery {
         running.get_or_init(open).as_ref().map(Running::delivery)
     }
 
+    /// Sends a message again, alone in its batch, to the partition it was for. Waits for room in the second client: the
+    /// buffer of the first is not given back meanwhile, so refused batches cannot pile up.
+    fn send_alone(&self, message: Settled<'_>) -> Second {
+        let Some(alone) = self.second_or_new() else { return Second::Impossible };
+        let weight = message.weight();
+        let headers = message.take_headers();
+        let fields = message.fields(headers.as_ref());
+        let mut headers = Some(headers);
+        loop {
+            let outcome = alone.room.admit(weight, || {
+                // SAFETY: topic name, value and key are the message's, which lives as long as the event.
+                let outcome = unsafe { produce(&alone.client, &fields) };
+                if outcome.is_ok() {
+                    // The list is librdkafka's now.
+                    std::mem::forget(headers.take());
+                }
+                outcome
+            });
+            match outcome {
+                Ok(()) => return Second::Sent,
+                Err(SendError::QueueFull) if self.stop.load(Ordering::SeqCst) => return Second::Stopped,
+                Err(SendError::QueueFull) => {
+                    alone.room.wait(IDLE);
+                }
+                Err(SendError::Fatal { .. }) => return Second::Stopped,
+                Err(SendError::Refused { .. }) => return Second::Impossible,
+            }
+        }
+    }
+
     fn tell(&self, reports: &[Report]) {
         if reports.is_empty() {
             return;
@@ -287,7 +318,7 @@ impl Reader {
             let topic_wide = !purged && is_any(code, TOPIC_WIDE);
             let to_blame = !in_company || purged || topic_wide || (named && !code.is(BYSTANDER));
             if !to_blame {
-                match message.send_alone(delivery) {
+                match delivery.send_alone(message) {
                     Second::Sent => continue,
                     Second::Stopped => {
                         self.reports.push(Report { token, error: Some(message.error(true, false)) });
@@ -319,19 +350,6 @@ const TOPIC_WIDE: &[E] = &[
     E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
 ];
 
-/// Why a message was not published, in words. The broker's own words cannot be had: in librdkafka 2.12.1
-/// `rd_kafka_message_produce_errstr` points into an answer that was freed before the report is seen.
-pub(crate) fn reason(code: Code) -> String {
-    let hint = if code.is(E::RD_KAFKA_RESP_ERR_INVALID_RECORD) {
-        "; a compacted topic takes no message without a key, and timestamps have bounds in some topics"
-    } else if code.is(E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-        "; the topic's max.message.bytes is the bound"
-    } else {
-        ""
-    };
-    code.text() + hint
-}
-
 fn is_any(code: Code, errors: &[E]) -> bool {
     errors.iter().any(|&error| code.is(error))
 }
@@ -344,116 +362,4 @@ enum Second {
     Stopped,
     /// There is no second client, or it cannot take the message.
     Impossible,
-}
-
-/// A message that librdkafka is done with, valid as long as the event it came with.
-#[derive(Clone, Copy)]
-struct Settled<'a>(*const sys::rd_kafka_message_t, PhantomData<&'a Event>);
-
-impl<'a> Settled<'a> {
-    /// `message` was taken from `event`.
-    fn of(message: *const sys::rd_kafka_message_t, _: &'a Event) -> Self {
-        Self(message, PhantomData)
-    }
-}
-
-impl Settled<'_> {
-    fn code(self) -> Code {
-        // SAFETY: the message lives as long as the event. Read as a number: a new broker may send one that the enum of this
-        // version does not have.
-        Code(unsafe { (&raw const (*self.0).err).cast::<i32>().read() })
-    }
-
-    fn token(self) -> u64 {
-        // SAFETY: the message lives as long as the event.
-        (unsafe { (*self.0)._private }) as usize as u64
-    }
-
-    /// The timestamp the message was sent with. librdkafka answers -1 for a message with an error, and sent again with that it
-    /// would have none: so the error is put away while asking.
-    fn timestamp(self) -> i64 {
-        // SAFETY: the message lives as long as the event and no other thread looks at it. The field is written with a value
-        // of its type and put back as it was, by number, since it may be one that the enum does not have.
-        unsafe {
-            let err = (&raw mut (*self.0.cast_mut()).err).cast::<i32>();
-            let code = err.read();
-            err.write(0);
-            let timestamp = sys::rd_kafka_message_timestamp(self.0, null_mut());
-            err.write(code);
-            timestamp
-        }
-    }
-
-    fn error(self, purged: bool, topic_wide: bool) -> Box<DeliveryError> {
-        let code = self.code();
-        let text = reason(code);
-        Box::new(DeliveryError { code: code.name(), text, purged, topic_wide })
-    }
-
-    /// The same figure as `Outgoing::weight` gave when it was sent.
-    fn weight(self) -> u64 {
-        // SAFETY: the message lives as long as the event and belongs to this thread.
-        let mut bytes = unsafe { (*self.0).key_len };
-        // SAFETY: as above.
-        unsafe { each_header(self.0, |name, value| bytes += name.len() + value.map_or(0, <[u8]>::len)) };
-        weight_of(bytes)
-    }
-
-    /// Sends the message again, alone in its batch, to the partition it was for. Waits for room in the second client: the
-    /// buffer of the first is not given back meanwhile, so refused batches cannot pile up.
-    fn send_alone(self, delivery: &Delivery) -> Second {
-        let Some(alone) = delivery.second_or_new() else { return Second::Impossible };
-        let weight = self.weight();
-        let mut list = null_mut();
-        // SAFETY: the message is ours until the event is dropped, and nobody else looks at it: taking its headers is a
-        // change it allows.
-        let headers = unsafe {
-            let code = sys::rd_kafka_message_detach_headers(self.0.cast_mut(), &mut list);
-            (code == E::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| NonNull::new(list)).flatten().map(Headers::owned)
-        };
-        let fields = self.fields(headers.as_ref());
-        let mut headers = Some(headers);
-        loop {
-            let outcome = alone.room.admit(weight, || {
-                // SAFETY: topic name, value and key are the message's, which lives as long as the event.
-                let outcome = unsafe { produce(&alone.client, &fields) };
-                if outcome.is_ok() {
-                    // The list is librdkafka's now.
-                    std::mem::forget(headers.take());
-                }
-                outcome
-            });
-            match outcome {
-                Ok(()) => return Second::Sent,
-                Err(SendError::QueueFull) if delivery.stop.load(Ordering::SeqCst) => return Second::Stopped,
-                Err(SendError::QueueFull) => {
-                    alone.room.wait(IDLE);
-                }
-                Err(SendError::Fatal { .. }) => return Second::Stopped,
-                Err(SendError::Refused { .. }) => return Second::Impossible,
-            }
-        }
-    }
-
-    fn fields(self, headers: Option<&Headers>) -> Fields {
-        let mut fields = Fields::new();
-        // SAFETY: the message and its topic live as long as the event. Value and key are described by pointer and length of
-        // the same message.
-        unsafe {
-            let message = &raw const *self.0;
-            let bytes = |ptr: *mut c_void, len: usize| {
-                (!ptr.is_null()).then(|| std::slice::from_raw_parts(ptr.cast::<u8>().cast_const(), len))
-            };
-            fields.topic_name(sys::rd_kafka_topic_name((*message).rkt));
-            fields.partition((*message).partition);
-            fields.value(bytes((*message).payload, (*message).len));
-            fields.key(bytes((*message).key, (*message).key_len));
-            fields.timestamp(self.timestamp());
-        }
-        fields.token(self.token());
-        if let Some(headers) = headers {
-            fields.headers(headers);
-        }
-        fields
-    }
 }

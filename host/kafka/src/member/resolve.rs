@@ -1,0 +1,221 @@
+//! Asks what is needed to decide where partitions begin, again and again while the answer may still come.
+
+use super::describe::{Described, Question};
+use super::handler::RebalanceHandler;
+use super::note;
+use super::start::{Ends, First, Founding, begin, begin_again, is_of_former};
+use crate::TopicPartition;
+use crate::error::{ClientError, Code};
+use crate::list::Row;
+use crate::offsets::{EARLIEST, LATEST, committed, high_watermarks, offsets_at};
+use crate::settings::{MemberSettings, OutOfRange, Start};
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use std::collections::{BTreeSet, HashMap};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use wasmill_core::CommitNote;
+
+/// How long one request may take before it is made again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long finding the first positions may take: the group waits, and librdkafka gives the member up when it is not
+/// polled for `max.poll.interval.ms`.
+fn patience(max_poll_interval: Duration) -> Duration {
+    (max_poll_interval * 2 / 3).min(Duration::from_secs(120))
+}
+
+/// Finds where each of `ids` begins, in their order. `handler` is asked what it knows of them.
+///
+/// # Errors
+/// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way for good, or still did at the end.
+///
+/// # Safety
+/// `client` is a live consumer.
+pub(super) unsafe fn resolve(
+    client: NonNull<sys::rd_kafka_t>,
+    settings: &MemberSettings,
+    ids: &[TopicPartition],
+    handler: &dyn RebalanceHandler,
+) -> Result<Vec<First>, ClientError> {
+    let asking = Asking { client, deadline: Instant::now() + patience(settings.max_poll_interval) };
+    let topics: Vec<Arc<str>> = ids.iter().map(|id| id.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    // SAFETY: alive, and the question ends in this function.
+    let question = unsafe { Question::ask(client, &topics) };
+    // SAFETY: alive, says the caller; so are the other calls' clients here.
+    let own = asking.until_answered("committed offsets", |timeout| unsafe { committed(client, ids, timeout) })?;
+    let described =
+        question.and_then(|question| question.answer(REQUEST_TIMEOUT)).and_then(Result::ok).unwrap_or_default();
+    let described = asking.ids_behind_notes(described, &own, &topics)?;
+    let mut found: HashMap<TopicPartition, Row> = own.into_iter().map(|row| (row.id.clone(), row)).collect();
+    let mut of_topics = HashMap::new();
+    for topic in &topics {
+        let described = described.iter().find(|it| it.topic == *topic);
+        let topic_id = described.and_then(|it| it.id.clone());
+        let partitions = described.map_or(0, |it| it.partitions);
+        let mut founding = asking.founding(topic, partitions, topic_id.as_deref(), &found)?;
+        founding.made_again = founding.made_again
+            || handler
+                .former_topic_id(topic)
+                .is_some_and(|former| topic_id.as_ref().is_some_and(|topic_id| *topic_id != former));
+        of_topics.insert(topic.clone(), (founding, topic_id));
+    }
+    let ends = asking.ends(ids, settings, &found)?;
+    let first = |id: &TopicPartition| {
+        let row = found.remove(id);
+        // Whatever comes of it: the handler is asked once for each partition.
+        let policies = policies(id, settings, handler);
+        let (founding, topic_id) =
+            of_topics.get(&id.topic).cloned().unwrap_or((Founding::fresh(id.partition + 1), None));
+        let first = match row {
+            Some(row) if is_of_former(&row, topic_id.as_deref()) => begin_again(&row, founding, &ends),
+            row => begin(id, row, founding, policies, &ends),
+        };
+        First { topic_id, ..first }
+    };
+    Ok(ids.iter().map(first).collect())
+}
+
+/// What to do about a position that is missing: as is set, unless somebody said to go on.
+fn policies(id: &TopicPartition, settings: &MemberSettings, handler: &dyn RebalanceHandler) -> (Start, OutOfRange) {
+    let (start, out_of_range) = (settings.start, settings.out_of_range);
+    let stops = start == Start::Error || out_of_range == OutOfRange::Stop;
+    if !stops || !handler.begins_anew(id) {
+        return (start, out_of_range);
+    }
+    (if start == Start::Error { Start::Earliest } else { start }, OutOfRange::Earliest)
+}
+
+/// Requests that are made again until they are answered, the time is up or the assignment is lost.
+struct Asking {
+    client: NonNull<sys::rd_kafka_t>,
+    deadline: Instant,
+}
+
+impl Asking {
+    fn until_answered(
+        &self,
+        what: &str,
+        mut ask: impl FnMut(Duration) -> Result<Vec<Row>, ClientError>,
+    ) -> Result<Vec<Row>, ClientError> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let answer = ask(left.clamp(PAUSE, REQUEST_TIMEOUT)).and_then(|rows| {
+                let failed = rows.iter().find(|row| row.err.is_error());
+                match failed.map(|row| (row.id.clone(), row.err)) {
+                    Some((id, err)) => Err(ClientError::request(format!("{what} of {id}"), err)),
+                    None => Ok(rows),
+                }
+            });
+            match answer {
+                Err(error) if error.is_transient() && !left.is_zero() => {
+                    // SAFETY: whoever made `self` has a live client.
+                    if unsafe { sys::rd_kafka_assignment_lost(self.client.as_ptr()) } != 0 {
+                        return Err(ClientError::Closed);
+                    }
+                    tracing::debug!(%error, "asking again");
+                    thread::sleep(PAUSE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// What is known of the group's first position in a topic that has (at least) so many partitions.
+    fn founding(
+        &self,
+        topic: &Arc<str>,
+        partitions: i32,
+        topic_id: Option<&str>,
+        found: &HashMap<TopicPartition, Row>,
+    ) -> Result<Founding, ClientError> {
+        let own = || found.values().filter(|row| row.id.topic == *topic);
+        let count = own().map(|row| row.id.partition + 1).max().unwrap_or(0).max(partitions);
+        let mut others = Vec::new();
+        if own().any(|row| row.offset < 0) {
+            let rest: Vec<_> = (0..count)
+                .map(|partition| TopicPartition::new(topic.clone(), partition))
+                .filter(|id| !found.contains_key(id))
+                .collect();
+            others = self.until_answered("committed offsets", |timeout| {
+                // SAFETY: whoever made `self` has a live client.
+                unsafe { committed(self.client, &rest, timeout) }
+            })?;
+        }
+        let rows = || own().chain(&others);
+        let mut founding = Founding::of(rows().filter(|row| !is_of_former(row, topic_id)), count);
+        founding.made_again = rows().any(|row| is_of_former(row, topic_id));
+        Ok(founding)
+    }
+
+    /// Asks once more for the topics' ids where a committed note names one and the first answer did not come: without it an
+    /// offset of a topic that was deleted would be believed.
+    fn ids_behind_notes(
+        &self,
+        described: Vec<Described>,
+        committed: &[Row],
+        topics: &[Arc<str>],
+    ) -> Result<Vec<Described>, ClientError> {
+        let noted = |row: &Row| row.offset >= 0 && CommitNote::decode(note::open(&row.note).0).topic_id.is_some();
+        let answered = |row: &Row| described.iter().any(|it| it.topic == row.id.topic);
+        if committed.iter().all(|row| !noted(row) || answered(row)) {
+            return Ok(described);
+        }
+        loop {
+            // SAFETY: whoever made `self` has a live client, and the question ends here.
+            let question = unsafe { Question::ask(self.client, topics) };
+            let answer = question.and_then(|question| question.answer(REQUEST_TIMEOUT));
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            match answer {
+                Some(Ok(described)) => return Ok(described),
+                Some(Err(err)) if left.is_zero() => return Err(ClientError::request("topic ids", err)),
+                None if left.is_zero() => {
+                    return Err(ClientError::request("topic ids", Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32)));
+                }
+                // SAFETY: as above.
+                _ if unsafe { sys::rd_kafka_assignment_lost(self.client.as_ptr()) } != 0 => {
+                    return Err(ClientError::Closed);
+                }
+                _ => thread::sleep(PAUSE),
+            }
+        }
+    }
+    /// The ends of the partitions, as far as they have to be known.
+    fn ends(
+        &self,
+        ids: &[TopicPartition],
+        settings: &MemberSettings,
+        found: &HashMap<TopicPartition, Row>,
+    ) -> Result<Ends, ClientError> {
+        let at = |what: &str, ids: &[&TopicPartition], time: i64| {
+            let rows = self.until_answered(what, |timeout| {
+                // SAFETY: whoever made `self` has a live client.
+                unsafe { offsets_at(self.client, ids.iter().map(|id| (*id, time)), timeout) }
+            })?;
+            Ok::<_, ClientError>(rows.into_iter().map(|row| (row.id, row.offset)).collect::<HashMap<_, _>>())
+        };
+        let all: Vec<_> = ids.iter().collect();
+        let mut ends = Ends { low: at("first offsets", &all, EARLIEST)?, ..Ends::default() };
+        ends.latest = at("last offsets", &all, LATEST)?;
+        let new: Vec<_> = ids.iter().filter(|id| found.get(id).is_none_or(|row| row.offset < 0)).collect();
+        if let (Start::Time(time), false) = (settings.start, new.is_empty()) {
+            // Below zero are stand-ins, and no message is that old.
+            ends.at_time = at("offsets at a time", &new, time.max(0))?;
+        }
+        // Read-committed readers are told the last stable offset. A committed offset above it may well exist.
+        let beyond: Vec<_> =
+            ids.iter().filter(|id| found.get(id).is_some_and(|row| row.offset > ends.latest(id))).collect();
+        if !beyond.is_empty() {
+            let rows = self.until_answered("ends of partitions", |timeout| {
+                // SAFETY: as above.
+                unsafe { high_watermarks(self.client, &beyond, timeout) }
+            })?;
+            ends.high = rows.into_iter().map(|row| (row.id, row.offset)).collect();
+        }
+        Ok(ends)
+    }
+}

@@ -1,0 +1,207 @@
+//! What the member, its callbacks and its handles share: the partitions held, events, and the gate that ends all calls when
+//! the member closes.
+
+use super::event::MemberEvent;
+use super::janitor::Janitor;
+use crate::TopicPartition;
+use crate::commit::CommitLane;
+use crate::error::{ClientError, Code};
+use crate::list::{self, list_of};
+use crate::log::Limit;
+use crate::queue::{Positions, Slot, lock};
+use crate::settings::MemberSettings;
+use rdkafka::bindings as sys;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ffi::CStr;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
+
+/// Events kept for the next poll; more of them say nothing new.
+const EVENTS: usize = 256;
+
+/// The client while it may be used.
+#[derive(Copy, Clone)]
+pub(super) struct Client(pub(super) NonNull<sys::rd_kafka_t>);
+
+// SAFETY: librdkafka's clients may be used from any thread; the gate sees to it that it is alive.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+/// The other half of what a member knows of a partition it holds.
+pub(super) struct Live {
+    pub(super) slot: Arc<Slot>,
+    pub(super) topic_id: Option<String>,
+}
+
+/// What the member, its callbacks and its handles share. Keeps the consumer alive for nobody.
+pub(super) struct Shared {
+    pub(super) settings: MemberSettings,
+    /// The gate: calls hold it for reading, closing takes it for writing.
+    client: RwLock<Option<Client>>,
+    pub(super) live: Mutex<HashMap<TopicPartition, Live>>,
+    pub(super) janitor: Mutex<Janitor>,
+    pub(super) lane: Mutex<CommitLane>,
+    events: Mutex<VecDeque<MemberEvent>>,
+    reason: Mutex<Option<String>>,
+    pub(super) log: Limit,
+}
+
+impl Shared {
+    pub(super) fn new(settings: MemberSettings) -> Self {
+        Self {
+            settings,
+            client: RwLock::new(None),
+            live: Mutex::default(),
+            janitor: Mutex::default(),
+            lane: Mutex::new(CommitLane::new()),
+            events: Mutex::default(),
+            reason: Mutex::default(),
+            log: Limit::new(),
+        }
+    }
+
+    pub(super) fn open(&self, client: *mut sys::rd_kafka_t) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = NonNull::new(client).map(Client);
+    }
+
+    /// Closes the gate. Waits for calls under way.
+    pub(super) fn shut(&self) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Gives the commit lane's queue back, after the gate is shut. A commit that was given up on gets until `deadline`; false
+    /// if it was not answered even then.
+    pub(super) fn settle_commits(&self, deadline: Instant) -> bool {
+        lock(&self.lane).close(deadline)
+    }
+
+    pub(super) fn client(&self) -> Result<Open<'_>, ClientError> {
+        let gate = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        match *gate {
+            Some(client) => Ok(Open { client, _gate: gate }),
+            None => Err(ClientError::Closed),
+        }
+    }
+
+    pub(super) fn tell(&self, event: MemberEvent) {
+        let mut events = lock(&self.events);
+        if events.len() < EVENTS {
+            events.push_back(event);
+        }
+    }
+
+    pub(super) fn next_event(&self) -> Option<MemberEvent> {
+        lock(&self.events).pop_front()
+    }
+
+    pub(super) fn note_reason(&self, text: &str) {
+        *lock(&self.reason) = Some(text.to_owned());
+    }
+
+    pub(super) fn take_reason(&self) -> Option<String> {
+        lock(&self.reason).take()
+    }
+
+    /// The error that ended the client, if one did.
+    pub(super) fn fatal_error(&self) -> Option<(Code, String)> {
+        let open = self.client().ok()?;
+        let mut text = [0; 512];
+        // SAFETY: the client is alive while `open` is; the text is cut to the buffer and NUL-terminated.
+        let (code, text) = unsafe {
+            let err = sys::rd_kafka_fatal_error(open.client.0.as_ptr(), text.as_mut_ptr(), text.len());
+            (Code(err as i32), CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
+        };
+        code.is_error().then_some((code, text))
+    }
+
+    pub(super) fn has_partitions(&self) -> bool {
+        !lock(&self.live).is_empty()
+    }
+
+    /// Topics of the partitions held, with the id each had when it came.
+    pub(super) fn live_topics(&self) -> Vec<(Arc<str>, Option<String>)> {
+        let live = lock(&self.live);
+        let topics: BTreeSet<_> =
+            live.values().map(|live| (live.slot.id.topic.clone(), live.topic_id.clone())).collect();
+        topics.into_iter().collect()
+    }
+
+    /// Topics that are read by their names, and those of the partitions held.
+    pub(super) fn watched_topics(&self) -> Vec<Arc<str>> {
+        let named =
+            self.settings.topics.iter().filter(|topic| !topic.starts_with('^')).map(|topic| Arc::from(&**topic));
+        let held = self.live_topics().into_iter().map(|(topic, _)| topic);
+        named.chain(held).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Takes the partitions out and ends their queues, which the janitor empties later.
+    pub(super) fn retire(&self, ids: &[TopicPartition]) {
+        let gone: Vec<_> = {
+            let mut live = lock(&self.live);
+            ids.iter().filter_map(|id| live.remove(id)).collect()
+        };
+        let now = Instant::now();
+        for live in gone {
+            if let Some(source) = live.slot.retire() {
+                lock(&self.janitor).keep(live.slot.id.clone(), source, now);
+            }
+        }
+    }
+
+    /// Drains and drops the retired queues whose time has come. On the member's thread.
+    pub(super) fn sweep(&self, now: Instant) {
+        let due = lock(&self.janitor).due(now);
+        for mut retired in due {
+            let back = lock(&self.live).contains_key(&retired.id);
+            if !back {
+                retired.source.drain_outdated();
+            }
+        }
+    }
+
+    /// Drops all of them: the client is about to be destroyed.
+    pub(super) fn sweep_all(&self) {
+        lock(&self.janitor).clear();
+    }
+}
+
+impl Positions for Shared {
+    fn position(&self, id: &TopicPartition) -> Option<i64> {
+        // Never waits: the caller holds a slot's lock, and a seek holds the gate and waits for that lock.
+        let gate = self.client.try_read().ok()?;
+        let client = (*gate)?;
+        let list = list_of([(id, sys_invalid())]).ok()?;
+        // SAFETY: the gate is open, so the client is alive; the call fills in the list's offsets.
+        let err = unsafe { sys::rd_kafka_position(client.0.as_ptr(), list.ptr()) };
+        let row = list::rows_of(&list).pop()?;
+        (err as i32 == 0 && !row.err.is_error() && row.offset >= 0).then_some(row.offset)
+    }
+}
+
+fn sys_invalid() -> i64 {
+    i64::from(sys::RD_KAFKA_OFFSET_INVALID)
+}
+
+/// The client, alive as long as this is held.
+pub(super) struct Open<'a> {
+    pub(super) client: Client,
+    _gate: RwLockReadGuard<'a, Option<Client>>,
+}
+
+/// The code of an error of librdkafka's, which is destroyed; NULL is none.
+///
+/// # Safety
+/// `error` is NULL or belongs to the caller.
+pub(super) unsafe fn take_error(error: *mut sys::rd_kafka_error_t) -> Code {
+    if error.is_null() {
+        return Code::NONE;
+    }
+    // SAFETY: not NULL and the caller's, destroyed once.
+    unsafe {
+        let code = Code(sys::rd_kafka_error_code(error) as i32);
+        sys::rd_kafka_error_destroy(error);
+        code
+    }
+}

@@ -1,0 +1,24 @@
+//! What the delivery thread tells.
+
+use crate::produce_error::DeliveryError;
+
+/// Who gets the reports. Both calls come from the delivery thread and must not block: no report is read meanwhile.
+pub trait DeliverySink: Send + Sync + 'static {
+    /// A batch of reports, in the order in which the client settled them.
+    fn delivered(&self, reports: &[Report]);
+    /// The client can do nothing any more. Called once; what was not confirmed is reported as purged. Make a new producer.
+    fn fatal(&self, text: &str);
+    /// The client is in trouble that may pass, such as `_ALL_BROKERS_DOWN` or `_AUTHENTICATION`. Repeats itself.
+    fn trouble(&self, code: &str, text: &str) {
+        let _ = (code, text);
+    }
+}
+
+/// What became of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The token it was sent with.
+    pub token: u64,
+    /// Why it is not there; absent: confirmed by all in-sync replicas.
+    pub error: Option<Box<DeliveryError>>,
+}

@@ -1,0 +1,98 @@
+//! A message that librdkafka is done with, as an event of reports holds it.
+
+use super::record::{Fields, Headers};
+use super::room::weight_of;
+use crate::error::Code;
+use crate::native::{Event, each_header};
+use crate::produce_error::{DeliveryError, reason};
+use rdkafka::bindings as sys;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr::{NonNull, null_mut};
+use sys::rd_kafka_resp_err_t as E;
+
+/// A message that librdkafka is done with, valid as long as the event it came with.
+#[derive(Clone, Copy)]
+pub(super) struct Settled<'a>(*const sys::rd_kafka_message_t, PhantomData<&'a Event>);
+
+impl<'a> Settled<'a> {
+    /// `message` was taken from `event`.
+    pub(super) fn of(message: *const sys::rd_kafka_message_t, _: &'a Event) -> Self {
+        Self(message, PhantomData)
+    }
+}
+
+impl Settled<'_> {
+    pub(super) fn code(self) -> Code {
+        // SAFETY: the message lives as long as the event. Read as a number: a new broker may send one that the enum of this
+        // version does not have.
+        Code(unsafe { (&raw const (*self.0).err).cast::<i32>().read() })
+    }
+
+    pub(super) fn token(self) -> u64 {
+        // SAFETY: the message lives as long as the event.
+        (unsafe { (*self.0)._private }) as usize as u64
+    }
+
+    /// The timestamp the message was sent with. librdkafka answers -1 for a message with an error, and sent again with that it
+    /// would have none: so the error is put away while asking.
+    fn timestamp(self) -> i64 {
+        // SAFETY: the message lives as long as the event and no other thread looks at it. The field is written with a value
+        // of its type and put back as it was, by number, since it may be one that the enum does not have.
+        unsafe {
+            let err = (&raw mut (*self.0.cast_mut()).err).cast::<i32>();
+            let code = err.read();
+            err.write(0);
+            let timestamp = sys::rd_kafka_message_timestamp(self.0, null_mut());
+            err.write(code);
+            timestamp
+        }
+    }
+
+    pub(super) fn error(self, purged: bool, topic_wide: bool) -> Box<DeliveryError> {
+        let code = self.code();
+        let text = reason(code);
+        Box::new(DeliveryError { code: code.name(), text, purged, topic_wide })
+    }
+
+    /// The same figure as `Outgoing::weight` gave when it was sent.
+    pub(super) fn weight(self) -> u64 {
+        // SAFETY: the message lives as long as the event and belongs to this thread.
+        let mut bytes = unsafe { (*self.0).key_len };
+        // SAFETY: as above.
+        unsafe { each_header(self.0, |name, value| bytes += name.len() + value.map_or(0, <[u8]>::len)) };
+        weight_of(bytes)
+    }
+
+    /// Takes the headers from the message. Once: it has none afterwards.
+    pub(super) fn take_headers(self) -> Option<Headers> {
+        let mut list = null_mut();
+        // SAFETY: the message is ours until the event is dropped, and nobody else looks at it: taking its headers is a
+        // change it allows. The list is nobody else's then.
+        let code = unsafe { sys::rd_kafka_message_detach_headers(self.0.cast_mut(), &mut list) };
+        (code == E::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| NonNull::new(list)).flatten().map(Headers::owned)
+    }
+
+    /// The message as it was sent, with the headers that were taken from it.
+    pub(super) fn fields(self, headers: Option<&Headers>) -> Fields {
+        let mut fields = Fields::new();
+        // SAFETY: the message and its topic live as long as the event. Value and key are described by pointer and length of
+        // the same message.
+        unsafe {
+            let message = &raw const *self.0;
+            let bytes = |ptr: *mut c_void, len: usize| {
+                (!ptr.is_null()).then(|| std::slice::from_raw_parts(ptr.cast::<u8>().cast_const(), len))
+            };
+            fields.topic_name(sys::rd_kafka_topic_name((*message).rkt));
+            fields.partition((*message).partition);
+            fields.value(bytes((*message).payload, (*message).len));
+            fields.key(bytes((*message).key, (*message).key_len));
+            fields.timestamp(self.timestamp());
+        }
+        fields.token(self.token());
+        if let Some(headers) = headers {
+            fields.headers(headers);
+        }
+        fields
+    }
+}
