@@ -3,7 +3,7 @@
 
 use crate::error::{ClientError, Code};
 use crate::native::{Client, Event, Topic, each_header, text_of};
-use crate::produce_error::{SendError, reason};
+use crate::produce_error::{ProduceErrorClass, SendError, reason};
 use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
 use rdkafka::bindings as sys;
@@ -81,7 +81,7 @@ impl PlainProducer {
                         break;
                     }
                     Err(SendError::QueueFull) => waiting -= self.collect(&mut answers, Duration::from_millis(100)),
-                    Err(SendError::Refused { code, text }) => {
+                    Err(SendError::Refused { code, text, .. }) => {
                         answers[index] = Some(Err(refused(message, code, text)));
                         break;
                     }
@@ -107,6 +107,7 @@ impl PlainProducer {
     fn enqueue(&mut self, token: u64, message: &PlainMessage) -> Result<(), SendError> {
         if !self.topics.contains_key(&message.topic) {
             let topic = self.client.topic(&message.topic).map_err(|error| SendError::Refused {
+                class: ProduceErrorClass::Topic,
                 code: error.code().unwrap_or("_INVALID_ARG").into(),
                 text: error.to_string(),
             })?;

@@ -10,9 +10,9 @@ use super::record::produce;
 use super::report::{DeliverySink, Report};
 use super::room::Room;
 use super::settled::Settled;
-use crate::error::{ClientError, Code};
+use crate::error::ClientError;
 use crate::native::{Client, Event, Queue};
-use crate::produce_error::SendError;
+use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
-use sys::rd_kafka_resp_err_t as E;
 
 /// How long a dropped producer waits for its delivery thread before it leaves it behind.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -303,7 +302,7 @@ impl Reader {
     fn sort_out(&mut self, delivery: &Delivery, event: &Event) {
         let in_company = self.messages.len() > 1;
         // The broker named the bad ones if it called others merely bystanders.
-        let named = self.messages.iter().any(|&message| Settled::of(message, event).code().is(BYSTANDER));
+        let named = self.messages.iter().any(|&message| is_bystander(Settled::of(message, event).code()));
         let dead = delivery.client.fatal().is_some();
         for &message in &self.messages {
             let message = Settled::of(message, event);
@@ -314,44 +313,20 @@ impl Reader {
                 continue;
             }
             // After a fatal error nothing that fails is the message's fault: it is sent again by a new client.
-            let purged = dead || is_any(code, PURGED);
-            let topic_wide = !purged && is_any(code, TOPIC_WIDE);
-            let to_blame = !in_company || purged || topic_wide || (named && !code.is(BYSTANDER));
-            if !to_blame {
+            let class = if dead { ProduceErrorClass::Purged } else { ProduceErrorClass::of(code) };
+            let to_blame = !in_company || class != ProduceErrorClass::Message || (named && !is_bystander(code));
+            let error = if to_blame {
+                message.error(class)
+            } else {
                 match delivery.send_alone(message) {
                     Second::Sent => continue,
-                    Second::Stopped => {
-                        self.reports.push(Report { token, error: Some(message.error(true, false)) });
-                        continue;
-                    }
-                    Second::Impossible => {}
+                    Second::Stopped => message.error(ProduceErrorClass::Purged),
+                    Second::Impossible => message.error(class),
                 }
-            }
-            self.reports.push(Report { token, error: Some(message.error(purged, topic_wide)) });
+            };
+            self.reports.push(Report { token, error: Some(error) });
         }
     }
-}
-
-/// The error of a message that is only in the same batch as a bad one.
-const BYSTANDER: E = E::RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD;
-/// Errors that say that nobody refused the message.
-const PURGED: &[E] = &[
-    E::RD_KAFKA_RESP_ERR__PURGE_QUEUE,
-    E::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
-    E::RD_KAFKA_RESP_ERR__DESTROY,
-    E::RD_KAFKA_RESP_ERR__FATAL,
-];
-/// Errors that every message to the topic would meet.
-const TOPIC_WIDE: &[E] = &[
-    E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-    E::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
-    E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-    E::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
-    E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-];
-
-fn is_any(code: Code, errors: &[E]) -> bool {
-    errors.iter().any(|&error| code.is(error))
 }
 
 /// What became of a second try.

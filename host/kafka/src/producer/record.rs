@@ -101,13 +101,7 @@ fn send_error(error: NonNull<sys::rd_kafka_error_t>) -> SendError {
         sys::rd_kafka_error_destroy(error);
         read
     };
-    if code.is(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-        SendError::QueueFull
-    } else if fatal {
-        SendError::Fatal { text }
-    } else {
-        SendError::Refused { code: code.name(), text: code.text() }
-    }
+    SendError::of(code, fatal, text)
 }
 
 /// A list of headers that is not yet librdkafka's.

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_message_that_was_not_accepted_holds_no_weight() {
         let room = Room::new(10_000);
-        let refused = || Err(SendError::Refused { code: "X".into(), text: String::new() });
+        let refused = || Err(SendError::Fatal { text: String::new() });
         assert!(room.admit(2_000, refused).is_err());
         assert!(!room.weighs());
     }

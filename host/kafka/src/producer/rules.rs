@@ -6,6 +6,7 @@
 
 use crate::admin::ConfigEntry;
 use crate::produce_error::SendError;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,13 +72,16 @@ impl Checks {
     ) -> Result<(), SendError> {
         let rules = &self.rules;
         if rules.key_required && !keyed {
-            return Err(refused("INVALID_RECORD", "the topic is compacted and the message has no key".into()));
+            return Err(refused(
+                E::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+                "the topic is compacted and the message has no key".into(),
+            ));
         }
         if let Some(max) = rules.max_message_bytes.filter(|_| !self.compressed) {
             let bytes = bytes + OVERHEAD_BYTES;
             if bytes > max {
                 let text = format!("at least {bytes} bytes, and the topic's max.message.bytes is {max}");
-                return Err(refused("MSG_SIZE_TOO_LARGE", text));
+                return Err(refused(E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, text));
             }
         }
         let Some(timestamp) = timestamp else { return Ok(()) };
@@ -88,14 +92,17 @@ impl Checks {
                 let now = now_ms();
                 self.seen_ms.store(now, Ordering::Relaxed);
                 if timestamp > latest(now) {
-                    return Err(refused("INVALID_TIMESTAMP", format!("{timestamp} is too far in the future")));
+                    return Err(refused(
+                        E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP,
+                        format!("{timestamp} is too far in the future"),
+                    ));
                 }
             }
         }
         if let Some(past) = rules.past_ms
             && timestamp < now_ms().saturating_sub(past).saturating_sub(CLOCK_SKEW_MS)
         {
-            return Err(refused("INVALID_TIMESTAMP", format!("{timestamp} is too far in the past")));
+            return Err(refused(E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, format!("{timestamp} is too far in the past")));
         }
         Ok(())
     }
@@ -106,8 +113,8 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn refused(code: &str, text: String) -> SendError {
-    SendError::Refused { code: code.into(), text: format!("{text}; refused before it could spoil a batch") }
+fn refused(err: E, text: String) -> SendError {
+    SendError::refused_because(err, format!("{text}; refused before it could spoil a batch"))
 }
 
 #[cfg(test)]

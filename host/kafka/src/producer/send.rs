@@ -4,10 +4,10 @@ use super::delivery::Running;
 use super::record::{Fields, Headers, produce};
 use super::room::weight_of;
 use super::rules::{Checks, TopicRules};
-use crate::error::{ClientError, Code};
+use crate::error::ClientError;
 use crate::native::{Client, Topic};
 use crate::produce_error::SendError;
-use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::sync::Arc;
 
 /// A topic to send to. It keeps the producer alive.
@@ -93,7 +93,7 @@ fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) -> Result<(),
     if let Some(partition) = message.partition {
         if partition < 0 {
             // librdkafka would take -1 for "any".
-            return Err(refused(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+            return Err(SendError::refused(E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
         }
         fields.partition(partition);
     }
@@ -103,7 +103,7 @@ fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) -> Result<(),
     if let Some(timestamp) = message.timestamp {
         if timestamp < 0 {
             // The broker would refuse the whole batch, other lanes' messages included.
-            return Err(refused(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP));
+            return Err(SendError::refused(E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP));
         }
         fields.timestamp(timestamp.max(1));
     }
@@ -116,9 +116,4 @@ fn enqueue(client: &Client, topic: &Topic, message: &Outgoing<'_>) -> Result<(),
     // Accepted: the list is librdkafka's now.
     std::mem::forget(headers);
     Ok(())
-}
-
-fn refused(err: sys::rd_kafka_resp_err_t) -> SendError {
-    let code = Code(err as i32);
-    SendError::Refused { code: code.name(), text: code.text() }
 }

@@ -4,7 +4,7 @@ use super::record::{Fields, Headers};
 use super::room::weight_of;
 use crate::error::Code;
 use crate::native::{Event, each_header};
-use crate::produce_error::{DeliveryError, reason};
+use crate::produce_error::{DeliveryError, ProduceErrorClass};
 use rdkafka::bindings as sys;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -49,10 +49,8 @@ impl Settled<'_> {
         }
     }
 
-    pub(super) fn error(self, purged: bool, topic_wide: bool) -> Box<DeliveryError> {
-        let code = self.code();
-        let text = reason(code);
-        Box::new(DeliveryError { code: code.name(), text, purged, topic_wide })
+    pub(super) fn error(self, class: ProduceErrorClass) -> Box<DeliveryError> {
+        Box::new(DeliveryError::new(class, self.code()))
     }
 
     /// The same figure as `Outgoing::weight` gave when it was sent.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::mock::{Api, MockBroker, fault};
 use crate::plain::{From, PlainConsumer, PlainMessage};
+use crate::produce_error::ProduceErrorClass;
 use rdkafka::bindings as sys;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex};
@@ -276,7 +277,7 @@ fn a_message_refused_alone_is_reported_with_the_reason() {
     f.send(0..1);
     assert_eq!(f.sink.codes(1), codes(&[("MSG_SIZE_TOO_LARGE", 1)]));
     let error = f.sink.state.lock().unwrap().reports[0].error.clone().unwrap();
-    assert!(!error.purged && !error.topic_wide, "{error:?}");
+    assert_eq!(error.class, ProduceErrorClass::Message, "{error:?}");
     assert!(error.text.contains("max.message.bytes"), "{error:?}");
     f.send(1..2);
     assert_eq!(f.sink.codes(2), codes(&[("MSG_SIZE_TOO_LARGE", 1), ("ok", 1)]));
@@ -284,12 +285,28 @@ fn a_message_refused_alone_is_reported_with_the_reason() {
 
 #[test]
 fn a_missing_permission_is_of_the_topic_not_of_the_message() {
-    let f = fixture(|settings| settings.linger = Duration::from_millis(100));
-    f.broker.fail_requests(Api::Produce, &[fault::TOPIC_AUTHORIZATION]);
-    f.send(0..5);
-    assert_eq!(f.sink.codes(5), codes(&[("TOPIC_AUTHORIZATION_FAILED", 5)]));
-    let state = f.sink.state.lock().unwrap();
-    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().topic_wide));
+    for (error, name) in [
+        (fault::TOPIC_AUTHORIZATION, "TOPIC_AUTHORIZATION_FAILED"),
+        (fault::CLUSTER_AUTHORIZATION, "CLUSTER_AUTHORIZATION_FAILED"),
+    ] {
+        let f = fixture(|settings| settings.linger = Duration::from_millis(100));
+        f.broker.fail_requests(Api::Produce, &[error]);
+        f.send(0..5);
+        assert_eq!(f.sink.codes(5), codes(&[(name, 5)]));
+        let state = f.sink.state.lock().unwrap();
+        assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().class == ProduceErrorClass::Topic));
+    }
+}
+
+#[test]
+fn a_missing_permission_that_shows_at_the_send_is_of_the_topic_too() {
+    let f = fixture(|_| {});
+    f.broker.create_topic("closed", 1).unwrap();
+    f.broker.topic_error("closed", fault::TOPIC_AUTHORIZATION).unwrap();
+    let closed = f.producer.topic("closed").unwrap();
+    assert!(f.producer.partitions("closed").is_err(), "the client has learnt of it");
+    let sent = f.producer.send(&Outgoing { topic: &closed, ..f.outgoing(b"x", 0) });
+    assert!(matches!(sent, Err(SendError::Refused { class: ProduceErrorClass::Topic, .. })), "{sent:?}");
 }
 
 #[test]
@@ -336,7 +353,11 @@ fn purge_reports_what_it_dropped_as_nobodys_fault() {
     assert!(!f.producer.close(Duration::from_millis(50)));
     assert_eq!(f.sink.codes(5).values().sum::<usize>(), 5);
     let state = f.sink.state.lock().unwrap();
-    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().purged), "{:?}", state.reports);
+    assert!(
+        state.reports.iter().all(|report| report.error.as_ref().unwrap().class == ProduceErrorClass::Purged),
+        "{:?}",
+        state.reports
+    );
 }
 
 #[test]
@@ -353,7 +374,7 @@ fn dropping_everything_reports_what_was_left() {
     // The drop has waited for the delivery thread: nothing more can come.
     let state = sink.state.lock().unwrap();
     assert_eq!(state.reports.len(), 5);
-    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().purged));
+    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().class == ProduceErrorClass::Purged));
     assert_eq!(Arc::strong_count(&sink), 1, "the client is gone and with it the sink");
 }
 
@@ -387,7 +408,7 @@ fn a_fatal_error_is_told_once_and_blames_no_message() {
     assert!(matches!(f.producer.send(&f.outgoing(b"x", 9)), Err(SendError::Fatal { .. })));
     drop(f.sink.until(|state| state.reports.len() == 5));
     let state = f.sink.state.lock().unwrap();
-    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().purged));
+    assert!(state.reports.iter().all(|report| report.error.as_ref().unwrap().class == ProduceErrorClass::Purged));
     assert_eq!(state.fatal.len(), 1);
 }
 

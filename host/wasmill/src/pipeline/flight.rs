@@ -123,10 +123,10 @@ impl DeliverySink for Flight {
             let Some(ticket) = tickets.get_mut(slot) else { continue };
             for report in now {
                 if let Some(error) = &report.error {
-                    if error.purged {
-                        ticket.abandoned = true;
-                    } else {
+                    if error.class.is_refusal() {
                         ticket.refused.push((ticket.first + (report.token & 0xffff_ffff) as i64, (**error).clone()));
+                    } else {
+                        ticket.abandoned = true;
                     }
                 }
             }

@@ -12,7 +12,7 @@ use wasmill_core::{
     CommitMode, CommitNote, Completion, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound, Tracker,
     due,
 };
-use wasmill_kafka::{DeliveryError, TopicPartition, Wake};
+use wasmill_kafka::{DeliveryError, ProduceErrorClass, TopicPartition, Wake};
 
 use super::committer::Dirty;
 use super::counters::PartitionCounters;
@@ -287,7 +287,7 @@ impl Partition {
         for (offset, error) in refused {
             let stage = state.giving_up.remove(offset);
             let reason = format!("{}: {}", error.code, error.text);
-            if error.topic_wide {
+            if error.class == ProduceErrorClass::Topic {
                 if state.topic_refused.as_ref().is_none_or(|(first, _)| offset < first) {
                     let topic = if stage.is_some() { "dead-letter" } else { "output" };
                     state.topic_refused = Some((*offset, format!("the {topic} topic takes nothing: {reason}")));

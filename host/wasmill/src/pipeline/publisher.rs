@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use wasmill_config as config;
 use wasmill_kafka::{
-    ClientError, ClientSettings, Outgoing, OutputTopic, Producer, ProducerSettings, SendError, TopicRules,
+    ClientError, ClientSettings, Outgoing, OutputTopic, ProduceErrorClass, Producer, ProducerSettings, SendError,
+    TopicRules,
 };
 
 use super::flight::{Flight, TicketId};
@@ -21,9 +22,6 @@ pub struct Publisher {
     topics: Vec<Option<OutputTopic>>,
     dead_letter: Option<OutputTopic>,
 }
-
-/// What librdkafka calls refusals that say nothing about the message.
-const TOPIC_WIDE: [&str; 3] = ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"];
 
 /// Why an output was not taken.
 pub enum Unsent {
@@ -97,10 +95,17 @@ impl Publisher {
                     }
                     self.producer.wait_room(Duration::from_millis(50));
                 }
-                Err(SendError::Refused { code, text }) if TOPIC_WIDE.contains(&code.as_str()) => {
-                    return Err(Unsent::TopicRefused(format!("{code}: {text}")));
+                Err(SendError::Refused { class, code, text }) => {
+                    let reason = format!("{code}: {text}");
+                    return Err(match class {
+                        ProduceErrorClass::Topic => Unsent::TopicRefused(reason),
+                        ProduceErrorClass::Message => Unsent::Refused(reason),
+                        // Nobody refused it.
+                        ProduceErrorClass::Purged | ProduceErrorClass::Transient | ProduceErrorClass::Fatal => {
+                            Unsent::Abandoned
+                        }
+                    });
                 }
-                Err(SendError::Refused { code, text }) => return Err(Unsent::Refused(format!("{code}: {text}"))),
                 // The sink hears of it too; the control loop makes a new client and rewinds every partition.
                 Err(SendError::Fatal { .. }) => return Err(Unsent::Abandoned),
             }

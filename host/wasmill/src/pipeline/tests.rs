@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmill_core::{
     CommitMode, CommitNote, Fence, Generation, NextOffset, Offset, RetryNote, RunId, SpanBound, VersionNote,
 };
-use wasmill_kafka::{DeliveryError, DeliverySink as _, Report, TopicPartition};
+use wasmill_kafka::{DeliveryError, DeliverySink as _, ProduceErrorClass, Report, TopicPartition};
 
 use super::committer::{Dirty, Holdings};
 use super::counters::PartitionCounters;
@@ -60,9 +60,8 @@ fn confirmed(ticket: TicketId, first: i64, offsets: std::ops::Range<i64>) -> Vec
     offsets.map(|offset| Report { token: ticket.token(first, offset), error: None }).collect()
 }
 
-fn refused(code: &str, purged: bool) -> Option<Box<DeliveryError>> {
-    let error = DeliveryError { code: code.to_owned(), text: "no".to_owned(), purged, topic_wide: false };
-    Some(Box::new(error))
+fn refused(code: &str, class: ProduceErrorClass) -> Option<Box<DeliveryError>> {
+    Some(Box::new(DeliveryError { class, code: code.to_owned(), text: "no".to_owned() }))
 }
 
 #[test]
@@ -149,7 +148,10 @@ fn a_purged_output_is_nobodys_fault_and_nobodys_completion() {
     let (fence, run) = ten(&partition, 100);
     let ticket = flight.open(&partition, fence, run, 100);
     flight.sent(ticket, 1, 109);
-    flight.delivered(&[Report { token: ticket.token(100, 100), error: refused("_PURGE_QUEUE", true) }]);
+    flight.delivered(&[Report {
+        token: ticket.token(100, 100),
+        error: refused("_PURGE_QUEUE", ProduceErrorClass::Purged),
+    }]);
     assert_eq!(watermark(&partition), 100);
     assert!(partition.is_settled());
     assert!(partition.lock().refused.is_empty());
@@ -162,7 +164,10 @@ fn a_refused_output_is_given_up_when_it_comes_round_and_its_neighbours_are_not_h
     let ticket = flight.open(&partition, fence, run, 100);
     flight.sent(ticket, 10, 109);
     flight.delivered(&confirmed(ticket, 100, 100..104));
-    flight.delivered(&[Report { token: ticket.token(100, 104), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    flight.delivered(&[Report {
+        token: ticket.token(100, 104),
+        error: refused("MSG_SIZE_TOO_LARGE", ProduceErrorClass::Message),
+    }]);
     flight.delivered(&confirmed(ticket, 100, 105..110));
     let mut state = partition.lock();
     assert!(state.must_rewind);
@@ -186,7 +191,10 @@ fn a_refusal_behind_the_last_settled_message_marks_nothing_complete() {
     let rest = partition.lock().tracker.split(run, Offset(104), 5, 500);
     flight.sent(ticket, 2, 104);
     flight.delivered(&confirmed(ticket, 100, 100..101));
-    flight.delivered(&[Report { token: ticket.token(100, 107), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    flight.delivered(&[Report {
+        token: ticket.token(100, 107),
+        error: refused("MSG_SIZE_TOO_LARGE", ProduceErrorClass::Message),
+    }]);
     assert_eq!(watermark(&partition), 105);
     assert!(!partition.lock().must_rewind);
     assert!(!partition.lock().tracker.is_done(Offset(106)));
@@ -201,7 +209,10 @@ fn a_refused_dead_letter_goes_on_with_headers_only() {
     let ticket = flight.open(&partition, fence, run, 100);
     partition.giving_up(103, GiveUpStage::Whole);
     flight.sent(ticket, 1, 109);
-    flight.delivered(&[Report { token: ticket.token(100, 103), error: refused("MSG_SIZE_TOO_LARGE", false) }]);
+    flight.delivered(&[Report {
+        token: ticket.token(100, 103),
+        error: refused("MSG_SIZE_TOO_LARGE", ProduceErrorClass::Message),
+    }]);
     assert_eq!(partition.lock().refused.get(&103).expect("noted").stage, Some(GiveUpStage::Whole));
 }
 
@@ -375,7 +386,7 @@ fn what_was_known_of_messages_before_a_move_counts_for_nothing_after_it() {
         state.forget_all();
     }
     let mut reports = confirmed(ticket, 100, 100..101);
-    reports[0].error = refused("MSG_SIZE_TOO_LARGE", false);
+    reports[0].error = refused("MSG_SIZE_TOO_LARGE", ProduceErrorClass::Message);
     flight.delivered(&reports);
     let state = partition.lock();
     assert!(!state.must_rewind && state.refused.is_empty() && state.retry.is_none(), "a late refusal counted");
