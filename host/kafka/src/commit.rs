@@ -8,9 +8,10 @@
 use crate::TopicPartition;
 use crate::error::{Code, CommitError, CommitRefusal};
 use crate::list;
+use crate::native::{ClientRef, Queue};
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
 
@@ -31,70 +32,14 @@ pub struct CommitEntry {
     pub note: String,
 }
 
+/// The kind of event that answers a commit.
+const ANSWER: i32 = sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
+
 /// The one place from which a member commits.
 pub(crate) struct CommitLane {
     /// Made with the first commit.
-    queue: Option<ReplyQueue>,
+    queue: Option<Queue>,
     unanswered: bool,
-}
-
-/// A queue of librdkafka's that only answers to our requests come to.
-pub(crate) struct ReplyQueue(NonNull<sys::rd_kafka_queue_t>);
-
-// SAFETY: librdkafka's queues may be used from any thread; each of ours is behind a lock or owned by one thread.
-unsafe impl Send for ReplyQueue {}
-
-impl ReplyQueue {
-    /// # Safety
-    /// `client` is alive, and outlives the queue.
-    pub(crate) unsafe fn new(client: NonNull<sys::rd_kafka_t>) -> Option<Self> {
-        // SAFETY: the client is alive, says the caller.
-        NonNull::new(unsafe { sys::rd_kafka_queue_new(client.as_ptr()) }).map(Self)
-    }
-
-    pub(crate) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
-        self.0.as_ptr()
-    }
-
-    /// The next answer, if one comes within `timeout`.
-    pub(crate) fn poll(&self, timeout: Duration) -> Option<Answer> {
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive as long as `self`.
-        NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), millis) }).map(Answer)
-    }
-}
-
-impl Drop for ReplyQueue {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once. An answer that comes later finds the queue disabled and is dropped.
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) }
-    }
-}
-
-/// An event of librdkafka's, destroyed with the value.
-pub(crate) struct Answer(NonNull<sys::rd_kafka_event_t>);
-
-impl Answer {
-    pub(crate) fn as_ptr(&self) -> *mut sys::rd_kafka_event_t {
-        self.0.as_ptr()
-    }
-
-    pub(crate) fn kind(&self) -> i32 {
-        // SAFETY: the event is alive as long as `self`.
-        unsafe { sys::rd_kafka_event_type(self.0.as_ptr()) }
-    }
-
-    pub(crate) fn code(&self) -> Code {
-        // SAFETY: the event is alive as long as `self`.
-        Code(unsafe { sys::rd_kafka_event_error(self.0.as_ptr()) } as i32)
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        // SAFETY: ours alone since `poll`, destroyed once.
-        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) }
-    }
 }
 
 impl CommitLane {
@@ -108,76 +53,45 @@ impl CommitLane {
         if let Some(queue) = self.queue.take()
             && self.unanswered
         {
-            self.unanswered = commit_answer(&queue, deadline.saturating_duration_since(Instant::now())).is_none();
+            self.unanswered = queue.wait(ANSWER, deadline.saturating_duration_since(Instant::now())).is_none();
         }
         !self.unanswered
     }
 
-    /// Commits and waits for the answer, at most `timeout` (and as long again for an earlier request's).
-    ///
-    /// # Safety
-    /// `client` is a live consumer, the same at each call, and outlives this lane's queue (`close`).
-    pub(crate) unsafe fn commit(
+    /// Commits and waits for the answer, at most `timeout` (and as long again for an earlier request's). `client` is the same
+    /// consumer at each call.
+    pub(crate) fn commit(
         &mut self,
-        client: NonNull<sys::rd_kafka_t>,
+        client: ClientRef<'_>,
         list: &TopicPartitionList,
         timeout: Duration,
     ) -> Result<Vec<CommitRefusal>, CommitError> {
         if list.count() == 0 {
             return Ok(Vec::new());
         }
-        if self.queue.is_none() {
-            // SAFETY: alive and outliving, says the caller.
-            self.queue = unsafe { ReplyQueue::new(client) };
-        }
-        let Some(queue) = &self.queue else {
-            return Err(CommitError::Again { code: "_FAIL".into() });
-        };
+        let queue = self.queue.get_or_insert_with(|| client.new_queue());
         if self.unanswered {
-            if commit_answer(queue, timeout).is_none() {
+            if queue.wait(ANSWER, timeout).is_none() {
                 return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
             }
             self.unanswered = false;
         }
         // SAFETY: client and queue are alive; librdkafka copies the list before it returns; no callback is given, so the
         // answer comes to the queue as an event.
-        let err =
-            unsafe { sys::rd_kafka_commit_queue(client.as_ptr(), list.ptr(), queue.as_ptr(), None, ptr::null_mut()) };
+        let err = unsafe { sys::rd_kafka_commit_queue(client.ptr(), list.ptr(), queue.ptr(), None, ptr::null_mut()) };
         let sent = Code(err as i32);
         if sent.is_error() {
-            // SAFETY: the client is alive.
-            return verdict(sent, &[], unsafe { lost(client) });
+            return verdict(sent, &[], client.assignment_lost());
         }
         self.unanswered = true;
-        let Some(answer) = commit_answer(queue, timeout) else {
+        let Some(answer) = queue.wait(ANSWER, timeout) else {
             return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
         };
         self.unanswered = false;
         // SAFETY: the list belongs to the answer, which is alive until the end of this function.
-        let rows = unsafe { list::rows(sys::rd_kafka_event_topic_partition_list(answer.as_ptr())) };
-        // SAFETY: the client is alive.
-        verdict(answer.code(), &rows, unsafe { lost(client) })
+        let rows = unsafe { list::rows(sys::rd_kafka_event_topic_partition_list(answer.ptr())) };
+        verdict(answer.error().0, &rows, client.assignment_lost())
     }
-}
-
-fn commit_answer(queue: &ReplyQueue, timeout: Duration) -> Option<Answer> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match queue.poll(left) {
-            Some(answer) if answer.kind() == sys::RD_KAFKA_EVENT_OFFSET_COMMIT => return Some(answer),
-            Some(_) => {}
-            None if left.is_zero() => return None,
-            None => {}
-        }
-    }
-}
-
-/// # Safety
-/// `client` is a live consumer.
-unsafe fn lost(client: NonNull<sys::rd_kafka_t>) -> bool {
-    // SAFETY: alive, says the caller.
-    unsafe { sys::rd_kafka_assignment_lost(client.as_ptr()) != 0 }
 }
 
 fn again(err: sys::rd_kafka_resp_err_t) -> CommitError {
@@ -302,12 +216,12 @@ mod tests {
             .set("enable.auto.commit", "false")
             .create()
             .unwrap();
-        let client = NonNull::new(consumer.client().native_ptr()).unwrap();
+        // SAFETY: the consumer lives to the end of this function.
+        let client = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
         let mut lane = CommitLane::new();
         let mut commit = |offset, timeout| {
             let list = list::list_of([(&TopicPartition::new("t", 0), offset)]).unwrap();
-            // SAFETY: the consumer outlives the lane.
-            unsafe { lane.commit(client, &list, timeout) }
+            lane.commit(client, &list, timeout)
         };
         let committed = || {
             let list = list::list_of([(&TopicPartition::new("t", 0), 0)]).unwrap();

@@ -4,7 +4,7 @@
 //! that librdkafka itself raised). It is what people search for, so it is kept beside every text.
 
 use rdkafka::bindings as sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 
 /// A failed call on a client: making it, configuring it, or one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +91,40 @@ pub(crate) struct Code(pub(crate) i32);
 impl Code {
     pub(crate) const NONE: Self = Self(0);
 
+    /// Reads an error of librdkafka's by its number.
+    ///
+    /// # Safety
+    /// `err` points to an error that lives during the call. Its value may be one that the enum does not have.
+    pub(crate) unsafe fn read(err: *const sys::rd_kafka_resp_err_t) -> Self {
+        // SAFETY: promised by the caller; the enum is a C int.
+        Self(unsafe { err.cast::<i32>().read() })
+    }
+
+    /// The code of a call's error; NULL is none. The error stays the owner's.
+    ///
+    /// # Safety
+    /// `error` is NULL or lives during the call.
+    pub(crate) unsafe fn of(error: *const sys::rd_kafka_error_t) -> Self {
+        if error.is_null() {
+            return Self::NONE;
+        }
+        // SAFETY: not NULL, and alive says the caller.
+        Self(unsafe { sys::rd_kafka_error_code(error) } as i32)
+    }
+
+    /// The same of an error that is given back.
+    ///
+    /// # Safety
+    /// `error` is NULL or belongs to the caller, who gives it away.
+    pub(crate) unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Self {
+        // SAFETY: promised by the caller; librdkafka takes NULL.
+        unsafe {
+            let code = Self::of(error);
+            sys::rd_kafka_error_destroy(error);
+            code
+        }
+    }
+
     pub(crate) fn is_error(self) -> bool {
         self.0 != 0
     }
@@ -104,7 +138,7 @@ impl Code {
         match sys::rd_kafka_resp_err_t::try_from(self.0) {
             // SAFETY: the value is one of the enum's; the function answers with a pointer to a static string, or NULL
             // for a number that has no name, which `text_of` takes.
-            Ok(err) => text_of(unsafe { sys::rd_kafka_err2name(err) }),
+            Ok(err) => unsafe { text_of(sys::rd_kafka_err2name(err)) },
             Err(_) => format!("ERR_{}", self.0),
         }
     }
@@ -113,7 +147,7 @@ impl Code {
     pub(crate) fn text(self) -> String {
         match sys::rd_kafka_resp_err_t::try_from(self.0) {
             // SAFETY: as in `name`.
-            Ok(err) => text_of(unsafe { sys::rd_kafka_err2str(err) }),
+            Ok(err) => unsafe { text_of(sys::rd_kafka_err2str(err)) },
             Err(_) => format!("error {} of the broker, unknown to this version", self.0),
         }
     }
@@ -155,11 +189,14 @@ impl Code {
 }
 
 /// Copies a C string of librdkafka; NULL is the empty text.
-fn text_of(text: *const std::ffi::c_char) -> String {
+///
+/// # Safety
+/// `text` is NULL or points to a NUL-terminated string that lives during the call.
+pub(crate) unsafe fn text_of(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    // SAFETY: not NULL, and librdkafka's names and texts are static NUL-terminated strings.
+    // SAFETY: promised by the caller.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 

@@ -4,11 +4,9 @@
 //! UTF-8; both would happen inside a rebalance callback, where a panic hangs the process.
 
 use crate::TopicPartition;
-use crate::error::{ClientError, Code};
+use crate::error::{ClientError, Code, text_of};
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::ffi::CStr;
-use std::ptr::addr_of;
 
 /// One entry of a list.
 #[derive(Debug, Clone)]
@@ -47,9 +45,8 @@ pub(crate) unsafe fn rows(list: *const sys::rd_kafka_topic_partition_list_t) -> 
 /// `element` points to an element of a live list.
 pub(crate) unsafe fn row(element: *const sys::rd_kafka_topic_partition_t) -> Row {
     // SAFETY: the element is alive; its topic is a NUL-terminated string of its own; its metadata is NULL or as long as
-    // it says. The error is read as a number, since a broker may have sent one that the enum lacks.
+    // it says.
     unsafe {
-        let topic = CStr::from_ptr((*element).topic).to_string_lossy();
         let (metadata, len) = ((*element).metadata as *const u8, (*element).metadata_size);
         let note = if metadata.is_null() || len == 0 {
             String::new()
@@ -57,10 +54,10 @@ pub(crate) unsafe fn row(element: *const sys::rd_kafka_topic_partition_t) -> Row
             String::from_utf8_lossy(std::slice::from_raw_parts(metadata, len)).into_owned()
         };
         Row {
-            id: TopicPartition::new(&*topic, (*element).partition),
+            id: TopicPartition::new(text_of((*element).topic), (*element).partition),
             offset: (*element).offset,
             note,
-            err: Code(addr_of!((*element).err).cast::<i32>().read()),
+            err: Code::read(&raw const (*element).err),
         }
     }
 }

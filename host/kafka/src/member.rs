@@ -25,6 +25,7 @@ pub use handler::{AssignedPartition, RebalanceHandler};
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
+use crate::native::ClientRef;
 use crate::queue::lock;
 use crate::settings::MemberSettings;
 use context::Context;
@@ -60,7 +61,10 @@ impl Member {
             .config()?
             .create_with_context(Context::new(shared.clone(), rebalancer.clone()))
             .map_err(|error| ClientError::from_rdkafka("making a consumer", &error))?;
-        shared.open(consumer.client().native_ptr());
+        // SAFETY: `leave` shuts the gate before the consumer ends.
+        if let Some(client) = unsafe { ClientRef::new(consumer.client().native_ptr()) } {
+            shared.open(client);
+        }
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         let subscribed = consumer.subscribe(&topics);
         let member = Self {
@@ -97,10 +101,10 @@ impl Member {
     }
 
     fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
-        let Some(client) = std::ptr::NonNull::new(consumer.client().native_ptr()) else { return };
+        // SAFETY: the consumer is alive for the call.
+        let Some(client) = (unsafe { ClientRef::new(consumer.client().native_ptr()) }) else { return };
         let (topics, held) = (|| self.shared.watched_topics(), || self.shared.live_topics());
-        // SAFETY: the consumer is alive for the call; `close` empties the watch before it is destroyed.
-        let events = unsafe { lock(&self.watch).step(client, topics, held, Instant::now()) };
+        let events = lock(&self.watch).step(client, topics, held, Instant::now());
         events.into_iter().for_each(|event| self.shared.tell(event));
     }
 

@@ -5,8 +5,8 @@
 //! permissions, and does not answer the admin requests that create, delete or configure topics or describe groups.
 
 use crate::TopicPartition;
-use crate::error::{ClientError, Code};
-use crate::native::{Client, c_string, millis, text_of};
+use crate::error::{ClientError, Code, text_of};
+use crate::native::{Client, c_string, millis};
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
 use std::ptr::NonNull;
@@ -228,9 +228,7 @@ impl MockBroker {
         let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_CONSUMER, &config, 0)?;
         let ids: Vec<_> =
             (0..partitions).map(|partition| TopicPartition::new(topic, partition.cast_signed())).collect();
-        let ptr = NonNull::new(client.ptr()).expect("a client that was opened");
-        // SAFETY: the client is a consumer and lives to the end of this function.
-        let rows = unsafe { crate::offsets::committed(ptr, &ids, timeout) }?;
+        let rows = crate::offsets::committed(client.as_ref(), &ids, timeout)?;
         rows.into_iter()
             .map(|row| {
                 answer(format!("committed offset of {}", row.id), row.err.0)?;

@@ -1,24 +1,82 @@
-//! librdkafka's client, queue, topic and event as values that are given back once: what the producer, the admin calls, the
-//! plain clients and the mock broker are made of.
+//! librdkafka's client, queue, topic, event and options as values that are given back once: what everything else in this
+//! crate is made of.
 
-use crate::error::{ClientError, Code};
+use crate::TopicPartition;
+use crate::error::{ClientError, Code, text_of};
 use crate::log::Limit;
 use rdkafka::bindings as sys;
 use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for one of librdkafka's explanations; longer ones are cut by it.
 const TEXT_BYTES: usize = 512;
 
-/// A client of librdkafka. Dropping it ends its threads, which can take as long as a name lookup that is under way.
-pub(crate) struct Client(NonNull<sys::rd_kafka_t>);
+/// A client of librdkafka that somebody else ends, not before `'a` is over.
+///
+/// Queues that it makes are to be given back before it ends: whoever keeps one sees to that.
+#[derive(Clone, Copy)]
+pub(crate) struct ClientRef<'a>(NonNull<sys::rd_kafka_t>, PhantomData<&'a ()>);
 
 // SAFETY: librdkafka's client calls may be made from any thread and from several at once (rdkafka.h, "thread-safe"). Nothing
 // of a client is tied to the thread that made it.
-unsafe impl Send for Client {}
+unsafe impl Send for ClientRef<'_> {}
 // SAFETY: as for `Send`.
+unsafe impl Sync for ClientRef<'_> {}
+
+impl ClientRef<'_> {
+    /// None for NULL.
+    ///
+    /// # Safety
+    /// The client lives until `'a` is over.
+    pub(crate) unsafe fn new(client: *mut sys::rd_kafka_t) -> Option<Self> {
+        NonNull::new(client).map(|client| Self(client, PhantomData))
+    }
+
+    pub(crate) fn ptr(self) -> *mut sys::rd_kafka_t {
+        self.0.as_ptr()
+    }
+
+    /// A queue of its own, for the answers of requests.
+    pub(crate) fn new_queue(self) -> Queue {
+        // SAFETY: the client is alive; the new queue's one reference is `Queue`'s.
+        let queue = unsafe { sys::rd_kafka_queue_new(self.ptr()) };
+        Queue(NonNull::new(queue).expect("librdkafka aborts when memory is short, it does not answer NULL"))
+    }
+
+    /// The queue of a partition that the consumer was assigned; None if it has none.
+    pub(crate) fn partition_queue(self, id: &TopicPartition) -> Option<Queue> {
+        let topic = CString::new(&*id.topic).ok()?;
+        // SAFETY: the client is alive; the name is copied. The answer is NULL or a reference, which is `Queue`'s.
+        let queue = unsafe { sys::rd_kafka_queue_get_partition(self.ptr(), topic.as_ptr(), id.partition) };
+        NonNull::new(queue).map(Queue)
+    }
+
+    /// The fatal error this client has met. Such a client does nothing any more.
+    pub(crate) fn fatal(self) -> Option<(Code, String)> {
+        let mut text = [0 as c_char; TEXT_BYTES];
+        // SAFETY: the client is alive and `text` as long as is said.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.ptr(), text.as_mut_ptr(), text.len()) };
+        let code = Code(code as i32);
+        code.is_error().then(|| (code, text_in(&text)))
+    }
+
+    /// Whether the consumer's partitions are lost to it.
+    pub(crate) fn assignment_lost(self) -> bool {
+        // SAFETY: the client is alive.
+        unsafe { sys::rd_kafka_assignment_lost(self.ptr()) != 0 }
+    }
+}
+
+/// A client of librdkafka. Dropping it ends its threads, which can take as long as a name lookup that is under way.
+pub(crate) struct Client(NonNull<sys::rd_kafka_t>);
+
+// SAFETY: as for `ClientRef`.
+unsafe impl Send for Client {}
+// SAFETY: as for `ClientRef`.
 unsafe impl Sync for Client {}
 
 impl Client {
@@ -45,18 +103,15 @@ impl Client {
         self.0.as_ptr()
     }
 
+    pub(crate) fn as_ref(&self) -> ClientRef<'_> {
+        ClientRef(self.0, PhantomData)
+    }
+
     /// The queue on which this client's events arrive.
     pub(crate) fn main_queue(&self) -> Queue {
         // SAFETY: the client is alive; the call adds a reference, which `Queue` gives back.
         let queue = unsafe { sys::rd_kafka_queue_get_main(self.ptr()) };
         Queue(NonNull::new(queue).expect("a client has a main queue"))
-    }
-
-    /// A queue of its own, for the answers of requests.
-    pub(crate) fn new_queue(&self) -> Queue {
-        // SAFETY: the client is alive; the new queue's one reference is `Queue`'s.
-        let queue = unsafe { sys::rd_kafka_queue_new(self.ptr()) };
-        Queue(NonNull::new(queue).expect("librdkafka aborts when memory is short, it does not answer NULL"))
     }
 
     /// A handle of a topic. It must not outlive the client: whoever keeps it keeps the client too.
@@ -69,15 +124,6 @@ impl Client {
             let code = unsafe { sys::rd_kafka_last_error() };
             ClientError::request(format!("topic {name:?}"), Code(code as i32))
         })
-    }
-
-    /// The fatal error this client has met, as text. Such a client does nothing any more.
-    pub(crate) fn fatal(&self) -> Option<String> {
-        let mut text = [0 as c_char; TEXT_BYTES];
-        // SAFETY: the client is alive and `text` as long as is said.
-        let code = unsafe { sys::rd_kafka_fatal_error(self.ptr(), text.as_mut_ptr(), text.len()) };
-        let code = Code(code as i32);
-        code.is_error().then(|| format!("{} ({})", text_in(&text), code.name()))
     }
 
     /// Messages and events that are not done with.
@@ -125,6 +171,19 @@ impl Queue {
     pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the queue is alive by our reference. The event belongs to the caller, who gives it back.
         NonNull::new(unsafe { sys::rd_kafka_queue_poll(self.ptr(), millis(timeout)) }).map(Event)
+    }
+
+    /// The next event of this kind, waiting `timeout` at most. Others on the way to it are given back.
+    pub(crate) fn wait(&self, kind: c_int, timeout: Duration) -> Option<Event> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.poll(left) {
+                Some(event) if event.kind() == kind => return Some(event),
+                None if left.is_zero() => return None,
+                _ => {}
+            }
+        }
     }
 
     /// Makes the poll under way, or the next one, return at once.
@@ -198,26 +257,89 @@ impl Drop for Topic {
     }
 }
 
-/// Calls `each` with the name and the value of every header of a message, in order. Headers that cannot be read are none.
+/// Options of one admin request.
+pub(crate) struct AdminOptions(NonNull<sys::rd_kafka_AdminOptions_t>);
+
+impl AdminOptions {
+    pub(crate) fn new(
+        client: ClientRef<'_>,
+        op: sys::rd_kafka_admin_op_t,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        // SAFETY: the client lives; the new value is given back by `drop`.
+        let options = unsafe { sys::rd_kafka_AdminOptions_new(client.ptr(), op) };
+        let options = NonNull::new(options).map(Self).ok_or_else(|| ClientError::Open("no admin options".into()))?;
+        let mut text = [0 as c_char; TEXT_BYTES];
+        let limit = millis(timeout.min(Duration::from_secs(3600))).max(1);
+        // SAFETY: the options are ours and `text` as long as is said.
+        let code = unsafe {
+            sys::rd_kafka_AdminOptions_set_request_timeout(options.ptr(), limit, text.as_mut_ptr(), text.len())
+        };
+        if code as i32 == 0 { Ok(options) } else { Err(ClientError::Open(text_in(&text))) }
+    }
+
+    pub(crate) fn ptr(&self) -> *mut sys::rd_kafka_AdminOptions_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for AdminOptions {
+    fn drop(&mut self) {
+        // SAFETY: ours since `new`; requests copy what they need of it.
+        unsafe { sys::rd_kafka_AdminOptions_destroy(self.ptr()) }
+    }
+}
+
+/// Calls `each` with the name and the value of every header of a message, in order, until it answers with an error. Headers
+/// that cannot be read are none.
 ///
 /// # Safety
 /// `message` is a message of librdkafka that lives during the call and that no other thread uses meanwhile.
-pub(crate) unsafe fn each_header(message: *const sys::rd_kafka_message_t, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+pub(crate) unsafe fn try_each_header<E>(
+    message: *const sys::rd_kafka_message_t,
+    mut each: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>,
+) -> Result<(), E> {
     let ok = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR as i32;
     let mut list = null_mut();
-    // SAFETY: the message lives, the list stays its own. An index behind the last header is answered with an error.
+    // SAFETY: the message lives. librdkafka parses the headers on the first call (it allocates its list then, and only for a
+    // message that has some) and keeps them with the message. An index behind the last header is answered with an error.
     unsafe {
-        if sys::rd_kafka_message_headers(message, &mut list) as i32 != ok {
-            return;
+        if sys::rd_kafka_message_headers(message, &mut list) as i32 != ok || list.is_null() {
+            return Ok(());
         }
         let (mut name, mut value, mut size) = (null(), null(), 0);
         let mut index = 0;
         while sys::rd_kafka_header_get_all(list, index, &mut name, &mut value, &mut size) as i32 == ok {
-            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), size));
-            each(CStr::from_ptr(name).to_bytes(), value);
+            each(CStr::from_ptr(name).to_bytes(), bytes(value, size))?;
             index += 1;
         }
     }
+    Ok(())
+}
+
+/// The same for all headers.
+///
+/// # Safety
+/// As for [`try_each_header`].
+pub(crate) unsafe fn each_header(message: *const sys::rd_kafka_message_t, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
+    let each = |name: &[u8], value: Option<&[u8]>| {
+        each(name, value);
+        Ok::<(), Infallible>(())
+    };
+    // SAFETY: promised by the caller.
+    let Ok(()) = unsafe { try_each_header(message, each) };
+}
+
+/// A key, a value or a header's value: NULL is absent, which is not the same as empty.
+///
+/// # Safety
+/// `start` is NULL or points to `len` bytes that live and stay as they are for `'a`.
+pub(crate) unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and as long as the caller says.
+    Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
 }
 
 /// librdkafka's milliseconds of a timeout: rounded up so that a short wait does not become a busy loop, and never -1, which
@@ -229,18 +351,6 @@ pub(crate) fn millis(timeout: Duration) -> c_int {
 /// A C string; `what` names it if it holds a NUL byte.
 pub(crate) fn c_string(text: &str, what: &'static str) -> Result<CString, ClientError> {
     CString::new(text).map_err(|_| ClientError::Nul { what })
-}
-
-/// Copies a C string of librdkafka; NULL is the empty text.
-///
-/// # Safety
-/// `text` is NULL or points to a NUL-terminated string that lives during the call.
-pub(crate) unsafe fn text_of(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: promised by the caller.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// The text librdkafka wrote into a buffer of ours.

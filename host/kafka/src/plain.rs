@@ -1,8 +1,8 @@
 //! Producing and consuming without rules: owned messages, one caller, no group. For commands such as `wasmill produce` and
 //! `wasmill consume`, and for `dev`.
 
-use crate::error::{ClientError, Code};
-use crate::native::{Client, Event, Topic, each_header, text_of};
+use crate::error::{ClientError, Code, text_of};
+use crate::native::{Client, Event, Topic, each_header};
 use crate::produce_error::{ProduceErrorClass, SendError, reason};
 use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
@@ -163,15 +163,14 @@ fn refused(message: &PlainMessage, code: String, text: String) -> ClientError {
 
 /// The next delivery report in an event.
 fn next_answer(event: &Event) -> Option<(u64, Result<Placed, ClientError>)> {
-    // SAFETY: the event is ours and lives during the call; so does the message it hands out, and the topic's name. The
-    // error is read as a number, as a new broker may send one that the enum does not have.
+    // SAFETY: the event is ours and lives during the call; so does the message it hands out, and the topic's name.
     unsafe {
         let message = sys::rd_kafka_event_message_next(event.ptr());
         if message.is_null() {
             return None;
         }
         let token = (*message)._private as usize as u64;
-        let code = Code((&raw const (*message).err).cast::<i32>().read());
+        let code = Code::read(&raw const (*message).err);
         if !code.is_error() {
             return Some((token, Ok(Placed { partition: (*message).partition, offset: (*message).offset })));
         }

@@ -1,9 +1,11 @@
 //! What a consumer group does and where it stands, and how to move it while it rests.
 
-use super::{Admin, EARLIEST, Entry, LATEST, check, entries, partition_list, slice};
+use super::{Admin, check, slice};
 use crate::TopicPartition;
-use crate::error::{ClientError, Code};
-use crate::native::{c_string, text_of};
+use crate::error::{ClientError, Code, text_of};
+use crate::list::{Row, list_of, rows};
+use crate::native::c_string;
+use crate::offsets::{EARLIEST, LATEST};
 use rdkafka::bindings as sys;
 use std::ptr::null;
 use std::time::{Duration, Instant};
@@ -199,7 +201,7 @@ impl Admin {
             let mut count = 0;
             group_results(&what, sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count), count)?
         };
-        let held = found.into_iter().filter(|entry| entry.offset >= 0 && !entry.error.is_error());
+        let held = found.into_iter().filter(|entry| entry.offset >= 0 && !entry.err.is_error());
         Ok(held.map(|entry| (entry.id, entry.offset)).collect())
     }
 
@@ -211,7 +213,7 @@ impl Admin {
     ) -> Result<(), ClientError> {
         let what = format!("reset group {group}");
         let name = c_string(group, "group")?;
-        let list = partition_list(offsets.iter().map(|(id, offset)| (id, *offset)))?;
+        let list = list_of(offsets.iter().map(|(id, offset)| (id, *offset)))?;
         // SAFETY: name and list live during the call and are copied; the new value is given back below.
         let mut request = unsafe { sys::rd_kafka_AlterConsumerGroupOffsets_new(name.as_ptr(), list.ptr()) };
         let answer = self.call(&what, Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout, |options, queue| {
@@ -229,10 +231,10 @@ impl Admin {
         };
         for entry in answered {
             // Somebody joined between our look and the request: the coordinator does not know a member without an id.
-            if entry.error.is(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID) {
+            if entry.err.is(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID) {
                 return Err(not_empty(group, 1));
             }
-            check(&format!("{what}, partition {}", entry.id), entry.error, null())?;
+            check(&format!("{what}, partition {}", entry.id), entry.err, null())?;
         }
         Ok(())
     }
@@ -260,17 +262,14 @@ unsafe fn group_results(
     what: &str,
     groups: *mut *const sys::rd_kafka_group_result_t,
     count: usize,
-) -> Result<Vec<Entry>, ClientError> {
+) -> Result<Vec<Row>, ClientError> {
     let mut all = Vec::new();
     // SAFETY: promised by the caller; an error's text lives as long as the result.
     unsafe {
         for &group in slice(groups, count) {
             let error = sys::rd_kafka_group_result_error(group);
-            if !error.is_null() {
-                let code = Code(sys::rd_kafka_error_code(error) as i32);
-                check(what, code, sys::rd_kafka_error_string(error))?;
-            }
-            all.extend(entries(sys::rd_kafka_group_result_partitions(group)));
+            check(what, Code::of(error), sys::rd_kafka_error_string(error))?;
+            all.extend(rows(sys::rd_kafka_group_result_partitions(group)));
         }
     }
     Ok(all)
@@ -293,14 +292,12 @@ unsafe fn description(
             partitions: Vec::new(),
         };
         let error = sys::rd_kafka_ConsumerGroupDescription_error(group);
-        if !error.is_null() {
-            let code = Code(sys::rd_kafka_error_code(error) as i32);
-            if code.is(E::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) {
-                described.state = "Dead".into();
-                return Ok(described);
-            }
-            check(what, code, sys::rd_kafka_error_string(error))?;
+        let code = Code::of(error);
+        if code.is(E::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) {
+            described.state = "Dead".into();
+            return Ok(described);
         }
+        check(what, code, sys::rd_kafka_error_string(error))?;
         for index in 0..sys::rd_kafka_ConsumerGroupDescription_member_count(group) {
             described.members.push(member(sys::rd_kafka_ConsumerGroupDescription_member(group, index)));
         }
@@ -315,11 +312,8 @@ unsafe fn member(member: *const sys::rd_kafka_MemberDescription_t) -> GroupMembe
     unsafe {
         let instance = sys::rd_kafka_MemberDescription_group_instance_id(member);
         let assignment = sys::rd_kafka_MemberDescription_assignment(member);
-        let held = if assignment.is_null() {
-            Vec::new()
-        } else {
-            entries(sys::rd_kafka_MemberAssignment_partitions(assignment))
-        };
+        let held =
+            if assignment.is_null() { Vec::new() } else { rows(sys::rd_kafka_MemberAssignment_partitions(assignment)) };
         GroupMember {
             id: text_of(sys::rd_kafka_MemberDescription_consumer_id(member)),
             client_id: text_of(sys::rd_kafka_MemberDescription_client_id(member)),

@@ -1,8 +1,8 @@
 //! What a metadata request answers: topics, partitions, who leads them.
 
 use super::{PartitionDescription, TopicDescription, slice};
-use crate::error::{ClientError, Code};
-use crate::native::{Client, millis, text_of};
+use crate::error::{ClientError, Code, text_of};
+use crate::native::{Client, millis};
 use rdkafka::bindings as sys;
 use std::ffi::c_int;
 use std::ptr::{NonNull, null, null_mut};
@@ -28,15 +28,14 @@ impl Metadata {
 
     /// The topics, each with its own error.
     pub(super) fn topics(&self) -> impl Iterator<Item = (TopicDescription, Code)> {
-        // SAFETY: the answer is ours; pointers and counts in it describe arrays that live as long as it. Errors are read as
-        // numbers, as a new broker may send one that the enum does not have.
+        // SAFETY: the answer is ours; pointers and counts in it describe arrays that live as long as it.
         unsafe {
             let metadata = self.0.as_ref();
             slice(metadata.topics, metadata.topic_cnt as usize).iter().map(|topic| {
                 let partitions = slice(topic.partitions, topic.partition_cnt as usize).iter();
                 let mut partitions: Vec<_> = partitions.map(partition_description).collect();
                 partitions.sort_by_key(|partition| partition.id);
-                let code = Code((&raw const topic.err).cast::<i32>().read());
+                let code = Code::read(&raw const topic.err);
                 (TopicDescription { name: text_of(topic.topic), partitions }, code)
             })
         }

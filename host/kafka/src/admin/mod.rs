@@ -8,10 +8,11 @@ pub use group::{GroupDescription, GroupMember, GroupPartition, ResetTo};
 use metadata::Metadata;
 
 use crate::TopicPartition;
-use crate::error::{ClientError, Code};
-use crate::native::{Client, Event, Queue, c_string, millis, text_in, text_of};
+use crate::error::{ClientError, Code, text_of};
+use crate::list::list_of;
+use crate::native::{AdminOptions, Client, Event, Queue, c_string, text_in};
+use crate::offsets::{EARLIEST, LATEST, listed};
 use crate::settings::ClientSettings;
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use std::ffi::c_char;
 use std::ptr::{NonNull, null};
@@ -223,23 +224,16 @@ impl Admin {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list = partition_list(ids.iter().map(|id| (id, spec)))?;
+        let list = list_of(ids.iter().map(|id| (id, spec)))?;
         let answer = self.call(what, Op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout, |options, queue| {
             // SAFETY: client, options and queue live; the list is copied by the request.
             unsafe { sys::rd_kafka_ListOffsets(self.client.ptr(), list.ptr(), options, queue) }
         })?;
         let mut found = vec![None; ids.len()];
-        // SAFETY: as in `create_topic`; each entry and its topic name live as long as the event.
-        unsafe {
-            let result = sys::rd_kafka_event_ListOffsets_result(answer.ptr());
-            let mut count = 0;
-            let infos = sys::rd_kafka_ListOffsets_result_infos(result, &mut count);
-            for &info in slice(infos, count) {
-                let entry = Entry::of(sys::rd_kafka_ListOffsetsResultInfo_topic_partition(info));
-                check(&format!("offset of {}", entry.id), entry.error, null())?;
-                if let Some(index) = ids.iter().position(|id| *id == entry.id) {
-                    found[index] = (entry.offset >= 0).then_some(entry.offset);
-                }
+        for row in listed(&answer) {
+            check(&format!("offset of {}", row.id), row.err, null())?;
+            if let Some(index) = ids.iter().position(|id| *id == row.id) {
+                found[index] = (row.offset >= 0).then_some(row.offset);
             }
         }
         Ok(found)
@@ -253,9 +247,9 @@ impl Admin {
         timeout: Duration,
         ask: impl FnOnce(*mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     ) -> Result<Event, ClientError> {
-        let queue = self.client.new_queue();
-        let options = Options::new(&self.client, op, timeout)?;
-        ask(options.0.as_ptr(), queue.ptr());
+        let queue = self.client.as_ref().new_queue();
+        let options = AdminOptions::new(self.client.as_ref(), op, timeout)?;
+        ask(options.ptr(), queue.ptr());
         self.answer(what, &queue, timeout)
     }
 
@@ -295,11 +289,6 @@ impl std::fmt::Debug for Admin {
     }
 }
 
-/// librdkafka's number for the oldest offset.
-const EARLIEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64;
-/// librdkafka's number for the offset after the newest message.
-const LATEST: i64 = sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
-
 /// How many partitions a topic has.
 pub(crate) fn partition_count(client: &Client, topic: &str, timeout: Duration) -> Result<i32, ClientError> {
     let topic = describe(client, topic, timeout)?;
@@ -315,31 +304,6 @@ fn describe(client: &Client, name: &str, timeout: Duration) -> Result<TopicDescr
         metadata.topics().next().ok_or_else(|| ClientError::request(format!("topic {name}"), unknown))?;
     check(&format!("topic {name}"), code, null())?;
     Ok(topic)
-}
-
-/// Options of one request.
-struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
-
-impl Options {
-    fn new(client: &Client, op: Op, timeout: Duration) -> Result<Self, ClientError> {
-        // SAFETY: the client lives; the new value is given back by `drop`.
-        let options = unsafe { sys::rd_kafka_AdminOptions_new(client.ptr(), op) };
-        let options = NonNull::new(options).map(Self).ok_or_else(|| ClientError::Open("no admin options".into()))?;
-        let mut text = [0 as c_char; 256];
-        let limit = millis(timeout.min(Duration::from_secs(3600))).max(1);
-        // SAFETY: the options are ours and `text` as long as is said.
-        let code = unsafe {
-            sys::rd_kafka_AdminOptions_set_request_timeout(options.0.as_ptr(), limit, text.as_mut_ptr(), text.len())
-        };
-        if code as i32 == 0 { Ok(options) } else { Err(ClientError::Open(text_in(&text))) }
-    }
-}
-
-impl Drop for Options {
-    fn drop(&mut self) {
-        // SAFETY: ours since `new`; requests copy what they need of it.
-        unsafe { sys::rd_kafka_AdminOptions_destroy(self.0.as_ptr()) }
-    }
 }
 
 /// The topic of a request to make it.
@@ -372,57 +336,6 @@ impl Drop for NativeTopic {
         // SAFETY: ours since `of`; the request copies it.
         unsafe { sys::rd_kafka_NewTopic_destroy(self.0.as_ptr()) }
     }
-}
-
-/// One line of librdkafka's partition lists, copied.
-struct Entry {
-    id: TopicPartition,
-    offset: i64,
-    error: Code,
-}
-
-impl Entry {
-    /// # Safety
-    /// `entry` points to an entry that lives during the call.
-    unsafe fn of(entry: *const sys::rd_kafka_topic_partition_t) -> Self {
-        // SAFETY: promised by the caller. The error is read as a number.
-        unsafe {
-            Self {
-                id: TopicPartition::new(text_of((*entry).topic), (*entry).partition),
-                offset: (*entry).offset,
-                error: Code((&raw const (*entry).err).cast::<i32>().read()),
-            }
-        }
-    }
-}
-
-/// Copies a partition list.
-///
-/// # Safety
-/// `list` is NULL or a list that lives during the call.
-unsafe fn entries(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<Entry> {
-    // SAFETY: promised by the caller; elements and count belong together.
-    unsafe {
-        if list.is_null() {
-            return Vec::new();
-        }
-        let elements = slice((*list).elems, (*list).cnt as usize);
-        elements.iter().map(|entry| Entry::of(entry)).collect()
-    }
-}
-
-fn partition_list<'a>(ids: impl Iterator<Item = (&'a TopicPartition, i64)>) -> Result<TopicPartitionList, ClientError> {
-    let list = TopicPartitionList::new();
-    for (id, offset) in ids {
-        let topic = c_string(&id.topic, "topic name")?;
-        // SAFETY: the list is ours, the name is copied, and the new entry is written before the list changes again. Set
-        // directly, because the numbers of `ListOffsets` are not those that rust-rdkafka's offsets stand for.
-        unsafe {
-            let entry = sys::rd_kafka_topic_partition_list_add(list.ptr(), topic.as_ptr(), id.partition);
-            (*entry).offset = offset;
-        }
-    }
-    Ok(list)
 }
 
 /// # Safety

@@ -5,6 +5,7 @@ use super::event::MemberEvent;
 use super::rebalance::Rebalancer;
 use super::shared::Shared;
 use crate::log;
+use crate::native::ClientRef;
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -43,7 +44,10 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: rd_kafka_resp_err_t, partitions: &mut TopicPartitionList) {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let lost = consumer.assignment_lost();
-            self.rebalancer.rebalance(consumer.client().native_ptr(), err, partitions, lost);
+            // SAFETY: the consumer lives as long as its callback runs.
+            if let Some(client) = unsafe { ClientRef::new(consumer.client().native_ptr()) } {
+                self.rebalancer.rebalance(client, err, partitions, lost);
+            }
         }));
         if done.is_err() {
             self.shared.tell(MemberEvent::Fatal {

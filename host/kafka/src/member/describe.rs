@@ -1,12 +1,12 @@
 //! What the brokers say of topics: whether they exist, their ids, how many partitions they have. Asked without waiting.
 
-use crate::commit::ReplyQueue;
-use crate::error::Code;
+use crate::error::{Code, text_of};
+use crate::native::{AdminOptions, ClientRef, Queue};
 use rdkafka::bindings as sys;
-use std::ffi::{CStr, CString};
-use std::ptr::{NonNull, null_mut};
+use std::ffi::CString;
+use std::ptr::null_mut;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long an answer is waited for by librdkafka.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,33 +23,25 @@ pub(super) struct Described {
 
 /// A question under way.
 pub(super) struct Question {
-    queue: ReplyQueue,
+    queue: Queue,
 }
 
 impl Question {
     /// Asks about `topics`; None if there is nothing to ask or it cannot be asked.
-    ///
-    /// # Safety
-    /// `client` is alive and outlives the question.
-    pub(super) unsafe fn ask(client: NonNull<sys::rd_kafka_t>, topics: &[Arc<str>]) -> Option<Self> {
+    pub(super) fn ask(client: ClientRef<'_>, topics: &[Arc<str>]) -> Option<Self> {
         let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(&**topic).ok()).collect();
         if names.is_empty() {
             return None;
         }
         let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        // SAFETY: the client is alive and outlives the queue, says the caller.
-        let queue = unsafe { ReplyQueue::new(client) }?;
-        let mut text = [0; 256];
-        // SAFETY: all pointers live through the calls; librdkafka copies the names and the options, and both are
+        let queue = client.new_queue();
+        let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = AdminOptions::new(client, op, REQUEST_TIMEOUT).ok()?;
+        // SAFETY: all pointers live through the calls; librdkafka copies the names and the options, and the collection is
         // destroyed once.
         unsafe {
             let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-            let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-            let options = sys::rd_kafka_AdminOptions_new(client.as_ptr(), op);
-            let millis = REQUEST_TIMEOUT.as_millis() as i32;
-            sys::rd_kafka_AdminOptions_set_request_timeout(options, millis, text.as_mut_ptr(), text.len());
-            sys::rd_kafka_DescribeTopics(client.as_ptr(), collection, options, queue.as_ptr());
-            sys::rd_kafka_AdminOptions_destroy(options);
+            sys::rd_kafka_DescribeTopics(client.ptr(), collection, options.ptr(), queue.ptr());
             sys::rd_kafka_TopicCollection_destroy(collection);
         }
         Some(Self { queue })
@@ -57,23 +49,13 @@ impl Question {
 
     /// The answer, if it comes within `timeout`: Err if the question failed as a whole.
     pub(super) fn answer(&self, timeout: Duration) -> Option<Result<Vec<Described>, Code>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.queue.poll(left) {
-                Some(answer) if answer.kind() == sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
-                    let code = answer.code();
-                    if code.is_error() {
-                        return Some(Err(code));
-                    }
-                    // SAFETY: the event is of this kind, and alive as long as `answer`.
-                    return Some(Ok(unsafe { described(answer.as_ptr()) }));
-                }
-                Some(_) => {}
-                None if left.is_zero() => return None,
-                None => {}
-            }
+        let answer = self.queue.wait(sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT, timeout)?;
+        let code = answer.error().0;
+        if code.is_error() {
+            return Some(Err(code));
         }
+        // SAFETY: the event is of this kind, and alive as long as `answer`.
+        Some(Ok(unsafe { described(answer.ptr()) }))
     }
 }
 
@@ -101,9 +83,8 @@ unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Describ
     let mut partitions = 0;
     // SAFETY: alive, says the caller; name, error and id belong to it, the first is NUL-terminated, the others may be NULL.
     unsafe {
-        let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy();
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        let err = if error.is_null() { Code::NONE } else { Code(sys::rd_kafka_error_code(error) as i32) };
+        let name = text_of(sys::rd_kafka_TopicDescription_name(topic));
+        let err = Code::of(sys::rd_kafka_TopicDescription_error(topic));
         sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
         let uuid = sys::rd_kafka_TopicDescription_topic_id(topic);
         let id = (!uuid.is_null())
@@ -113,7 +94,7 @@ unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Describ
                 topic_id(high.cast_unsigned(), low.cast_unsigned())
             })
             .flatten();
-        Described { topic: Arc::from(&*name), id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX), err }
+        Described { topic: Arc::from(name), id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX), err }
     }
 }
 

@@ -1,16 +1,17 @@
 //! What other threads do with a member: commits, seeks, positions.
 
 use super::note;
-use super::shared::{Client, Shared, take_error};
+use super::shared::Shared;
 use crate::TopicPartition;
 use crate::commit::{COMMIT_TIMEOUT, CommitEntry, NOTE_LIMIT_BYTES};
-use crate::error::{ClientError, Code, CommitError, CommitRefusal};
+use crate::error::{ClientError, Code, CommitError, CommitRefusal, text_of};
 use crate::list::{self, list_of};
+use crate::native::{ClientRef, millis};
 use crate::offsets;
 use crate::queue::lock;
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use wasmill_core::NextOffset;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it tries again for a partition whose assignment is about to take effect.
 const SEEK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the group has committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -57,9 +59,7 @@ impl MemberHandle {
         }
         let mut lane = lock(&self.shared.lane);
         let open = self.shared.client().map_err(|_| CommitError::Closed { code: "_DESTROY".into() })?;
-        // SAFETY: the gate is open, so the client is alive; `shut` closes the lane once the gate is closed, and the
-        // client is destroyed after that.
-        unsafe { lane.commit(open.client.0, &offsets, COMMIT_TIMEOUT) }
+        lane.commit(open.client(), &offsets, COMMIT_TIMEOUT)
     }
 
     /// Moves a partition. After `Ok` its queue yields `to` and what follows, and nothing older; a problem it had is over.
@@ -78,7 +78,7 @@ impl MemberHandle {
         }
         let patience = Instant::now() + SEEK_PATIENCE;
         loop {
-            let code = seek_once(open.client, id, to)?;
+            let code = seek_once(open.client(), id, to)?;
             let settling = code.is(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE)
                 || code.is(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PREV_IN_PROGRESS);
             if !code.is_error() {
@@ -107,7 +107,7 @@ impl MemberHandle {
         // SAFETY: the gate is open, so the client is alive; the call fills in both numbers.
         let err = unsafe {
             sys::rd_kafka_get_watermark_offsets(
-                open.client.0.as_ptr(),
+                open.client().ptr(),
                 topic.as_ptr(),
                 id.partition,
                 &raw mut low,
@@ -123,8 +123,7 @@ impl MemberHandle {
     /// The request failed or was not answered within `timeout`.
     pub fn fetch_committed(&self, ids: &[TopicPartition], timeout: Duration) -> Result<Vec<Committed>, ClientError> {
         let open = self.shared.client()?;
-        // SAFETY: the gate is open, so the client is alive.
-        let rows = unsafe { offsets::committed(open.client.0, ids, timeout) }?;
+        let rows = offsets::committed(open.client(), ids, timeout)?;
         rows.into_iter()
             .map(|row| {
                 if row.err.is_error() {
@@ -142,18 +141,9 @@ impl MemberHandle {
     /// # Errors
     /// The request failed or was not answered within `timeout`.
     pub fn fetch_watermarks(&self, id: &TopicPartition, timeout: Duration) -> Result<(i64, i64), ClientError> {
-        let open = self.shared.client()?;
-        let ends = [offsets::EARLIEST, offsets::LATEST].map(|end| {
-            // SAFETY: the gate is open, so the client is alive.
-            let rows = unsafe { offsets::offsets_at(open.client.0, [(id, end)], timeout) }?;
-            let row = rows.into_iter().next().ok_or(ClientError::Closed)?;
-            if row.err.is_error() {
-                return Err(ClientError::request(format!("watermarks of {id}"), row.err));
-            }
-            Ok(row.offset)
-        });
-        let [low, high] = ends;
-        Ok((low?, high?))
+        let what = || format!("watermarks of {id}");
+        let low = self.offset_of(id, offsets::EARLIEST, timeout, what)?;
+        Ok((low, self.offset_of(id, offsets::LATEST, timeout, what)?))
     }
 
     /// The id that the coordinator gave this member, as [`GroupMember::id`](crate::admin::GroupMember) has it. None before it
@@ -163,12 +153,9 @@ impl MemberHandle {
         // SAFETY: the gate is open, so the client is alive; `rd_kafka_memberid` waits for an answer of the client's own thread,
         // which runs no callback of ours. It answers NULL or a string that belongs to us until it is given back, once.
         let id = unsafe {
-            let text = sys::rd_kafka_memberid(open.client.0.as_ptr());
-            if text.is_null() {
-                return None;
-            }
-            let id = CStr::from_ptr(text).to_string_lossy().into_owned();
-            sys::rd_kafka_mem_free(open.client.0.as_ptr(), text.cast());
+            let text = sys::rd_kafka_memberid(open.client().ptr());
+            let id = text_of(text);
+            sys::rd_kafka_mem_free(open.client().ptr(), text.cast());
             id
         };
         Some(id).filter(|id| !id.is_empty())
@@ -180,15 +167,23 @@ impl MemberHandle {
     /// # Errors
     /// The request failed or was not answered within `timeout`.
     pub fn offset_at(&self, id: &TopicPartition, ms: i64, timeout: Duration) -> Result<Option<i64>, ClientError> {
-        let open = self.shared.client()?;
         // Below zero are stand-ins, and no message is that old.
-        // SAFETY: the gate is open, so the client is alive.
-        let rows = unsafe { offsets::offsets_at(open.client.0, [(id, ms.max(0))], timeout) }?;
+        let offset = self.offset_of(id, ms.max(0), timeout, || format!("offset of {id} at a time"))?;
+        Ok((offset >= 0).then_some(offset))
+    }
+
+    /// The offset at a time or a stand-in for one; below zero if there is none.
+    fn offset_of(
+        &self,
+        id: &TopicPartition,
+        at: i64,
+        timeout: Duration,
+        what: impl FnOnce() -> String,
+    ) -> Result<i64, ClientError> {
+        let open = self.shared.client()?;
+        let rows = offsets::offsets_at(open.client(), [(id, at)], timeout)?;
         let row = rows.into_iter().next().ok_or(ClientError::Closed)?;
-        if row.err.is_error() {
-            return Err(ClientError::request(format!("offset of {id} at a time"), row.err));
-        }
-        Ok((row.offset >= 0).then_some(row.offset))
+        if row.err.is_error() { Err(ClientError::request(what(), row.err)) } else { Ok(row.offset) }
     }
 
     /// The partitions held now.
@@ -203,14 +198,11 @@ impl std::fmt::Debug for MemberHandle {
     }
 }
 
-fn seek_once(client: Client, id: &TopicPartition, to: NextOffset) -> Result<Code, ClientError> {
+fn seek_once(client: ClientRef<'_>, id: &TopicPartition, to: NextOffset) -> Result<Code, ClientError> {
     let list = list_of([(id, to.get())])?;
     // SAFETY: the client is alive, since the caller holds the gate; the list lives through the call, which fills in its
     // errors. The answer is NULL or an error of ours to destroy.
-    let whole = unsafe {
-        let error = sys::rd_kafka_seek_partitions(client.0.as_ptr(), list.ptr(), SEEK_TIMEOUT.as_millis() as i32);
-        take_error(error)
-    };
+    let whole = unsafe { Code::take(sys::rd_kafka_seek_partitions(client.ptr(), list.ptr(), millis(SEEK_TIMEOUT))) };
     if whole.is_error() {
         return Ok(whole);
     }

@@ -49,12 +49,12 @@ mod tests {
     use super::*;
     use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
     use crate::mock::MockBroker;
+    use crate::native::ClientRef;
     use crate::queue::{SplitQueue, lock};
     use crate::settings::{ClientSettings, MemberSettings};
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::Consumer;
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-    use std::ptr::NonNull;
     use std::sync::{Arc, Mutex};
 
     #[derive(Default)]
@@ -93,10 +93,10 @@ mod tests {
         let member = Member::join(&settings, Arc::new(Keep::default())).unwrap();
         poll_until(&member, || member.shared.has_partitions());
         let consumer = member.consumer.as_ref().unwrap();
-        let native = NonNull::new(consumer.client().native_ptr()).unwrap();
+        // SAFETY: the consumer lives until `close`, which comes last.
+        let native = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
         let id = TopicPartition::new("orders", 0);
-        // SAFETY: the consumer outlives `seen`, which is only looked at.
-        let seen = unsafe { SplitQueue::cut(native, &id) }.unwrap();
+        let seen = SplitQueue::cut(native, &id).unwrap();
         poll_until(&member, || seen.len() > 0);
 
         let held = lock(&member.shared.live).remove(&id).unwrap();
@@ -110,12 +110,7 @@ mod tests {
 
         consumer.unsubscribe();
         let live = lock(&member.shared.live).remove(&id).unwrap();
-        lock(&member.shared.janitor).keep(
-            id.clone(),
-            // SAFETY: as above; the janitor is emptied before the consumer goes.
-            Box::new(unsafe { SplitQueue::cut(native, &id) }.unwrap()),
-            now,
-        );
+        lock(&member.shared.janitor).keep(id.clone(), Box::new(SplitQueue::cut(native, &id).unwrap()), now);
         drop(live);
         // Nothing is taken before its time.
         member.shared.sweep(now + SETTLE / 2);

@@ -9,11 +9,12 @@ use super::event::MemberEvent;
 use super::handle::MemberHandle;
 use super::handler::{AssignedPartition, RebalanceHandler};
 use super::resolve::resolve;
-use super::shared::{Client, Live, Shared, take_error};
+use super::shared::{Live, Shared};
 use super::start::First;
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
+use crate::native::ClientRef;
 use crate::offsets::LATEST;
 use crate::queue::{PartitionQueue, Slot, SplitQueue, Take, lock};
 use rdkafka::bindings as sys;
@@ -21,7 +22,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{NonNull, null};
+use std::ptr::null;
 use std::sync::{Arc, Mutex};
 use wasmill_core::NextOffset;
 
@@ -46,12 +47,11 @@ impl Rebalancer {
     /// `lost` was read before anything else.
     pub(super) fn rebalance(
         &self,
-        client: *mut sys::rd_kafka_t,
+        client: ClientRef<'_>,
         err: sys::rd_kafka_resp_err_t,
         partitions: &TopicPartitionList,
         lost: bool,
     ) {
-        let Some(client) = NonNull::new(client).map(Client) else { return };
         let change = Change { client, list: partitions };
         let ids: Vec<_> = list::rows_of(partitions).into_iter().map(|row| row.id).collect();
         match err {
@@ -85,8 +85,7 @@ impl Rebalancer {
                 return;
             }
         };
-        // SAFETY: librdkafka calls this with a live client.
-        let firsts = match unsafe { resolve(change.client.0, &self.shared.settings, ids, &*handler) } {
+        let firsts = match resolve(change.client, &self.shared.settings, ids, &*handler) {
             Ok(firsts) => firsts,
             Err(error) => {
                 self.fatal_if(change.assign_idle(ids));
@@ -186,13 +185,11 @@ impl Rebalancer {
 }
 
 /// The queue of each partition, cut off.
-fn sources(client: Client, ids: &[TopicPartition]) -> Result<Vec<Box<dyn Take>>, String> {
+fn sources(client: ClientRef<'_>, ids: &[TopicPartition]) -> Result<Vec<Box<dyn Take>>, String> {
     ids.iter()
         .map(|id| {
-            // SAFETY: librdkafka calls with a live client. It outlives the queue: slots are retired and the janitor
-            // is emptied before it is destroyed.
-            let queue = unsafe { SplitQueue::cut(client.0, id) };
-            let queue = queue.ok_or_else(|| format!("librdkafka has no queue of {id}"))?;
+            // The client outlives it: slots are retired and the janitor is emptied before the client ends.
+            let queue = SplitQueue::cut(client, id).ok_or_else(|| format!("librdkafka has no queue of {id}"))?;
             Ok(Box::new(queue) as Box<dyn Take>)
         })
         .collect()
@@ -200,7 +197,7 @@ fn sources(client: Client, ids: &[TopicPartition]) -> Result<Vec<Box<dyn Take>>,
 
 /// A change librdkafka waits for.
 struct Change<'a> {
-    client: Client,
+    client: ClientRef<'a>,
     list: &'a TopicPartitionList,
 }
 
@@ -208,7 +205,7 @@ impl Change<'_> {
     fn cooperative(&self) -> bool {
         // SAFETY: the client is alive during its callback; the answer is NULL or a static string.
         unsafe {
-            let protocol = sys::rd_kafka_rebalance_protocol(self.client.0.as_ptr());
+            let protocol = sys::rd_kafka_rebalance_protocol(self.client.ptr());
             !protocol.is_null() && CStr::from_ptr(protocol).to_bytes() == b"COOPERATIVE"
         }
     }
@@ -217,9 +214,9 @@ impl Change<'_> {
         // SAFETY: client and list are alive; librdkafka copies the list.
         let code = unsafe {
             if self.cooperative() {
-                take_error(sys::rd_kafka_incremental_assign(self.client.0.as_ptr(), list.ptr()))
+                Code::take(sys::rd_kafka_incremental_assign(self.client.ptr(), list.ptr()))
             } else {
-                Code(sys::rd_kafka_assign(self.client.0.as_ptr(), list.ptr()) as i32)
+                Code(sys::rd_kafka_assign(self.client.ptr(), list.ptr()) as i32)
             }
         };
         said(code, "assign")
@@ -238,9 +235,9 @@ impl Change<'_> {
         // SAFETY: as in `assign`; NULL gives everything back.
         let code = unsafe {
             if self.cooperative() {
-                take_error(sys::rd_kafka_incremental_unassign(self.client.0.as_ptr(), self.list.ptr()))
+                Code::take(sys::rd_kafka_incremental_unassign(self.client.ptr(), self.list.ptr()))
             } else {
-                Code(sys::rd_kafka_assign(self.client.0.as_ptr(), null()) as i32)
+                Code(sys::rd_kafka_assign(self.client.ptr(), null()) as i32)
             }
         };
         said(code, "unassign")

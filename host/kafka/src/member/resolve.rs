@@ -7,12 +7,11 @@ use super::start::{Ends, First, Founding, begin, begin_again, is_of_former};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::Row;
+use crate::native::ClientRef;
 use crate::offsets::{EARLIEST, LATEST, committed, high_watermarks, offsets_at};
 use crate::settings::{MemberSettings, OutOfRange, Start};
-use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::{BTreeSet, HashMap};
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,21 +32,16 @@ fn patience(max_poll_interval: Duration) -> Duration {
 ///
 /// # Errors
 /// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way for good, or still did at the end.
-///
-/// # Safety
-/// `client` is a live consumer.
-pub(super) unsafe fn resolve(
-    client: NonNull<sys::rd_kafka_t>,
+pub(super) fn resolve(
+    client: ClientRef<'_>,
     settings: &MemberSettings,
     ids: &[TopicPartition],
     handler: &dyn RebalanceHandler,
 ) -> Result<Vec<First>, ClientError> {
     let asking = Asking { client, deadline: Instant::now() + patience(settings.max_poll_interval) };
     let topics: Vec<Arc<str>> = ids.iter().map(|id| id.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-    // SAFETY: alive, and the question ends in this function.
-    let question = unsafe { Question::ask(client, &topics) };
-    // SAFETY: alive, says the caller; so are the other calls' clients here.
-    let own = asking.until_answered("committed offsets", |timeout| unsafe { committed(client, ids, timeout) })?;
+    let question = Question::ask(client, &topics);
+    let own = asking.until_answered("committed offsets", |timeout| committed(client, ids, timeout))?;
     let described =
         question.and_then(|question| question.answer(REQUEST_TIMEOUT)).and_then(Result::ok).unwrap_or_default();
     let described = asking.ids_behind_notes(described, &own, &topics)?;
@@ -91,12 +85,12 @@ fn policies(id: &TopicPartition, settings: &MemberSettings, handler: &dyn Rebala
 }
 
 /// Requests that are made again until they are answered, the time is up or the assignment is lost.
-struct Asking {
-    client: NonNull<sys::rd_kafka_t>,
+struct Asking<'a> {
+    client: ClientRef<'a>,
     deadline: Instant,
 }
 
-impl Asking {
+impl Asking<'_> {
     fn until_answered(
         &self,
         what: &str,
@@ -113,8 +107,7 @@ impl Asking {
             });
             match answer {
                 Err(error) if error.is_transient() && !left.is_zero() => {
-                    // SAFETY: whoever made `self` has a live client.
-                    if unsafe { sys::rd_kafka_assignment_lost(self.client.as_ptr()) } != 0 {
+                    if self.client.assignment_lost() {
                         return Err(ClientError::Closed);
                     }
                     tracing::debug!(%error, "asking again");
@@ -141,10 +134,7 @@ impl Asking {
                 .map(|partition| TopicPartition::new(topic.clone(), partition))
                 .filter(|id| !found.contains_key(id))
                 .collect();
-            others = self.until_answered("committed offsets", |timeout| {
-                // SAFETY: whoever made `self` has a live client.
-                unsafe { committed(self.client, &rest, timeout) }
-            })?;
+            others = self.until_answered("committed offsets", |timeout| committed(self.client, &rest, timeout))?;
         }
         let rows = || own().chain(&others);
         let mut founding = Founding::of(rows().filter(|row| !is_of_former(row, topic_id)), count);
@@ -166,8 +156,7 @@ impl Asking {
             return Ok(described);
         }
         loop {
-            // SAFETY: whoever made `self` has a live client, and the question ends here.
-            let question = unsafe { Question::ask(self.client, topics) };
+            let question = Question::ask(self.client, topics);
             let answer = question.and_then(|question| question.answer(REQUEST_TIMEOUT));
             let left = self.deadline.saturating_duration_since(Instant::now());
             match answer {
@@ -176,10 +165,7 @@ impl Asking {
                 None if left.is_zero() => {
                     return Err(ClientError::request("topic ids", Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32)));
                 }
-                // SAFETY: as above.
-                _ if unsafe { sys::rd_kafka_assignment_lost(self.client.as_ptr()) } != 0 => {
-                    return Err(ClientError::Closed);
-                }
+                _ if self.client.assignment_lost() => return Err(ClientError::Closed),
                 _ => thread::sleep(PAUSE),
             }
         }
@@ -192,10 +178,8 @@ impl Asking {
         found: &HashMap<TopicPartition, Row>,
     ) -> Result<Ends, ClientError> {
         let at = |what: &str, ids: &[&TopicPartition], time: i64| {
-            let rows = self.until_answered(what, |timeout| {
-                // SAFETY: whoever made `self` has a live client.
-                unsafe { offsets_at(self.client, ids.iter().map(|id| (*id, time)), timeout) }
-            })?;
+            let rows = self
+                .until_answered(what, |timeout| offsets_at(self.client, ids.iter().map(|id| (*id, time)), timeout))?;
             Ok::<_, ClientError>(rows.into_iter().map(|row| (row.id, row.offset)).collect::<HashMap<_, _>>())
         };
         let all: Vec<_> = ids.iter().collect();
@@ -210,10 +194,8 @@ impl Asking {
         let beyond: Vec<_> =
             ids.iter().filter(|id| found.get(id).is_some_and(|row| row.offset > ends.latest(id))).collect();
         if !beyond.is_empty() {
-            let rows = self.until_answered("ends of partitions", |timeout| {
-                // SAFETY: as above.
-                unsafe { high_watermarks(self.client, &beyond, timeout) }
-            })?;
+            let rows =
+                self.until_answered("ends of partitions", |timeout| high_watermarks(self.client, &beyond, timeout))?;
             ends.high = rows.into_iter().map(|row| (row.id, row.offset)).collect();
         }
         Ok(ends)

@@ -8,26 +8,17 @@ use crate::commit::CommitLane;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
 use crate::log::Limit;
+use crate::native::ClientRef;
+use crate::offsets::INVALID;
 use crate::queue::{Positions, Slot, lock};
 use crate::settings::MemberSettings;
 use rdkafka::bindings as sys;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ffi::CStr;
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 /// Events kept for the next poll; more of them say nothing new.
 const EVENTS: usize = 256;
-
-/// The client while it may be used.
-#[derive(Copy, Clone)]
-pub(super) struct Client(pub(super) NonNull<sys::rd_kafka_t>);
-
-// SAFETY: librdkafka's clients may be used from any thread; the gate sees to it that it is alive.
-unsafe impl Send for Client {}
-// SAFETY: as above.
-unsafe impl Sync for Client {}
 
 /// The other half of what a member knows of a partition it holds.
 pub(super) struct Live {
@@ -39,7 +30,7 @@ pub(super) struct Live {
 pub(super) struct Shared {
     pub(super) settings: MemberSettings,
     /// The gate: calls hold it for reading, closing takes it for writing.
-    client: RwLock<Option<Client>>,
+    client: RwLock<Option<ClientRef<'static>>>,
     pub(super) live: Mutex<HashMap<TopicPartition, Live>>,
     pub(super) janitor: Mutex<Janitor>,
     pub(super) lane: Mutex<CommitLane>,
@@ -62,8 +53,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn open(&self, client: *mut sys::rd_kafka_t) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = NonNull::new(client).map(Client);
+    /// Opens the gate. The client must not end before [`Shared::shut`].
+    pub(super) fn open(&self, client: ClientRef<'static>) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = Some(client);
     }
 
     /// Closes the gate. Waits for calls under way.
@@ -106,14 +98,7 @@ impl Shared {
 
     /// The error that ended the client, if one did.
     pub(super) fn fatal_error(&self) -> Option<(Code, String)> {
-        let open = self.client().ok()?;
-        let mut text = [0; 512];
-        // SAFETY: the client is alive while `open` is; the text is cut to the buffer and NUL-terminated.
-        let (code, text) = unsafe {
-            let err = sys::rd_kafka_fatal_error(open.client.0.as_ptr(), text.as_mut_ptr(), text.len());
-            (Code(err as i32), CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
-        };
-        code.is_error().then_some((code, text))
+        self.client().ok()?.client().fatal()
     }
 
     pub(super) fn has_partitions(&self) -> bool {
@@ -172,36 +157,22 @@ impl Positions for Shared {
         // Never waits: the caller holds a slot's lock, and a seek holds the gate and waits for that lock.
         let gate = self.client.try_read().ok()?;
         let client = (*gate)?;
-        let list = list_of([(id, sys_invalid())]).ok()?;
+        let list = list_of([(id, INVALID)]).ok()?;
         // SAFETY: the gate is open, so the client is alive; the call fills in the list's offsets.
-        let err = unsafe { sys::rd_kafka_position(client.0.as_ptr(), list.ptr()) };
+        let err = unsafe { sys::rd_kafka_position(client.ptr(), list.ptr()) };
         let row = list::rows_of(&list).pop()?;
         (err as i32 == 0 && !row.err.is_error() && row.offset >= 0).then_some(row.offset)
     }
 }
 
-fn sys_invalid() -> i64 {
-    i64::from(sys::RD_KAFKA_OFFSET_INVALID)
-}
-
 /// The client, alive as long as this is held.
 pub(super) struct Open<'a> {
-    pub(super) client: Client,
-    _gate: RwLockReadGuard<'a, Option<Client>>,
+    client: ClientRef<'static>,
+    _gate: RwLockReadGuard<'a, Option<ClientRef<'static>>>,
 }
 
-/// The code of an error of librdkafka's, which is destroyed; NULL is none.
-///
-/// # Safety
-/// `error` is NULL or belongs to the caller.
-pub(super) unsafe fn take_error(error: *mut sys::rd_kafka_error_t) -> Code {
-    if error.is_null() {
-        return Code::NONE;
-    }
-    // SAFETY: not NULL and the caller's, destroyed once.
-    unsafe {
-        let code = Code(sys::rd_kafka_error_code(error) as i32);
-        sys::rd_kafka_error_destroy(error);
-        code
+impl Open<'_> {
+    pub(super) fn client(&self) -> ClientRef<'_> {
+        self.client
     }
 }

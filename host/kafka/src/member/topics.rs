@@ -7,10 +7,9 @@
 
 use super::describe::{Described, Question};
 use super::event::MemberEvent;
-use rdkafka::bindings as sys;
+use crate::native::ClientRef;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::HashSet;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,13 +29,10 @@ impl TopicWatch {
         Self { question: None, next: None, judge: Judge::default() }
     }
 
-    /// Takes an answer that has come, asks again when it is time. Never waits.
-    ///
-    /// # Safety
-    /// `client` is alive and outlives the watch's question (`close`).
-    pub(super) unsafe fn step(
+    /// Takes an answer that has come, asks again when it is time. Never waits. The client outlives the question (`close`).
+    pub(super) fn step(
         &mut self,
-        client: NonNull<sys::rd_kafka_t>,
+        client: ClientRef<'_>,
         topics: impl FnOnce() -> Vec<Arc<str>>,
         held: impl FnOnce() -> Vec<Held>,
         now: Instant,
@@ -51,8 +47,7 @@ impl TopicWatch {
         if self.next.is_some_and(|next| now < next) {
             return Vec::new();
         }
-        // SAFETY: alive and outliving, says the caller.
-        self.question = unsafe { Question::ask(client, &topics()) };
+        self.question = Question::ask(client, &topics());
         self.next = Some(now + INTERVAL);
         Vec::new()
     }

@@ -255,7 +255,8 @@ impl Reader {
             sys::RD_KAFKA_EVENT_ERROR => {
                 let (code, text) = event.error();
                 if event.is_fatal() {
-                    delivery.tell_fatal(&delivery.client.fatal().unwrap_or(text));
+                    let fatal = delivery.client.as_ref().fatal();
+                    delivery.tell_fatal(&fatal.map_or(text, |(code, text)| format!("{text} ({})", code.name())));
                 } else {
                     let _ = catch_unwind(AssertUnwindSafe(|| delivery.sink.trouble(&code.name(), &text)));
                 }
@@ -303,7 +304,7 @@ impl Reader {
         let in_company = self.messages.len() > 1;
         // The broker named the bad ones if it called others merely bystanders.
         let named = self.messages.iter().any(|&message| is_bystander(Settled::of(message, event).code()));
-        let dead = delivery.client.fatal().is_some();
+        let dead = delivery.client.as_ref().fatal().is_some();
         for &message in &self.messages {
             let message = Settled::of(message, event);
             let code = message.code();

@@ -1,7 +1,7 @@
 //! A message as librdkafka's call to produce takes it.
 
-use crate::error::Code;
-use crate::native::{Client, Topic, text_of};
+use crate::error::{Code, text_of};
+use crate::native::{Client, Topic};
 use crate::produce_error::SendError;
 use rdkafka::bindings as sys;
 use std::ffi::{c_char, c_void};

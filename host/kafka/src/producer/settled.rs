@@ -3,10 +3,9 @@
 use super::record::{Fields, Headers};
 use super::room::weight_of;
 use crate::error::Code;
-use crate::native::{Event, each_header};
+use crate::native::{Event, bytes, each_header};
 use crate::produce_error::{DeliveryError, ProduceErrorClass};
 use rdkafka::bindings as sys;
-use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 use sys::rd_kafka_resp_err_t as E;
@@ -24,9 +23,8 @@ impl<'a> Settled<'a> {
 
 impl Settled<'_> {
     pub(super) fn code(self) -> Code {
-        // SAFETY: the message lives as long as the event. Read as a number: a new broker may send one that the enum of this
-        // version does not have.
-        Code(unsafe { (&raw const (*self.0).err).cast::<i32>().read() })
+        // SAFETY: the message lives as long as the event.
+        unsafe { Code::read(&raw const (*self.0).err) }
     }
 
     pub(super) fn token(self) -> u64 {
@@ -78,9 +76,6 @@ impl Settled<'_> {
         // the same message.
         unsafe {
             let message = &raw const *self.0;
-            let bytes = |ptr: *mut c_void, len: usize| {
-                (!ptr.is_null()).then(|| std::slice::from_raw_parts(ptr.cast::<u8>().cast_const(), len))
-            };
             fields.topic_name(sys::rd_kafka_topic_name((*message).rkt));
             fields.partition((*message).partition);
             fields.value(bytes((*message).payload, (*message).len));

@@ -1,10 +1,10 @@
 //! One message as librdkafka holds it, read in place and given back at once.
 
-use crate::error::Code;
+use crate::error::{Code, text_of};
+use crate::native::{bytes, try_each_header};
 use rdkafka::bindings as sys;
 use std::collections::VecDeque;
-use std::ffi::{CStr, c_char, c_void};
-use std::ptr::{NonNull, addr_of, null, null_mut};
+use std::ptr::{NonNull, null_mut};
 use wasmill_core::{Batch, BatchFull};
 
 /// An entry taken from the library and not yet handed out: a message, or an error in a message's clothes.
@@ -76,9 +76,8 @@ impl Native {
     }
 
     fn code(&self) -> Code {
-        // SAFETY: the message is alive as long as `self`. Its error is read as a number and not as the enum, which may
-        // lack what a newer broker sent.
-        Code(unsafe { addr_of!((*self.0.as_ptr()).err).cast::<i32>().read() })
+        // SAFETY: the message is alive as long as `self`.
+        unsafe { Code::read(&raw const (*self.0.as_ptr()).err) }
     }
 
     fn offset(&self) -> i64 {
@@ -88,10 +87,7 @@ impl Native {
 
     fn error_text(&self) -> String {
         // SAFETY: the message is alive; the text is NULL or NUL-terminated and belongs to the message.
-        unsafe {
-            let text = sys::rd_kafka_message_errstr(self.0.as_ptr());
-            if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
-        }
+        unsafe { text_of(sys::rd_kafka_message_errstr(self.0.as_ptr())) }
     }
 
     fn key(&self) -> Option<&[u8]> {
@@ -112,31 +108,12 @@ impl Native {
 
     fn gather(&self, batch: &mut Batch) -> Result<(), BatchFull> {
         batch.push(self.key(), self.value(), self.offset(), self.timestamp(), 1)?;
-        let mut headers = null_mut();
-        // SAFETY: the message is alive. librdkafka parses the headers on the first call (it allocates its list then, and
-        // only for a message that has some) and keeps them with the message.
-        let found = unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &raw mut headers) } as i32;
-        if found != 0 || headers.is_null() {
-            return Ok(());
+        // SAFETY: the message is alive and ours alone.
+        let gathered = unsafe { try_each_header(self.0.as_ptr(), |name, value| batch.push_header(name, value)) };
+        if gathered.is_err() {
+            batch.pop();
         }
-        for index in 0.. {
-            let (mut name, mut value, mut len): (*const c_char, *const c_void, usize) = (null(), null(), 0);
-            // SAFETY: `headers` belongs to the live message; the call fills the three in or says there is no such header.
-            let found =
-                unsafe { sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut len) }
-                    as i32;
-            if found != 0 {
-                break;
-            }
-            // SAFETY: a header's name is a NUL-terminated string and its value as long as said (or NULL); both live as
-            // long as the message.
-            let (name, value) = unsafe { (CStr::from_ptr(name).to_bytes(), bytes(value, len)) };
-            if let Err(full) = batch.push_header(name, value) {
-                batch.pop();
-                return Err(full);
-            }
-        }
-        Ok(())
+        gathered
     }
 }
 
@@ -145,18 +122,6 @@ impl Drop for Native {
         // SAFETY: ours alone, destroyed once.
         unsafe { sys::rd_kafka_message_destroy(self.0.as_ptr()) }
     }
-}
-
-/// A key or value: NULL is absent, which is not the same as empty.
-///
-/// # Safety
-/// `start` is NULL or points to `len` bytes that live and stay as they are for `'a`.
-unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
-    if start.is_null() {
-        return None;
-    }
-    // SAFETY: not NULL, and as long as the caller says.
-    Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
 }
 
 /// Room for pointers, kept between calls.

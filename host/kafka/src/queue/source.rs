@@ -13,11 +13,12 @@
 use super::Wake;
 use super::message::{Held, Scratch, adopt};
 use crate::TopicPartition;
+use crate::native::{ClientRef, Queue};
 use rdkafka::bindings as sys;
 use std::collections::VecDeque;
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::{self, NonNull, null_mut};
+use std::ptr::{self, null_mut};
 use std::sync::{Mutex, PoisonError};
 
 /// The place a partition's messages are taken from. One reader at a time.
@@ -32,7 +33,7 @@ pub(crate) trait Take: Send {
 
 /// A partition's own queue of librdkafka's.
 pub(crate) struct SplitQueue {
-    queue: NonNull<sys::rd_kafka_queue_t>,
+    queue: Queue,
     /// What the callback's opaque points to; at a fixed address until the callback is off.
     wake: Option<Box<Wake>>,
     scratch: Scratch,
@@ -46,16 +47,10 @@ impl SplitQueue {
     /// Cuts the partition's queue off from the consumer's. To be done before each assignment takes effect: later, messages
     /// are on their way to the consumer's queue; left out, a partition that comes back is silent, since its queue stays
     /// cut and nobody reads it.
-    ///
-    /// # Safety
-    /// `client` is a live consumer and outlives the value.
-    pub(crate) unsafe fn cut(client: NonNull<sys::rd_kafka_t>, id: &TopicPartition) -> Option<Self> {
-        let topic = CString::new(&*id.topic).ok()?;
-        // SAFETY: the client is alive; the name is copied. The handle holds a reference to the queue, not to the client.
-        let queue = unsafe { sys::rd_kafka_queue_get_partition(client.as_ptr(), topic.as_ptr(), id.partition) };
-        let queue = NonNull::new(queue)?;
+    pub(crate) fn cut(client: ClientRef<'_>, id: &TopicPartition) -> Option<Self> {
+        let queue = client.partition_queue(id)?;
         // SAFETY: the queue is alive; NULL cuts.
-        unsafe { sys::rd_kafka_queue_forward(queue.as_ptr(), null_mut()) };
+        unsafe { sys::rd_kafka_queue_forward(queue.ptr(), null_mut()) };
         Some(Self { queue, wake: None, scratch: Vec::new() })
     }
 
@@ -63,7 +58,7 @@ impl SplitQueue {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_length(self.queue.as_ptr()) }
+        unsafe { sys::rd_kafka_queue_length(self.queue.ptr()) }
     }
 }
 
@@ -73,8 +68,7 @@ impl Take for SplitQueue {
             self.scratch.resize(room, null_mut());
         }
         // SAFETY: the queue is alive; `scratch` has room for `room` pointers. A timeout of 0 never waits.
-        let taken =
-            unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.scratch.as_mut_ptr(), room) };
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.ptr(), 0, self.scratch.as_mut_ptr(), room) };
         let taken = usize::try_from(taken).unwrap_or(0);
         // SAFETY: the call wrote `taken` messages and gave them away.
         unsafe { adopt(&self.scratch, taken, into) };
@@ -84,12 +78,12 @@ impl Take for SplitQueue {
     fn watch(&mut self, wake: Option<Wake>) {
         // Off first: after this call nobody reads the old wake, and it may be dropped.
         // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, null_mut()) };
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.ptr(), None, null_mut()) };
         self.wake = wake.map(Box::new);
         if let Some(wake) = &self.wake {
             let opaque = ptr::from_ref::<Wake>(wake).cast_mut().cast::<c_void>();
             // SAFETY: the opaque points into a box that is only dropped or replaced after the call above.
-            unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_event), opaque) };
+            unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.ptr(), Some(on_event), opaque) };
         }
     }
 
@@ -103,9 +97,8 @@ impl Take for SplitQueue {
 
 impl Drop for SplitQueue {
     fn drop(&mut self) {
+        // Before the handle is given back. The queue itself lives on with its partition.
         self.watch(None);
-        // SAFETY: made by `cut`, destroyed once. The queue itself lives on with its partition.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }
 }
 
