@@ -19,7 +19,7 @@ pub mod stretches;
 
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
-pub use member::{AssignedPartition, Committed, Member, MemberEvent, MemberHandle, RebalanceHandler};
+pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
 pub use produce_error::{DeliveryError, ProduceErrorClass, SendError};
 pub use producer::{
     CLOSE_PATIENCE, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,

@@ -20,7 +20,7 @@ mod start;
 mod topics;
 
 pub use event::MemberEvent;
-pub use handle::{Committed, MemberHandle};
+pub use handle::MemberHandle;
 pub use handler::{AssignedPartition, RebalanceHandler};
 
 use crate::TopicPartition;

@@ -187,7 +187,7 @@ fn next_answer(event: &Event) -> Option<(u64, Result<Placed, ClientError>)> {
 
 /// Where to begin reading each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum ReadFrom {
     /// At the oldest message.
     Beginning,
     /// Behind the newest message.
@@ -239,7 +239,7 @@ impl PlainConsumer {
         settings: &ClientSettings,
         topic: &str,
         partitions: &[i32],
-        from: From,
+        from: ReadFrom,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
         let mut config = without_group(settings);
@@ -263,15 +263,15 @@ impl PlainConsumer {
         let mut list = TopicPartitionList::new();
         for &partition in &unread {
             let offset = match from {
-                From::Beginning => Offset::Beginning,
-                From::End => Offset::End,
-                From::Offset(offset) => Offset::Offset(offset),
-                From::Time(time) => Offset::Offset(time),
-                From::Last(count) => Offset::OffsetTail(count.max(0)),
+                ReadFrom::Beginning => Offset::Beginning,
+                ReadFrom::End => Offset::End,
+                ReadFrom::Offset(offset) => Offset::Offset(offset),
+                ReadFrom::Time(time) => Offset::Offset(time),
+                ReadFrom::Last(count) => Offset::OffsetTail(count.max(0)),
             };
             list.add_partition_offset(topic, partition, offset).map_err(failed)?;
         }
-        if let From::Time(_) = from {
+        if let ReadFrom::Time(_) = from {
             list = consumer.offsets_for_times(list, timeout).map_err(failed)?;
         }
         consumer.assign(&list).map_err(failed)?;
@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    fn read(settings: &ClientSettings, partitions: &[i32], from: From) -> Vec<String> {
+    fn read(settings: &ClientSettings, partitions: &[i32], from: ReadFrom) -> Vec<String> {
         let mut consumer = PlainConsumer::open(settings, "t", partitions, from, PATIENCE).unwrap();
         let messages = consumer.read_to_end(usize::MAX, PATIENCE).unwrap();
         messages.into_iter().map(|message| String::from_utf8(message.value.unwrap()).unwrap()).collect()
@@ -425,17 +425,17 @@ mod tests {
         for (index, value) in ["a", "b", "c"].into_iter().enumerate() {
             producer.send(&[message(0, value, 1000 * (index as i64 + 1))]).pop().unwrap().unwrap();
         }
-        assert_eq!(read(&settings, &[0], From::Beginning), ["a", "b", "c"]);
-        assert_eq!(read(&settings, &[0], From::Offset(1)), ["b", "c"]);
-        assert_eq!(read(&settings, &[0], From::Last(1)), ["c"]);
-        assert_eq!(read(&settings, &[0, 1], From::End), Vec::<String>::new());
-        assert_eq!(read(&settings, &[], From::Beginning), ["a", "b", "c"]);
+        assert_eq!(read(&settings, &[0], ReadFrom::Beginning), ["a", "b", "c"]);
+        assert_eq!(read(&settings, &[0], ReadFrom::Offset(1)), ["b", "c"]);
+        assert_eq!(read(&settings, &[0], ReadFrom::Last(1)), ["c"]);
+        assert_eq!(read(&settings, &[0, 1], ReadFrom::End), Vec::<String>::new());
+        assert_eq!(read(&settings, &[], ReadFrom::Beginning), ["a", "b", "c"]);
     }
 
     #[test]
     fn follows_after_the_end_was_told_once() {
         let (_broker, settings) = started(1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[], From::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[], ReadFrom::Beginning, PATIENCE).unwrap();
         assert_eq!(consumer.next(PATIENCE).unwrap(), Next::End);
         let mut producer = PlainProducer::open(&settings, PATIENCE).unwrap();
         producer.send(&[message(0, "late", 1)]).pop().unwrap().unwrap();
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn an_offset_that_does_not_exist_is_an_error_not_a_jump() {
         let (_broker, settings) = started(1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[0], From::Offset(500), PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[0], ReadFrom::Offset(500), PATIENCE).unwrap();
         let error = consumer.next(PATIENCE).unwrap_err();
         assert_eq!(error.code(), Some("_AUTO_OFFSET_RESET"), "{error:?}");
     }
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn a_partition_that_does_not_exist_is_named() {
         let (_broker, settings) = started(1);
-        let error = PlainConsumer::open(&settings, "t", &[3], From::Beginning, PATIENCE).unwrap_err();
+        let error = PlainConsumer::open(&settings, "t", &[3], ReadFrom::Beginning, PATIENCE).unwrap_err();
         assert!(error.to_string().contains("t/3"), "{error}");
     }
 
@@ -472,7 +472,7 @@ mod tests {
         // Accepted: the list is librdkafka's now.
         std::mem::forget(headers);
         assert_eq!(producer.collect(&mut [None], PATIENCE), 1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[], From::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[], ReadFrom::Beginning, PATIENCE).unwrap();
         let found = consumer.read_to_end(10, PATIENCE).unwrap();
         assert_eq!(found[0].headers, [("\u{fffd}\u{fffd}".to_owned(), Some(b"v".to_vec()))]);
     }

@@ -22,17 +22,6 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it tries again for a partition whose assignment is about to take effect.
 const SEEK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the group has committed for a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The partition.
-    pub id: TopicPartition,
-    /// The offset to go on from; None if nothing was committed.
-    pub next: Option<NextOffset>,
-    /// The metadata it was committed with, or "".
-    pub note: String,
-}
-
 /// What other threads do with a member. Cheap to clone; keeps nothing alive.
 #[derive(Clone)]
 pub struct MemberHandle {
@@ -115,25 +104,6 @@ impl MemberHandle {
             )
         };
         (err as i32 == 0 && high >= 0).then_some(high)
-    }
-
-    /// What the group has committed for these partitions: the offset and its note.
-    ///
-    /// # Errors
-    /// The request failed or was not answered within `timeout`.
-    pub fn fetch_committed(&self, ids: &[TopicPartition], timeout: Duration) -> Result<Vec<Committed>, ClientError> {
-        let open = self.shared.client()?;
-        let rows = offsets::committed(open.client(), ids, timeout)?;
-        rows.into_iter()
-            .map(|row| {
-                if row.err.is_error() {
-                    return Err(ClientError::request(format!("committed offset of {}", row.id), row.err));
-                }
-                let (note, _) = note::open(&row.note);
-                let next = (row.offset >= 0).then(|| NextOffset::at(row.offset));
-                Ok(Committed { id: row.id, next, note: note.to_owned() })
-            })
-            .collect()
     }
 
     /// The lowest and the highest position of a partition, asked of the broker.

@@ -129,8 +129,8 @@ fn goes_on_with_the_note_of_the_commit() {
     it.shared.eye.wait_committed(&it.group, &it.topic, &Offsets::from([(0, 3)]), Duration::from_secs(5)).unwrap();
     let entry = CommitEntry { id: it.id(0), next: NextOffset::at(2), note: "v1;kept#as it is".into() };
     assert_eq!(worker.handle.commit(&[entry]), Ok(vec![]));
-    let found = worker.handle.fetch_committed(&[it.id(0)], Duration::from_secs(5)).unwrap();
-    assert_eq!((found[0].next, found[0].note.as_str()), (Some(NextOffset::at(2)), "v1;kept#as it is"));
+    let found = it.shared.eye.committed(&it.group, &it.topic).unwrap();
+    assert_eq!((found[&0].offset, found[&0].metadata.as_str()), (2, "v1;kept#as it is#1"));
     // Not through the revoke, which would commit once more.
     let first = worker.desk.assigned.lock().unwrap()[0].1.clone();
     assert_eq!((first.note.as_str(), first.needs_first_commit), ("", true));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer, ReadFrom};
 
 use super::cluster::{ANSWER, Cluster, failed};
 use super::jsonl;
@@ -123,7 +123,7 @@ pub struct Consume {
     topic: String,
     /// Where to begin: beginning, end, an offset, or a time in milliseconds since 1970 as `time:MS`
     #[arg(long, default_value = "beginning", value_parser = from)]
-    from: From,
+    from: ReadFrom,
     /// End after so many messages
     #[arg(long)]
     count: Option<usize>,
@@ -137,14 +137,14 @@ pub struct Consume {
     cluster: Cluster,
 }
 
-fn from(text: &str) -> Result<From, String> {
+fn from(text: &str) -> Result<ReadFrom, String> {
     match text {
-        "beginning" => Ok(From::Beginning),
-        "end" => Ok(From::End),
+        "beginning" => Ok(ReadFrom::Beginning),
+        "end" => Ok(ReadFrom::End),
         _ => {
             let (what, number) = match text.strip_prefix("time:") {
-                Some(number) => (From::Time as fn(i64) -> From, number),
-                None => (From::Offset as fn(i64) -> From, text),
+                Some(number) => (ReadFrom::Time as fn(i64) -> ReadFrom, number),
+                None => (ReadFrom::Offset as fn(i64) -> ReadFrom, text),
             };
             number.parse().map(what).map_err(|_| "write beginning, end, an offset, or time:MILLISECONDS".to_owned())
         }
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_place_to_begin_is_a_word_an_offset_or_a_time() {
-        assert_eq!(from("beginning"), Ok(From::Beginning));
-        assert_eq!(from("12"), Ok(From::Offset(12)));
-        assert_eq!(from("time:1700000000000"), Ok(From::Time(1_700_000_000_000)));
+        assert_eq!(from("beginning"), Ok(ReadFrom::Beginning));
+        assert_eq!(from("12"), Ok(ReadFrom::Offset(12)));
+        assert_eq!(from("time:1700000000000"), Ok(ReadFrom::Time(1_700_000_000_000)));
         assert!(from("yesterday").is_err());
     }
 }
