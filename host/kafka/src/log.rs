@@ -1,8 +1,8 @@
 //! librdkafka's log lines, on their way to `tracing`.
 
+use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel as Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Lines let through in a window; a broker that is away writes several a second and client.
@@ -24,7 +24,7 @@ impl Limit {
 
     /// Some(how many were held back before) if a line at `now` may be written.
     fn admit(&self, now: Instant) -> Option<u32> {
-        let mut window = self.0.lock().ok()?;
+        let mut window = self.0.lock();
         let mut held_back = 0;
         if window.start.is_none_or(|start| now.duration_since(start) >= WINDOW) {
             held_back = window.lines.saturating_sub(LINES);

@@ -26,17 +26,17 @@ pub use handler::{AssignedPartition, RebalanceHandler};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::native::ClientRef;
-use crate::queue::lock;
 use crate::settings::MemberSettings;
 use context::Context;
 use event::Quiet;
+use parking_lot::Mutex;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rebalance::Rebalancer;
 use shared::Shared;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topics::TopicWatch;
 
@@ -104,7 +104,7 @@ impl Member {
         // SAFETY: the consumer is alive for the call.
         let Some(client) = (unsafe { ClientRef::new(consumer.client().native_ptr()) }) else { return };
         let (topics, held) = (|| self.shared.watched_topics(), || self.shared.live_topics());
-        let events = lock(&self.watch).step(client, topics, held, Instant::now());
+        let events = self.watch.lock().step(client, topics, held, Instant::now());
         events.into_iter().for_each(|event| self.shared.tell(event));
     }
 
@@ -127,7 +127,7 @@ impl Member {
         let text = self.shared.take_reason().unwrap_or_else(|| error.to_string());
         let code = code.name();
         // A dozen a second while a broker is away.
-        lock(&self.quiet).admit(&code, Instant::now()).then_some(MemberEvent::Transient { code, text })
+        self.quiet.lock().admit(&code, Instant::now()).then_some(MemberEvent::Transient { code, text })
     }
 
     /// Gives the partitions back through the handler and leaves the group. Ends within a bound even if the broker is away: a
@@ -147,7 +147,7 @@ impl Member {
             let _ = consumer.poll(Duration::from_millis(20));
         }
         self.rebalancer.give_up();
-        lock(&self.watch).close();
+        self.watch.lock().close();
         // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.
         self.shared.shut();
         let deadline = Instant::now() + closing::CLOSE_PATIENCE;

@@ -12,15 +12,16 @@
 mod message;
 mod source;
 
-pub(crate) use source::{SplitQueue, Take, lock};
+pub(crate) use source::{SplitQueue, Take};
 
 use crate::TopicPartition;
 use crate::error::Code;
 use message::Held;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use wasmill_core::{Batch, NextOffset};
 
 /// Called when there may be something to take. It runs on a thread of librdkafka's under a lock: it may set a flag, notify
@@ -101,8 +102,8 @@ impl Slot {
         Self { id, founding, state: Mutex::new(state), stale: AtomicU64::new(0) }
     }
 
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        lock(&self.state)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// Ends the assignment: whoever still has the queue takes nothing more from it. The source is the caller's to give
@@ -229,12 +230,8 @@ impl PartitionQueue {
     /// The same, ending before the message with which keys and values of the batch would pass `max_bytes`; a first message
     /// is always taken.
     pub fn take_bounded(&mut self, max_messages: usize, max_bytes: usize, into: &mut Batch) -> Taken {
-        let mut state = match self.slot.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(state)) => PoisonError::into_inner(state),
-            // A seek or the end of the assignment is at work; a seek wakes the reader when it is done.
-            Err(TryLockError::WouldBlock) => return Taken::default(),
-        };
+        // Otherwise a seek or the end of the assignment is at work; a seek wakes the reader when it is done.
+        let Some(mut state) = self.slot.state.try_lock() else { return Taken::default() };
         state.take(max_messages, max_bytes, into, &self.slot.stale)
     }
 
@@ -264,7 +261,7 @@ impl PartitionQueue {
     ///
     /// What compaction or an aborted transaction left at the very end without a marker is not seen.
     pub fn idle_position(&mut self) -> Option<NextOffset> {
-        let state = self.slot.state.try_lock().ok()?;
+        let state = self.slot.state.try_lock()?;
         let floor = state.settled_floor()?;
         let position = self.positions.position(&self.slot.id)?;
         drop(state);

@@ -11,11 +11,11 @@
 //! find nothing to do and wait for nobody.
 
 use super::context::Context;
-use crate::queue::lock;
+use parking_lot::Mutex;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::mem::ManuallyDrop;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub(super) fn end(consumer: BaseConsumer<Context>, answered: bool, deadline: Ins
     let thread = thread::Builder::new().name("leaving".into()).spawn({
         let consumer = Arc::clone(&consumer);
         move || {
-            let consumer = lock(&consumer).take();
+            let consumer = consumer.lock().take();
             match consumer {
                 Some(consumer) if answered => drop(consumer),
                 Some(consumer) => abandon(consumer),
@@ -51,7 +51,7 @@ pub(super) fn end(consumer: BaseConsumer<Context>, answered: bool, deadline: Ins
     });
     if let Err(error) = thread {
         // To destroy it here could take for ever.
-        std::mem::forget(lock(&consumer).take());
+        std::mem::forget(consumer.lock().take());
         tracing::error!(%error, "no thread to close a kafka consumer on; it is left behind");
         return Ended::LeftBehind;
     }

@@ -8,7 +8,6 @@ use crate::error::{ClientError, Code, CommitError, CommitRefusal, text_of};
 use crate::list::{self, list_of};
 use crate::native::{ClientRef, millis};
 use crate::offsets;
-use crate::queue::lock;
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::ffi::CString;
@@ -42,11 +41,11 @@ impl MemberHandle {
         let other = |error: ClientError| CommitError::Other { code: "_INVALID_ARG".into(), text: error.to_string() };
         let mut offsets = TopicPartitionList::with_capacity(entries.len());
         for entry in entries {
-            let founding = lock(&self.shared.live).get(&entry.id).map(|live| live.slot.founding);
+            let founding = self.shared.live.lock().get(&entry.id).map(|live| live.slot.founding);
             let note = note::seal(&entry.note, founding, NOTE_LIMIT_BYTES);
             list::add(&mut offsets, &entry.id, entry.next.get(), &note).map_err(other)?;
         }
-        let mut lane = lock(&self.shared.lane);
+        let mut lane = self.shared.lane.lock();
         let open = self.shared.client().map_err(|_| CommitError::Closed { code: "_DESTROY".into() })?;
         lane.commit(open.client(), &offsets, COMMIT_TIMEOUT)
     }
@@ -58,7 +57,7 @@ impl MemberHandle {
     /// again before going on. `_STATE` means that librdkafka has given the partition up (out of range): make a new member.
     pub fn seek(&self, id: &TopicPartition, to: NextOffset) -> Result<(), ClientError> {
         let open = self.shared.client()?;
-        let slot = lock(&self.shared.live).get(id).map(|live| live.slot.clone()).ok_or(ClientError::Closed)?;
+        let slot = self.shared.live.lock().get(id).map(|live| live.slot.clone()).ok_or(ClientError::Closed)?;
         // From here on a take finds nothing, so none is under way that could move librdkafka's position back to where it
         // was, or hand out what it took before.
         let mut state = slot.lock();
@@ -158,7 +157,7 @@ impl MemberHandle {
 
     /// The partitions held now.
     pub fn partitions(&self) -> Vec<TopicPartition> {
-        lock(&self.shared.live).keys().cloned().collect()
+        self.shared.live.lock().keys().cloned().collect()
     }
 }
 

@@ -50,7 +50,7 @@ mod tests {
     use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
     use crate::mock::MockBroker;
     use crate::native::ClientRef;
-    use crate::queue::{SplitQueue, lock};
+    use crate::queue::SplitQueue;
     use crate::settings::{ClientSettings, MemberSettings};
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::Consumer;
@@ -99,18 +99,18 @@ mod tests {
         let seen = SplitQueue::cut(native, &id).unwrap();
         poll_until(&member, || seen.len() > 0);
 
-        let held = lock(&member.shared.live).remove(&id).unwrap();
+        let held = member.shared.live.lock().remove(&id).unwrap();
         let source = held.slot.retire().unwrap();
         let now = Instant::now();
-        lock(&member.shared.janitor).keep(id.clone(), source, now);
-        lock(&member.shared.live).insert(id.clone(), held);
+        member.shared.janitor.lock().keep(id.clone(), source, now);
+        member.shared.live.lock().insert(id.clone(), held);
         let before = seen.len();
         member.shared.sweep(now + SETTLE);
         assert!(seen.len() >= before, "a partition that is back has a reader, whose messages these are");
 
         consumer.unsubscribe();
-        let live = lock(&member.shared.live).remove(&id).unwrap();
-        lock(&member.shared.janitor).keep(id.clone(), Box::new(SplitQueue::cut(native, &id).unwrap()), now);
+        let live = member.shared.live.lock().remove(&id).unwrap();
+        member.shared.janitor.lock().keep(id.clone(), Box::new(SplitQueue::cut(native, &id).unwrap()), now);
         drop(live);
         // Nothing is taken before its time.
         member.shared.sweep(now + SETTLE / 2);

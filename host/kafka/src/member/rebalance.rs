@@ -16,14 +16,15 @@ use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
 use crate::native::ClientRef;
 use crate::offsets::LATEST;
-use crate::queue::{PartitionQueue, Slot, SplitQueue, Take, lock};
+use crate::queue::{PartitionQueue, Slot, SplitQueue, Take};
+use parking_lot::Mutex;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use wasmill_core::NextOffset;
 
 /// Hands partitions to the handler and takes them back.
@@ -41,7 +42,7 @@ impl Rebalancer {
 
     /// Called outside of the lock: it waits for lanes, and they may ask for it.
     fn handler(&self) -> Option<Arc<dyn RebalanceHandler>> {
-        lock(&self.handler).clone()
+        self.handler.lock().clone()
     }
 
     /// `lost` was read before anything else.
@@ -113,7 +114,7 @@ impl Rebalancer {
 
     /// Makes the slots and what the handler gets of them.
     fn take_over(&self, firsts: Vec<First>, sources: Vec<Box<dyn Take>>) -> Vec<AssignedPartition> {
-        let mut live = lock(&self.shared.live);
+        let mut live = self.shared.live.lock();
         let mut came = Vec::with_capacity(firsts.len());
         for (first, source) in firsts.into_iter().zip(sources) {
             let slot = Arc::new(Slot::new(first.id.clone(), first.founding, source, first.offset, first.problem));
@@ -139,7 +140,7 @@ impl Rebalancer {
 
     fn revoke(&self, change: &Change<'_>, ids: &[TopicPartition], lost: bool) {
         let held: Vec<_> = {
-            let live = lock(&self.shared.live);
+            let live = self.shared.live.lock();
             ids.iter().filter(|id| live.contains_key(id)).cloned().collect()
         };
         let told = self.tell_revoked(&held, lost);
@@ -161,12 +162,12 @@ impl Rebalancer {
     /// Ends what is left when the member closes: partitions that librdkafka did not ask back are lost, and all queues go
     /// before the client does. What librdkafka calls back with after this finds nothing to do.
     pub(super) fn give_up(&self) {
-        let left: Vec<_> = lock(&self.shared.live).keys().cloned().collect();
+        let left: Vec<_> = self.shared.live.lock().keys().cloned().collect();
         self.tell_revoked(&left, true);
         self.shared.retire(&left);
         self.shared.sweep_all();
         // Dropped outside the lock.
-        let _handler = lock(&self.handler).take();
+        let _handler = self.handler.lock().take();
     }
 
     fn fatal_if(&self, failed: Result<(), (Code, String)>) {

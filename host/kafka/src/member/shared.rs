@@ -10,11 +10,12 @@ use crate::list::{self, list_of};
 use crate::log::Limit;
 use crate::native::ClientRef;
 use crate::offsets::INVALID;
-use crate::queue::{Positions, Slot, lock};
+use crate::queue::{Positions, Slot};
 use crate::settings::MemberSettings;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rdkafka::bindings as sys;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Events kept for the next poll; more of them say nothing new.
@@ -55,22 +56,22 @@ impl Shared {
 
     /// Opens the gate. The client must not end before [`Shared::shut`].
     pub(super) fn open(&self, client: ClientRef<'static>) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        *self.client.write() = Some(client);
     }
 
     /// Closes the gate. Waits for calls under way.
     pub(super) fn shut(&self) {
-        *self.client.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.client.write() = None;
     }
 
     /// Gives the commit lane's queue back, after the gate is shut. A commit that was given up on gets until `deadline`; false
     /// if it was not answered even then.
     pub(super) fn settle_commits(&self, deadline: Instant) -> bool {
-        lock(&self.lane).close(deadline)
+        self.lane.lock().close(deadline)
     }
 
     pub(super) fn client(&self) -> Result<Open<'_>, ClientError> {
-        let gate = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        let gate = self.client.read();
         match *gate {
             Some(client) => Ok(Open { client, _gate: gate }),
             None => Err(ClientError::Closed),
@@ -78,22 +79,22 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, event: MemberEvent) {
-        let mut events = lock(&self.events);
+        let mut events = self.events.lock();
         if events.len() < EVENTS {
             events.push_back(event);
         }
     }
 
     pub(super) fn next_event(&self) -> Option<MemberEvent> {
-        lock(&self.events).pop_front()
+        self.events.lock().pop_front()
     }
 
     pub(super) fn note_reason(&self, text: &str) {
-        *lock(&self.reason) = Some(text.to_owned());
+        *self.reason.lock() = Some(text.to_owned());
     }
 
     pub(super) fn take_reason(&self) -> Option<String> {
-        lock(&self.reason).take()
+        self.reason.lock().take()
     }
 
     /// The error that ended the client, if one did.
@@ -102,12 +103,12 @@ impl Shared {
     }
 
     pub(super) fn has_partitions(&self) -> bool {
-        !lock(&self.live).is_empty()
+        !self.live.lock().is_empty()
     }
 
     /// Topics of the partitions held, with the id each had when it came.
     pub(super) fn live_topics(&self) -> Vec<(Arc<str>, Option<String>)> {
-        let live = lock(&self.live);
+        let live = self.live.lock();
         let topics: BTreeSet<_> =
             live.values().map(|live| (live.slot.id.topic.clone(), live.topic_id.clone())).collect();
         topics.into_iter().collect()
@@ -124,22 +125,22 @@ impl Shared {
     /// Takes the partitions out and ends their queues, which the janitor empties later.
     pub(super) fn retire(&self, ids: &[TopicPartition]) {
         let gone: Vec<_> = {
-            let mut live = lock(&self.live);
+            let mut live = self.live.lock();
             ids.iter().filter_map(|id| live.remove(id)).collect()
         };
         let now = Instant::now();
         for live in gone {
             if let Some(source) = live.slot.retire() {
-                lock(&self.janitor).keep(live.slot.id.clone(), source, now);
+                self.janitor.lock().keep(live.slot.id.clone(), source, now);
             }
         }
     }
 
     /// Drains and drops the retired queues whose time has come. On the member's thread.
     pub(super) fn sweep(&self, now: Instant) {
-        let due = lock(&self.janitor).due(now);
+        let due = self.janitor.lock().due(now);
         for mut retired in due {
-            let back = lock(&self.live).contains_key(&retired.id);
+            let back = self.live.lock().contains_key(&retired.id);
             if !back {
                 retired.source.drain_outdated();
             }
@@ -148,14 +149,14 @@ impl Shared {
 
     /// Drops all of them: the client is about to be destroyed.
     pub(super) fn sweep_all(&self) {
-        lock(&self.janitor).clear();
+        self.janitor.lock().clear();
     }
 }
 
 impl Positions for Shared {
     fn position(&self, id: &TopicPartition) -> Option<i64> {
         // Never waits: the caller holds a slot's lock, and a seek holds the gate and waits for that lock.
-        let gate = self.client.try_read().ok()?;
+        let gate = self.client.try_read()?;
         let client = (*gate)?;
         let list = list_of([(id, INVALID)]).ok()?;
         // SAFETY: the gate is open, so the client is alive; the call fills in the list's offsets.

@@ -13,11 +13,12 @@ use super::settled::Settled;
 use crate::error::ClientError;
 use crate::native::{Client, Event, Queue};
 use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
+use parking_lot::Mutex;
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -89,10 +90,7 @@ impl Drop for Running {
         // The thread waits until it alone has it, so that the client always ends there and never blocks who drops.
         drop(delivery);
         // A sink may hold the last producer: the thread cannot wait for itself.
-        if std::thread::current().id() != self.thread
-            && let Ok(finished) = self.finished.get_mut()
-            && finished.recv_timeout(CLOSE_PATIENCE).is_err()
-        {
+        if std::thread::current().id() != self.thread && self.finished.get_mut().recv_timeout(CLOSE_PATIENCE).is_err() {
             tracing::warn!("a kafka producer did not end in time and is left behind");
         }
     }

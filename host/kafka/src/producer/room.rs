@@ -4,8 +4,8 @@
 //! much, are not counted by it; what they hold beyond a little is counted here as *weight*.
 
 use crate::produce_error::SendError;
+use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes of key and headers of one message that are not counted: the bound on the number of messages covers them, and the
@@ -78,7 +78,7 @@ impl Room {
         // Orders the room made before this call against the load: see `admit`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) {
-            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = self.lock.lock();
             self.full.store(false, Ordering::SeqCst);
             self.freed.notify_all();
         }
@@ -87,13 +87,13 @@ impl Room {
     /// Waits until room was made since a sender was refused. True at once if nobody was.
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock.lock();
         while self.full.load(Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            guard = self.freed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.freed.wait_for(&mut guard, left);
         }
         true
     }

@@ -19,7 +19,6 @@ use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, null_mut};
-use std::sync::{Mutex, PoisonError};
 
 /// The place a partition's messages are taken from. One reader at a time.
 pub(crate) trait Take: Send {
@@ -108,9 +107,4 @@ unsafe extern "C" fn on_event(_: *mut sys::rd_kafka_t, opaque: *mut c_void) {
     // SAFETY: `watch` keeps the wake at this address until the callback is off.
     let wake = unsafe { &*opaque.cast::<Wake>() };
     let _ = catch_unwind(AssertUnwindSafe(|| wake()));
-}
-
-/// Locks, whatever happened to an earlier holder: what these locks guard is whole between any two statements.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

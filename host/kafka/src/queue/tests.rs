@@ -29,11 +29,11 @@ struct Fake {
 
 impl Fake {
     fn put(&self, offsets: impl IntoIterator<Item = i64>) {
-        self.entries.lock().unwrap().extend(offsets.into_iter().map(message));
+        self.entries.lock().extend(offsets.into_iter().map(message));
     }
 
     fn fail(&self, offset: i64, err: E) {
-        self.entries.lock().unwrap().push_back(Made { code: Code(err as i32), ..message(offset) });
+        self.entries.lock().push_back(Made { code: Code(err as i32), ..message(offset) });
     }
 }
 
@@ -43,7 +43,7 @@ fn message(offset: i64) -> Made {
 
 impl Take for Fake {
     fn take(&mut self, room: usize, into: &mut VecDeque<Held>) -> usize {
-        let mut entries = self.entries.lock().unwrap();
+        let mut entries = self.entries.lock();
         let taken = room.min(entries.len());
         into.extend(entries.drain(..taken).map(Held::Made));
         taken
@@ -116,7 +116,7 @@ fn messages_before_an_error_are_handed_out_and_none_behind_it_before_a_seek() {
     fake.put([4]);
     assert_eq!(take(&mut queue, 10), (vec![], Taken::default()), "message 2 would be skipped");
     assert_eq!(queue.idle_position(), None, "the library's position is one too far");
-    fake.entries.lock().unwrap().clear();
+    fake.entries.lock().clear();
     slot.lock().moved(2);
     fake.put([2, 3, 4]);
     assert_eq!(take(&mut queue, 10).0, [2, 3, 4]);
