@@ -12,7 +12,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::ClientError;
-use crate::plain::{PlainMessage, Quiet, owned, passes, without_group};
+use crate::plain::{PlainMessage, Quiet, passes, without_group};
 use crate::settings::ClientSettings;
 
 /// How long a client may take to go elsewhere in a partition; it asks nobody for it.
@@ -132,7 +132,7 @@ impl StretchReader {
                     stretch.from = offset + 1;
                     stretch.count -= 1;
                     let ended = stretch.count == 0 || stretch.from >= stretch.end;
-                    let message = Box::new(owned(&message));
+                    let message = Box::new(PlainMessage::copy(&message));
                     if ended {
                         self.over = Some(partition);
                         self.go_on(partition)?;

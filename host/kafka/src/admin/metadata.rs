@@ -1,24 +1,46 @@
 //! What a metadata request answers: topics, partitions, who leads them.
 
-use super::{PartitionDescription, TopicDescription, slice};
+use super::slice;
 use crate::error::{ClientError, Code, text_of};
-use crate::native::{Client, millis};
+use crate::native::{Client, Topic, millis};
 use rdkafka::bindings as sys;
 use std::ffi::c_int;
 use std::ptr::{NonNull, null, null_mut};
 use std::time::Duration;
 
+/// A topic as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: String,
+    /// Its partitions, ascending.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// A partition as the cluster knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub id: i32,
+    /// The broker that leads it, if any does.
+    pub leader: Option<i32>,
+    /// Brokers that hold it.
+    pub replicas: usize,
+    /// Those of them that are in sync.
+    pub in_sync: usize,
+    /// The oldest offset, where it was asked for and answered.
+    pub low: Option<i64>,
+    /// The offset the next message will get, likewise.
+    pub high: Option<i64>,
+}
+
 /// An answer to a metadata request.
 pub(super) struct Metadata(NonNull<sys::rd_kafka_metadata>);
 
 impl Metadata {
-    pub(super) fn ask(
-        client: &Client,
-        topic: Option<&crate::native::Topic>,
-        timeout: Duration,
-    ) -> Result<Self, ClientError> {
+    pub(super) fn ask(client: &Client, topic: Option<&Topic>, timeout: Duration) -> Result<Self, ClientError> {
         let mut metadata = null();
-        let only = topic.map_or(null_mut(), crate::native::Topic::ptr);
+        let only = topic.map_or(null_mut(), Topic::ptr);
         let all = c_int::from(topic.is_none());
         // SAFETY: client and topic live during the call; the answer is ours and given back by `drop`.
         let code = unsafe { sys::rd_kafka_metadata(client.ptr(), all, only, &mut metadata, millis(timeout)) };

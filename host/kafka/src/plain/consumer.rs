@@ -1,0 +1,179 @@
+//! Reading a topic without a group.
+
+use super::message::PlainMessage;
+use crate::error::{ClientError, Code};
+use crate::settings::ClientSettings;
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Where to begin reading each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At the oldest message.
+    Beginning,
+    /// Behind the newest message.
+    End,
+    /// At this offset.
+    Offset(i64),
+    /// At the first message of this time or later, in milliseconds since the epoch.
+    Time(i64),
+    /// This many offsets before the end. Markers and compacted messages count, so fewer messages may come.
+    Last(i64),
+}
+
+/// What [`PlainConsumer::next`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// A message.
+    Message(Box<PlainMessage>),
+    /// Every partition has been read to its end. Comes once; go on to follow what is produced from now on.
+    End,
+    /// Nothing within the time.
+    Nothing,
+}
+
+/// Keeps rdkafka from logging for us: who reads tells what does not pass by itself, and the end of a partition,
+/// which it would call an error, is none.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client reported a problem");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Reads partitions of one topic without a group: nothing is committed, nobody else is disturbed.
+pub struct PlainConsumer {
+    consumer: BaseConsumer<Quiet>,
+    unread: BTreeSet<i32>,
+    end_told: bool,
+}
+
+impl PlainConsumer {
+    /// Reads `partitions` of a topic, all if empty.
+    ///
+    /// # Errors
+    /// A property refused, no broker within `timeout`, no such topic or partition.
+    pub fn open(
+        settings: &ClientSettings,
+        topic: &str,
+        partitions: &[i32],
+        from: ReadFrom,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let mut config = without_group(settings);
+        config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "100");
+        let what = || format!("topic {topic}");
+        let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
+        let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(failed)?;
+        let known: BTreeSet<i32> =
+            metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
+        if known.is_empty() {
+            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+            return Err(ClientError::request(what(), Code(code as i32)));
+        }
+        let unread: BTreeSet<i32> =
+            if partitions.is_empty() { known.clone() } else { partitions.iter().copied().collect() };
+        if let Some(missing) = unread.difference(&known).next() {
+            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+            return Err(ClientError::request(format!("partition {topic}/{missing}"), Code(code as i32)));
+        }
+        let mut list = TopicPartitionList::new();
+        for &partition in &unread {
+            let offset = match from {
+                ReadFrom::Beginning => Offset::Beginning,
+                ReadFrom::End => Offset::End,
+                ReadFrom::Offset(offset) => Offset::Offset(offset),
+                ReadFrom::Time(time) => Offset::Offset(time),
+                ReadFrom::Last(count) => Offset::OffsetTail(count.max(0)),
+            };
+            list.add_partition_offset(topic, partition, offset).map_err(failed)?;
+        }
+        if let ReadFrom::Time(_) = from {
+            list = consumer.offsets_for_times(list, timeout).map_err(failed)?;
+        }
+        consumer.assign(&list).map_err(failed)?;
+        Ok(Self { consumer, unread, end_told: false })
+    }
+
+    /// What comes next, waiting `timeout` at most.
+    ///
+    /// # Errors
+    /// An offset that does not exist, a missing permission, and whatever else does not pass by itself.
+    pub fn next(&mut self, timeout: Duration) -> Result<Next, ClientError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.unread.is_empty() && !self.end_told {
+                self.end_told = true;
+                return Ok(Next::End);
+            }
+            match self.consumer.poll(deadline.saturating_duration_since(Instant::now())) {
+                None => return Ok(Next::Nothing),
+                Some(Ok(message)) => return Ok(Next::Message(Box::new(PlainMessage::copy(&message)))),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.unread.remove(&partition);
+                }
+                Some(Err(error)) if passes(&error) => {}
+                Some(Err(error)) => return Err(ClientError::from_rdkafka("consume", &error)),
+            }
+            if Instant::now() >= deadline && !self.unread.is_empty() {
+                return Ok(Next::Nothing);
+            }
+        }
+    }
+
+    /// Everything up to the end as it is met, `limit` messages at most.
+    ///
+    /// # Errors
+    /// As [`PlainConsumer::next`]; a timeout if the end is not reached in time.
+    pub fn read_to_end(&mut self, limit: usize, timeout: Duration) -> Result<Vec<PlainMessage>, ClientError> {
+        let deadline = Instant::now() + timeout;
+        let mut messages = Vec::new();
+        while messages.len() < limit {
+            match self.next(deadline.saturating_duration_since(Instant::now()))? {
+                Next::Message(message) => messages.push(*message),
+                Next::End => break,
+                Next::Nothing => {
+                    let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT;
+                    return Err(ClientError::request("read to the end", Code(code as i32)));
+                }
+            }
+        }
+        Ok(messages)
+    }
+}
+
+impl std::fmt::Debug for PlainConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlainConsumer").field("unread", &self.unread).finish_non_exhaustive()
+    }
+}
+
+/// What a consumer is made with that belongs to no group.
+pub(crate) fn without_group(settings: &ClientSettings) -> ClientConfig {
+    let mut config = settings.base();
+    // librdkafka reads assigned partitions only with a group id. Nothing is ever asked of that group.
+    config
+        .set("group.id", format!("{}-without-group", settings.client_id))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true");
+    config
+}
+
+/// Errors that librdkafka works on by itself: reading goes on when they are over.
+pub(crate) fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as C;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(C::BrokerTransportFailure | C::AllBrokersDown | C::Resolve | C::OperationTimedOut)
+    )
+}
