@@ -5,15 +5,17 @@
 //! ours, and the wait for the answer is ours. A request that was not answered in time may still be carried out later: the
 //! next one is not sent before that answer is in, or an old offset could land on top of a newer one.
 
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use wasmill_core::NextOffset;
+
 use crate::TopicPartition;
 use crate::error::{Code, CommitError, CommitRefusal};
 use crate::list;
 use crate::native::{ClientRef, Queue};
-use rdkafka::bindings as sys;
-use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ptr;
-use std::time::{Duration, Instant};
-use wasmill_core::NextOffset;
 
 /// How long a commit waits for its answer.
 pub(crate) const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,7 +125,7 @@ fn verdict(whole: Code, rows: &[list::Row], lost: bool) -> Result<Vec<CommitRefu
 /// again under the new number; if it does not, the revoke that ends the generation is on its way. To close the generation
 /// in the second case would leave a partition held and unread.
 fn classify(code: Code, lost: bool) -> Option<CommitError> {
-    use sys::rd_kafka_resp_err_t as E;
+    use rdkafka::bindings::rd_kafka_resp_err_t as E;
     let any = |errors: &[E]| errors.iter().any(|err| code.is(*err));
     if !code.is_error() || code.is(E::RD_KAFKA_RESP_ERR__NO_OFFSET) {
         return None;
@@ -154,11 +156,12 @@ fn classify(code: Code, lost: bool) -> Option<CommitError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::mock::MockBroker;
+    use rdkafka::bindings::rd_kafka_resp_err_t as E;
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::{BaseConsumer, Consumer};
-    use sys::rd_kafka_resp_err_t as E;
+
+    use super::*;
+    use crate::mock::MockBroker;
 
     fn row(partition: i32, err: E) -> list::Row {
         list::Row { id: TopicPartition::new("t", partition), offset: 1, note: String::new(), err: Code(err as i32) }

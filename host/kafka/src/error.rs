@@ -3,8 +3,9 @@
 //! A *code* is librdkafka's short name of an error (`ILLEGAL_GENERATION`, `_TRANSPORT`; a leading underscore marks those
 //! that librdkafka itself raised). It is what people search for, so it is kept beside every text.
 
-use rdkafka::bindings as sys;
 use std::ffi::{CStr, c_char};
+
+use rdkafka::bindings as sys;
 
 /// A failed call on a client: making it, configuring it, or one request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +155,7 @@ impl Code {
 
     /// Errors of requests that may pass by themselves: the broker or the coordinator is away, moving, starting or slow.
     pub(crate) fn is_transient(self) -> bool {
-        use sys::rd_kafka_resp_err_t as E;
+        use rdkafka::bindings::rd_kafka_resp_err_t as E;
         [
             E::RD_KAFKA_RESP_ERR__TRANSPORT,
             E::RD_KAFKA_RESP_ERR__TIMED_OUT,

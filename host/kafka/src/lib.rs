@@ -17,6 +17,9 @@ mod queue;
 mod settings;
 pub mod stretches;
 
+use std::fmt;
+use std::sync::Arc;
+
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
@@ -26,9 +29,6 @@ pub use producer::{
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
-
-use std::fmt;
-use std::sync::Arc;
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,10 +3,11 @@
 //! rust-rdkafka's own reader makes a slice of an empty list's NULL, and panics when a foreign client's metadata is not
 //! UTF-8; both would happen inside a rebalance callback, where a panic hangs the process.
 
-use crate::TopicPartition;
-use crate::error::{ClientError, Code, text_of};
 use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::TopicPartition;
+use crate::error::{ClientError, Code, text_of};
 
 /// One entry of a list.
 #[derive(Debug, Clone)]

@@ -1,9 +1,10 @@
 //! librdkafka's log lines, on their way to `tracing`.
 
-use parking_lot::Mutex;
-use rdkafka::config::RDKafkaLogLevel as Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel as Level;
 
 /// Lines let through in a window; a broker that is away writes several a second and client.
 const LINES: u32 = 10;

@@ -4,13 +4,15 @@
 //! of any name it is asked about, checks nothing that a topic's configuration would forbid, knows no TLS, SASL or
 //! permissions, and does not answer the admin requests that create, delete or configure topics or describe groups.
 
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::config::ClientConfig;
+
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
 use crate::native::{Client, c_string, millis};
-use rdkafka::bindings as sys;
-use rdkafka::config::ClientConfig;
-use std::ptr::NonNull;
-use std::time::Duration;
 
 /// How long a new group waits for members before it shares out partitions: 3 s in the library, far too long for a test.
 const GROUP_DELAY_MS: i32 = 50;

@@ -1,16 +1,18 @@
 //! librdkafka's client, queue, topic, event and options as values that are given back once: what everything else in this
 //! crate is made of.
 
-use crate::TopicPartition;
-use crate::error::{ClientError, Code, text_of};
-use crate::log::Limit;
-use rdkafka::bindings as sys;
-use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
 use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::config::{ClientConfig, NativeClientConfig, RDKafkaLogLevel};
+
+use crate::TopicPartition;
+use crate::error::{ClientError, Code, text_of};
+use crate::log::Limit;
 
 /// Room for one of librdkafka's explanations; longer ones are cut by it.
 const TEXT_BYTES: usize = 512;

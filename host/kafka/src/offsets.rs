@@ -1,14 +1,16 @@
 //! Questions about offsets, each one request for all partitions: what a group has committed, where partitions begin and end,
 //! what is there at a time.
 
+use std::ptr::null;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, Row, list_of};
 use crate::native::{ClientRef, Event, millis};
-use rdkafka::bindings as sys;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use std::ptr::null;
-use std::time::Duration;
 
 /// A stand-in of librdkafka's for the first offset, both as an offset and as a time to look up.
 pub(crate) const EARLIEST: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;

@@ -1,8 +1,9 @@
 //! What can be wrong with a message that is produced, at the send and in the report, and what that is about: the message,
 //! its topic, or nobody. Both sides ask the one table in here.
 
-use crate::error::Code;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
+use crate::error::Code;
 
 /// What an error of producing is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

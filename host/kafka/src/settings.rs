@@ -4,10 +4,12 @@
 //! configured away. What is ours is listed in [`owned_properties`] with the reason; the configuration refuses those names
 //! before anything starts, and [`ClientSettings`] drops them should they still come.
 
-use crate::error::ClientError;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use crate::error::ClientError;
 
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,16 +1,18 @@
 //! What a consumer group does and where it stands, and how to move it while it rests.
 
+use std::ptr::null;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_admin_op_t as Op;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
 use super::{Admin, check, slice};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
 use crate::list::{Row, list_of, rows};
 use crate::native::c_string;
 use crate::offsets::{EARLIEST, LATEST};
-use rdkafka::bindings as sys;
-use std::ptr::null;
-use std::time::{Duration, Instant};
-use sys::rd_kafka_admin_op_t as Op;
-use sys::rd_kafka_resp_err_t as E;
 
 /// A group as its coordinator knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! What a metadata request answers: topics, partitions, who leads them.
 
-use super::slice;
-use crate::error::{ClientError, Code, text_of};
-use crate::native::{Client, Topic, millis};
-use rdkafka::bindings as sys;
 use std::ffi::c_int;
 use std::ptr::{NonNull, null, null_mut};
 use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use super::slice;
+use crate::error::{ClientError, Code, text_of};
+use crate::native::{Client, Topic, millis};
 
 /// A topic as the cluster knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,13 @@ mod group;
 mod metadata;
 mod topics;
 
-pub use group::{GroupDescription, GroupMember, GroupPartition, ResetTo};
-pub use metadata::{PartitionDescription, TopicDescription};
-pub(crate) use topics::partition_count;
-pub use topics::{ConfigEntry, NewTopic};
+use std::ffi::c_char;
+use std::ptr::null;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_admin_op_t as Op;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
@@ -15,12 +18,10 @@ use crate::list::list_of;
 use crate::native::{AdminOptions, Client, Event, Queue};
 use crate::offsets::listed;
 use crate::settings::ClientSettings;
-use rdkafka::bindings as sys;
-use std::ffi::c_char;
-use std::ptr::null;
-use std::time::{Duration, Instant};
-use sys::rd_kafka_admin_op_t as Op;
-use sys::rd_kafka_resp_err_t as E;
+pub use group::{GroupDescription, GroupMember, GroupPartition, ResetTo};
+pub use metadata::{PartitionDescription, TopicDescription};
+pub(crate) use topics::partition_count;
+pub use topics::{ConfigEntry, NewTopic};
 
 /// How often a request is repeated that has to wait for the cluster, such as for a new topic to be known.
 const AGAIN: Duration = Duration::from_millis(50);

@@ -1,17 +1,19 @@
 //! Making, deleting and describing topics.
 
+use std::ffi::c_char;
+use std::ptr::{NonNull, null};
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_admin_op_t as Op;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
 use super::metadata::{Metadata, TopicDescription};
 use super::{AGAIN, Admin, check, slice};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
 use crate::native::{Client, c_string, text_in};
 use crate::offsets::{EARLIEST, LATEST};
-use rdkafka::bindings as sys;
-use std::ffi::c_char;
-use std::ptr::{NonNull, null};
-use std::time::{Duration, Instant};
-use sys::rd_kafka_admin_op_t as Op;
-use sys::rd_kafka_resp_err_t as E;
 
 /// A topic to make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

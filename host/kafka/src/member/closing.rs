@@ -10,14 +10,16 @@
 //! Callbacks may arrive on that thread. By then the gate is shut and the handler let go of ([`super::rebalance::Rebalancer::give_up`]): they
 //! find nothing to do and wait for nobody.
 
-use super::context::Context;
-use parking_lot::Mutex;
-use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::context::Context;
 
 /// How long the client may take to end once its partitions are given back. librdkafka gives its last request, `LeaveGroup`,
 /// five seconds and looks once a second.

@@ -1,19 +1,21 @@
 //! librdkafka's callbacks into this member. Nothing unwinds out of here: a panic in a rebalance callback while the
 //! consumer is destroyed hangs the process for good.
 
-use super::event::MemberEvent;
-use super::rebalance::Rebalancer;
-use super::shared::Shared;
-use crate::log;
-use crate::native::ClientRef;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use rdkafka::bindings::rd_kafka_resp_err_t;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+
+use super::event::MemberEvent;
+use super::rebalance::Rebalancer;
+use super::shared::Shared;
+use crate::log;
+use crate::native::ClientRef;
 
 pub(super) struct Context {
     shared: Arc<Shared>,

@@ -1,12 +1,14 @@
 //! What the brokers say of topics: whether they exist, their ids, how many partitions they have. Asked without waiting.
 
-use crate::error::{Code, text_of};
-use crate::native::{AdminOptions, ClientRef, Queue};
-use rdkafka::bindings as sys;
 use std::ffi::CString;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rdkafka::bindings as sys;
+
+use crate::error::{Code, text_of};
+use crate::native::{AdminOptions, ClientRef, Queue};
 
 /// How long an answer is waited for by librdkafka.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

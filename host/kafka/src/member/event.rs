@@ -1,8 +1,9 @@
 //! What a member tells whoever polls it.
 
-use crate::TopicPartition;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use crate::TopicPartition;
 
 /// What `poll` tells.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,14 @@
 //! What other threads do with a member: commits, seeks, positions.
 
+use std::ffi::CString;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use wasmill_core::NextOffset;
+
 use super::note;
 use super::shared::Shared;
 use crate::TopicPartition;
@@ -8,13 +17,6 @@ use crate::error::{ClientError, Code, CommitError, CommitRefusal, text_of};
 use crate::list::{self, list_of};
 use crate::native::{ClientRef, millis};
 use crate::offsets;
-use rdkafka::bindings as sys;
-use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ffi::CString;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-use wasmill_core::NextOffset;
 
 /// How long a seek waits for librdkafka's answer.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);

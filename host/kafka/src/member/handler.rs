@@ -1,9 +1,10 @@
 //! Who is told of the partitions that come and go.
 
+use wasmill_core::NextOffset;
+
 use super::handle::MemberHandle;
 use crate::TopicPartition;
 use crate::queue::PartitionQueue;
-use wasmill_core::NextOffset;
 
 /// What the owner of the partitions does when they come and go. Both run inside librdkafka's rebalance callback, on the
 /// thread that polls the member, before the change takes effect: a commit through the handle works, a seek does not yet. A

@@ -5,9 +5,10 @@
 //! since a fetch may still be under way. A partition that came back has a new reader, and its queue is left alone: a take
 //! here would steal from it. All of this happens on the member's thread, where partitions come and go, too.
 
+use std::time::{Duration, Instant};
+
 use crate::TopicPartition;
 use crate::queue::Take;
-use std::time::{Duration, Instant};
 
 /// How long a retired queue is left alone. A fetch that was under way at the revoke has been answered by then: the broker
 /// waits a tenth of a second.
@@ -46,16 +47,18 @@ impl Janitor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::Consumer;
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+
     use super::*;
     use crate::member::{AssignedPartition, Member, MemberHandle, RebalanceHandler};
     use crate::mock::MockBroker;
     use crate::native::ClientRef;
     use crate::queue::SplitQueue;
     use crate::settings::{ClientSettings, MemberSettings};
-    use rdkafka::config::ClientConfig;
-    use rdkafka::consumer::Consumer;
-    use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-    use std::sync::{Arc, Mutex};
 
     #[derive(Default)]
     struct Keep(Mutex<Vec<AssignedPartition>>);

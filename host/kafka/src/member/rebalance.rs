@@ -5,6 +5,17 @@
 //! take effect, then retire the queues. What librdkafka is waiting for is said in every case, whatever failed before it, or
 //! the group would wait for this member.
 
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use wasmill_core::NextOffset;
+
 use super::event::MemberEvent;
 use super::handle::MemberHandle;
 use super::handler::{AssignedPartition, RebalanceHandler};
@@ -17,15 +28,6 @@ use crate::list::{self, list_of};
 use crate::native::ClientRef;
 use crate::offsets::LATEST;
 use crate::queue::{PartitionQueue, Slot, SplitQueue, Take};
-use parking_lot::Mutex;
-use rdkafka::bindings as sys;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use rdkafka::topic_partition_list::TopicPartitionList;
-use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::null;
-use std::sync::Arc;
-use wasmill_core::NextOffset;
 
 /// Hands partitions to the handler and takes them back.
 pub(super) struct Rebalancer {

@@ -1,5 +1,13 @@
 //! Asks what is needed to decide where partitions begin, again and again while the answer may still come.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use wasmill_core::CommitNote;
+
 use super::describe::{Described, Question};
 use super::handler::RebalanceHandler;
 use super::note;
@@ -10,12 +18,6 @@ use crate::list::Row;
 use crate::native::ClientRef;
 use crate::offsets::{EARLIEST, LATEST, committed, high_watermarks, offsets_at};
 use crate::settings::{MemberSettings, OutOfRange, Start};
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-use wasmill_core::CommitNote;
 
 /// How long one request may take before it is made again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

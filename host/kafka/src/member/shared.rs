@@ -1,6 +1,13 @@
 //! What the member, its callbacks and its handles share: the partitions held, events, and the gate that ends all calls when
 //! the member closes.
 
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use rdkafka::bindings as sys;
+
 use super::event::MemberEvent;
 use super::janitor::Janitor;
 use crate::TopicPartition;
@@ -12,11 +19,6 @@ use crate::native::ClientRef;
 use crate::offsets::INVALID;
 use crate::queue::{Positions, Slot};
 use crate::settings::MemberSettings;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use rdkafka::bindings as sys;
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Instant;
 
 /// Events kept for the next poll; more of them say nothing new.
 const EVENTS: usize = 256;

@@ -12,13 +12,15 @@
 //! the topic, but not those that a member of the old one commits afterwards, nor those that a tool puts back. So a committed
 //! offset counts only if the topic's id in its note is the one that the topic has now.
 
+use std::collections::HashMap;
+
+use wasmill_core::CommitNote;
+
 use super::note;
 use crate::TopicPartition;
 use crate::list::Row;
 use crate::queue::QueueProblem;
 use crate::settings::{OutOfRange, Start};
-use std::collections::HashMap;
-use wasmill_core::CommitNote;
 
 /// The beginning of one partition.
 #[derive(Debug)]

@@ -5,13 +5,15 @@
 //! read are there, and whether those of the partitions held are still the same. A topic that is gone takes its partitions
 //! along sooner or later, so the question is not about the topics of partitions alone.
 
-use super::describe::{Described, Question};
-use super::event::MemberEvent;
-use crate::native::ClientRef;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
+use super::describe::{Described, Question};
+use super::event::MemberEvent;
+use crate::native::ClientRef;
 
 const INTERVAL: Duration = Duration::from_secs(3);
 

@@ -1,15 +1,17 @@
 //! Reading a topic without a group.
 
-use super::message::PlainMessage;
-use crate::error::{ClientError, Code};
-use crate::settings::ClientSettings;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+
+use super::message::PlainMessage;
+use crate::error::{ClientError, Code};
+use crate::settings::ClientSettings;
 
 /// Where to begin reading each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

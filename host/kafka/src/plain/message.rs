@@ -1,7 +1,8 @@
 //! A message that belongs to its holder.
 
-use crate::native::each_header;
 use rdkafka::message::{BorrowedMessage, Message as _};
+
+use crate::native::each_header;
 
 /// A message, owned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,14 +1,16 @@
 //! Sending messages and waiting until they are there.
 
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as sys;
+
 use super::message::PlainMessage;
 use crate::error::{ClientError, Code, text_of};
 use crate::native::{Client, Event, Queue, Topic};
 use crate::produce_error::{ProduceErrorClass, SendError, reason};
 use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
-use rdkafka::bindings as sys;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 /// Where a produced message ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::mock::MockBroker;
 use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
-use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

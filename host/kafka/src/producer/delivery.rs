@@ -6,6 +6,16 @@
 //! sent again **alone**, by a second client that puts one message in a batch, and only that answer is reported. The price: such
 //! messages are written behind others that were sent after them. Only refused batches pay it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::bindings as sys;
+use rdkafka::config::ClientConfig;
+
 use super::record::produce;
 use super::report::{DeliverySink, Report};
 use super::room::Room;
@@ -13,14 +23,6 @@ use super::settled::Settled;
 use crate::error::ClientError;
 use crate::native::{Client, Event, Queue};
 use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
-use parking_lot::Mutex;
-use rdkafka::bindings as sys;
-use rdkafka::config::ClientConfig;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
-use std::thread::ThreadId;
-use std::time::{Duration, Instant};
 
 /// How long a dropped producer waits for its delivery thread before it leaves it behind.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

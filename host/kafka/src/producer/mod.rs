@@ -17,20 +17,21 @@ mod rules;
 mod send;
 mod settled;
 
-pub use delivery::CLOSE_PATIENCE;
-pub(crate) use record::{Fields, Headers, produce};
-pub use report::{DeliverySink, Report};
-pub use rules::TopicRules;
-pub use send::{Outgoing, OutputTopic};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
 
 use crate::error::ClientError;
 use crate::native::Client;
 use crate::produce_error::SendError;
 use crate::settings::ClientSettings;
+pub use delivery::CLOSE_PATIENCE;
 use delivery::Running;
-use rdkafka::config::ClientConfig;
-use std::sync::Arc;
-use std::time::Duration;
+pub(crate) use record::{Fields, Headers, produce};
+pub use report::{DeliverySink, Report};
+pub use rules::TopicRules;
+pub use send::{Outgoing, OutputTopic};
 
 /// How long [`Producer::partitions`] waits for an answer.
 const METADATA_PATIENCE: Duration = Duration::from_secs(10);

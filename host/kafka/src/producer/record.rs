@@ -1,13 +1,15 @@
 //! A message as librdkafka's call to produce takes it.
 
-use crate::error::{Code, text_of};
-use crate::native::{Client, Topic};
-use crate::produce_error::SendError;
-use rdkafka::bindings as sys;
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
-use sys::rd_kafka_vtype_t as V;
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_vtype_t as V;
+
+use crate::error::{Code, text_of};
+use crate::native::{Client, Topic};
+use crate::produce_error::SendError;
 
 /// The most fields a message has: topic, partition, flags, value, key, token, timestamp, headers.
 const FIELDS: usize = 8;

@@ -3,10 +3,12 @@
 //! librdkafka bounds the number of messages and the bytes of their *values*. Keys and headers, which a handler controls as
 //! much, are not counted by it; what they hold beyond a little is counted here as *weight*.
 
-use crate::produce_error::SendError;
-use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::produce_error::SendError;
 
 /// Bytes of key and headers of one message that are not counted: the bound on the number of messages covers them, and the
 /// shared counter stays untouched by ordinary messages.
@@ -113,8 +115,9 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::Arc;
+
+    use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,11 +4,13 @@
 //! stops *all* partitions of the producer for about half a second, and the batch's other messages are written late (see
 //! `delivery.rs`). Worth knowing beforehand, then. Only what the broker is sure to refuse is refused here.
 
-use crate::admin::ConfigEntry;
-use crate::produce_error::SendError;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
+use crate::admin::ConfigEntry;
+use crate::produce_error::SendError;
 
 /// By how much the clocks of host and broker may differ before a timestamp is refused here instead of there.
 const CLOCK_SKEW_MS: i64 = 60_000;

@@ -1,5 +1,9 @@
 //! One message on its way into librdkafka's buffer, and the topic it goes to.
 
+use std::sync::Arc;
+
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
 use super::delivery::Running;
 use super::record::{Fields, Headers, produce};
 use super::room::weight_of;
@@ -7,8 +11,6 @@ use super::rules::{Checks, TopicRules};
 use crate::error::ClientError;
 use crate::native::{Client, Topic};
 use crate::produce_error::SendError;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use std::sync::Arc;
 
 /// A topic to send to. It keeps the producer alive.
 #[derive(Clone)]

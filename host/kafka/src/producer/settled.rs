@@ -1,14 +1,16 @@
 //! A message that librdkafka is done with, as an event of reports holds it.
 
+use std::marker::PhantomData;
+use std::ptr::{NonNull, null_mut};
+
+use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+
 use super::record::{Fields, Headers};
 use super::room::weight_of;
 use crate::error::Code;
 use crate::native::{Event, bytes, each_header};
 use crate::produce_error::{DeliveryError, ProduceErrorClass};
-use rdkafka::bindings as sys;
-use std::marker::PhantomData;
-use std::ptr::{NonNull, null_mut};
-use sys::rd_kafka_resp_err_t as E;
 
 /// A message that librdkafka is done with, valid as long as the event it came with.
 #[derive(Clone, Copy)]

@@ -1,10 +1,12 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Condvar, Mutex};
+
+use rdkafka::bindings as sys;
+
 use super::*;
 use crate::mock::{Api, MockBroker, fault};
 use crate::plain::{PlainConsumer, PlainMessage, ReadFrom};
 use crate::produce_error::ProduceErrorClass;
-use rdkafka::bindings as sys;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Condvar, Mutex};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

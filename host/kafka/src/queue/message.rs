@@ -1,11 +1,13 @@
 //! One message as librdkafka holds it, read in place and given back at once.
 
-use crate::error::{Code, text_of};
-use crate::native::{bytes, try_each_header};
-use rdkafka::bindings as sys;
 use std::collections::VecDeque;
 use std::ptr::{NonNull, null_mut};
+
+use rdkafka::bindings as sys;
 use wasmill_core::{Batch, BatchFull};
+
+use crate::error::{Code, text_of};
+use crate::native::{bytes, try_each_header};
 
 /// An entry taken from the library and not yet handed out: a message, or an error in a message's clothes.
 pub(crate) enum Held {

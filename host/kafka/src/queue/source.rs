@@ -10,15 +10,17 @@
 //!   behind, and `rd_kafka_q_cb_event_enable` takes the same lock: once it has returned, no old callback is running.
 //! * `rd_kafka_queue_forward` marks the queue as forwarded by the application, and that mark stays when the handle goes.
 
-use super::Wake;
-use super::message::{Held, Scratch, adopt};
-use crate::TopicPartition;
-use crate::native::{ClientRef, Queue};
-use rdkafka::bindings as sys;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, null_mut};
+
+use rdkafka::bindings as sys;
+
+use super::Wake;
+use super::message::{Held, Scratch, adopt};
+use crate::TopicPartition;
+use crate::native::{ClientRef, Queue};
 
 /// The place a partition's messages are taken from. One reader at a time.
 pub(crate) trait Take: Send {

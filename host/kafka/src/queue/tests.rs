@@ -1,7 +1,9 @@
+use std::sync::atomic::AtomicUsize;
+
+use wasmill_core::BatchFull;
+
 use super::*;
 use crate::error::Code;
-use std::sync::atomic::AtomicUsize;
-use wasmill_core::BatchFull;
 
 /// An entry that no library made.
 pub(crate) struct Made {

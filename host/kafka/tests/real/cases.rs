@@ -1,16 +1,18 @@
 //! What comes out of a partition's queue, and what is known of its position.
 
-use crate::support::{Read, keeping, settings, until};
-use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use serde_json::json;
 use wasmill_core::{Batch, NextOffset};
 use wasmill_kafka::{AssignedPartition, Member, MemberHandle, RebalanceHandler, TopicPartition};
 use wasmill_tests::eye::Message;
 use wasmill_tests::shared::{Shared, shared, unique};
+
+use crate::support::{Read, keeping, settings, until};
 
 /// A member polled by a thread of its own, with its one partition's queue in the test's hands.
 struct Alone {

@@ -1,11 +1,11 @@
 //! Where members begin, what they are told, how they end.
 
-use crate::support::{Kept, Worker, keeping, settings, until};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use wasmill_core::NextOffset;
 use wasmill_kafka::{
     AssignedPartition, Assignor, CommitEntry, CommitError, Member, MemberEvent, MemberHandle, MemberSettings,
@@ -13,6 +13,8 @@ use wasmill_kafka::{
 };
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::shared::{Shared, shared, unique};
+
+use crate::support::{Kept, Worker, keeping, settings, until};
 
 struct Setting {
     shared: Shared,

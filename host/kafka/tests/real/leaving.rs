@@ -1,15 +1,17 @@
 //! Members that leave in the middle of a cooperative rebalance.
 
-use crate::support::{settings, until};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
 use wasmill_core::NextOffset;
 use wasmill_kafka::{
     AssignedPartition, Assignor, CommitEntry, Member, MemberHandle, MemberSettings, RebalanceHandler, TopicPartition,
 };
 use wasmill_tests::shared::{Shared, shared, unique};
+
+use crate::support::{settings, until};
 
 const PARTITIONS: u32 = 6;
 

@@ -1,12 +1,12 @@
 //! The broker goes away and comes back.
 
-use crate::support::{keeping, settings, until};
-use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use wasmill_core::NextOffset;
 use wasmill_kafka::{
     AssignedPartition, Assignor, CommitEntry, CommitError, Member, MemberHandle, MemberSettings, RebalanceHandler,
@@ -16,6 +16,8 @@ use wasmill_tests::broker::{Broker, Options};
 use wasmill_tests::eye::Offsets;
 use wasmill_tests::shared::{Place, unique};
 use wasmill_tests::signal::Signal;
+
+use crate::support::{keeping, settings, until};
 
 const PARTITIONS: i32 = 3;
 

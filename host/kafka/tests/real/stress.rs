@@ -1,14 +1,16 @@
 //! Members come and go, partitions are sent back, readers stand still, and messages flow all the while.
 
-use crate::support::{Worker, settings, until};
-use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use wasmill_kafka::{Assignor, MemberSettings};
 use wasmill_tests::shared::{shared, unique};
+
+use crate::support::{Worker, settings, until};
 
 const PARTITIONS: i32 = 6;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
 use wasmill_core::{Batch, NextOffset};
 use wasmill_kafka::{
     AssignedPartition, ClientSettings, CommitEntry, CommitError, Member, MemberEvent, MemberHandle, MemberSettings,

@@ -19,25 +19,26 @@ mod shared;
 mod start;
 mod topics;
 
-pub use event::MemberEvent;
-pub use handle::MemberHandle;
-pub use handler::{AssignedPartition, RebalanceHandler};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
 
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::native::ClientRef;
 use crate::settings::MemberSettings;
 use context::Context;
+pub use event::MemberEvent;
 use event::Quiet;
-use parking_lot::Mutex;
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message};
+pub use handle::MemberHandle;
+pub use handler::{AssignedPartition, RebalanceHandler};
 use rebalance::Rebalancer;
 use shared::Shared;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 use topics::TopicWatch;
 
 /// One consumer of the group.

@@ -12,17 +12,18 @@
 mod message;
 mod source;
 
-pub(crate) use source::{SplitQueue, Take};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use wasmill_core::{Batch, NextOffset};
 
 use crate::TopicPartition;
 use crate::error::Code;
 use message::Held;
-use parking_lot::{Mutex, MutexGuard};
-use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use wasmill_core::{Batch, NextOffset};
+pub(crate) use source::{SplitQueue, Take};
 
 /// Called when there may be something to take. It runs on a thread of librdkafka's under a lock: it may set a flag, notify
 /// or unpark, and nothing else.
@@ -295,5 +296,4 @@ impl std::fmt::Debug for PartitionQueue {
 }
 
 #[cfg(test)]
-#[path = "queue/tests.rs"]
 mod tests;
