@@ -1,9 +1,17 @@
 use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use wasmill_core::BatchFull;
 
 use super::*;
 use crate::error::Code;
+use crate::list::list_of;
+use crate::mock::MockBroker;
+use crate::native::ClientRef;
+use crate::plain::{PlainMessage, PlainProducer};
+use crate::settings::ClientSettings;
 
 /// An entry that no library made.
 pub(crate) struct Made {
@@ -182,7 +190,7 @@ fn a_reader_never_waits_for_a_seek() {
     let seeking = slot.lock();
     let (answer, answered) = std::sync::mpsc::channel();
     std::thread::spawn(move || answer.send(take(&mut queue, 10)));
-    let taken = answered.recv_timeout(std::time::Duration::from_secs(5)).expect("the reader waits");
+    let taken = answered.recv_timeout(Duration::from_secs(5)).expect("the reader waits");
     drop(seeking);
     assert_eq!(taken, (vec![], Taken::default()));
 }
@@ -196,4 +204,33 @@ fn whoever_begins_to_listen_is_called_for_what_is_there_already() {
         count.fetch_add(1, Ordering::Relaxed);
     }));
     assert_eq!(called.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn headers_and_absent_values_reach_the_batch() {
+    const SOON: Duration = Duration::from_secs(20);
+    let broker = MockBroker::start(1).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let settings = ClientSettings { bootstrap: broker.bootstrap().into(), ..ClientSettings::default() };
+    let headers = vec![("name".to_owned(), None), ("name".to_owned(), Some(b"2".to_vec()))];
+    let sent = PlainMessage { topic: "t".into(), key: Some(Vec::new()), headers, ..PlainMessage::default() };
+    PlainProducer::open(&settings, SOON).unwrap().send(&[sent]).pop().unwrap().unwrap();
+
+    let id = TopicPartition::new("t", 0);
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker.bootstrap()).set("group.id", "g").create().unwrap();
+    // SAFETY: the consumer is made before the source and dropped after it.
+    let client = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
+    let mut source = SplitQueue::cut(client, &id).unwrap();
+    consumer.assign(&list_of([(&id, 0)]).unwrap()).unwrap();
+    let (mut held, deadline) = (VecDeque::new(), Instant::now() + SOON);
+    while source.take(1, &mut held) == 0 {
+        assert!(Instant::now() < deadline, "no message");
+        assert!(consumer.poll(Duration::from_millis(10)).is_none(), "it came past its queue");
+    }
+    let mut batch = Batch::new();
+    held[0].gather(&mut batch).unwrap();
+    let message = batch.message(0);
+    assert_eq!((message.key(), message.value()), (Some(&b""[..]), None));
+    assert_eq!(message.headers().collect::<Vec<_>>(), [(&b"name"[..], None), (&b"name"[..], Some(&b"2"[..]))]);
 }

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use wasmill_kafka::{Assignor, MemberSettings};
 use wasmill_tests::shared::{shared, unique};
 
-use crate::support::{Worker, settings, until};
+use crate::support::{Desk, Worker, settings, until};
 
 const PARTITIONS: i32 = 6;
 
@@ -81,6 +81,60 @@ fn produce(bootstrap: &str, topic: &str, stop: &AtomicBool) -> BTreeMap<i32, i64
     ends
 }
 
+/// What was done to a group.
+#[derive(Debug, Default)]
+struct Shaken {
+    joins: u32,
+    leaves: u32,
+    seeks: u32,
+    refused_seeks: u32,
+    holds: u32,
+}
+
+/// Has workers come, leave, stand still and be sent back for a while. Those that left go to `ended`.
+fn shake(workers: &mut Vec<Worker>, ended: &mut Vec<Arc<Desk>>, join: impl Fn() -> Worker) -> Shaken {
+    let mut dice = Dice(seed());
+    let mut shaken = Shaken::default();
+    let until_then = Instant::now() + Duration::from_secs(seconds());
+    while Instant::now() < until_then {
+        std::thread::sleep(Duration::from_millis(20 + dice.roll(200)));
+        let at = dice.roll(workers.len() as u64) as usize;
+        match dice.roll(10) {
+            0 if workers.len() < 4 => {
+                workers.push(join());
+                shaken.joins += 1;
+            }
+            1 if workers.len() > 1 => {
+                ended.push(workers.swap_remove(at).stop());
+                shaken.leaves += 1;
+            }
+            2 => {
+                workers[at].desk.hold.fetch_not(Ordering::Relaxed);
+                shaken.holds += 1;
+            }
+            _ => {
+                let worker = &workers[at];
+                let mut ids: Vec<_> = worker.desk.held.lock().unwrap().keys().cloned().collect();
+                ids.sort();
+                if ids.is_empty() {
+                    continue;
+                }
+                let id = ids.swap_remove(dice.roll(ids.len() as u64) as usize);
+                let Some(next) = worker.desk.next(&id) else { continue };
+                let back = dice.roll(3000) as i64;
+                match worker.seek(&id, (next - back).max(0)) {
+                    Ok(()) => shaken.seeks += 1,
+                    Err(_) => shaken.refused_seeks += 1,
+                }
+            }
+        }
+    }
+    for worker in workers {
+        worker.desk.hold.store(false, Ordering::Relaxed);
+    }
+    shaken
+}
+
 fn run(name: &str, change: impl Fn(&mut MemberSettings)) {
     let shared = shared().unwrap();
     let (topic, group) = (unique(name), unique(&format!("{name}-group")));
@@ -106,73 +160,32 @@ fn run(name: &str, change: impl Fn(&mut MemberSettings)) {
         let (bootstrap, topic, stop) = (bootstrap.clone(), topic.clone(), stop.clone());
         std::thread::spawn(move || produce(&bootstrap, &topic, &stop))
     };
-    let mut dice = Dice(seed());
-    let mut workers = vec![join(), join()];
-    let (mut joins, mut leaves, mut seeks, mut refused_seeks, mut holds) = (2, 0, 0, 0, 0);
-    let (mut stale, mut wakes, mut takes, mut commits) = (0, 0, 0, 0);
-    let mut refused = BTreeMap::<String, u32>::new();
-    let mut ended = Vec::new();
-    let until_then = Instant::now() + Duration::from_secs(seconds());
-    while Instant::now() < until_then {
-        std::thread::sleep(Duration::from_millis(20 + dice.roll(200)));
-        let at = dice.roll(workers.len() as u64) as usize;
-        match dice.roll(10) {
-            0 if workers.len() < 4 => {
-                workers.push(join());
-                joins += 1;
-            }
-            1 if workers.len() > 1 => {
-                ended.push(workers.swap_remove(at).stop());
-                leaves += 1;
-            }
-            2 => {
-                workers[at].desk.hold.fetch_not(Ordering::Relaxed);
-                holds += 1;
-            }
-            _ => {
-                let worker = &workers[at];
-                let mut ids: Vec<_> = worker.desk.held.lock().unwrap().keys().cloned().collect();
-                ids.sort();
-                if ids.is_empty() {
-                    continue;
-                }
-                let id = ids.swap_remove(dice.roll(ids.len() as u64) as usize);
-                let Some(next) = worker.desk.next(&id) else { continue };
-                let back = dice.roll(3000) as i64;
-                match worker.seek(&id, (next - back).max(0)) {
-                    Ok(()) => seeks += 1,
-                    Err(_) => refused_seeks += 1,
-                }
-            }
-        }
-    }
-    for worker in &workers {
-        worker.desk.hold.store(false, Ordering::Relaxed);
-    }
+    let (mut workers, mut ended) = (vec![join(), join()], Vec::new());
+    let shaken = shake(&mut workers, &mut ended, join);
     stop.store(true, Ordering::Relaxed);
     let ends = producer.join().unwrap();
     assert_eq!(ends, shared.eye.end_offsets(&topic).unwrap(), "the producer's own count");
     until("every message was seen", || ends.iter().all(|(partition, end)| seen.prefix(*partition) == *end));
     ended.extend(workers.into_iter().map(Worker::stop));
-    for desk in ended {
-        stale += desk.stale.load(Ordering::Relaxed);
-        wakes += desk.wakes.load(Ordering::Relaxed);
-        takes += desk.takes.load(Ordering::Relaxed);
-        commits += desk.commits.load(Ordering::Relaxed);
-        for text in desk.refused.lock().unwrap().iter() {
-            *refused.entry(text.clone()).or_default() += 1;
-        }
-    }
     for commit in shared.eye.commits(&group, &topic).unwrap() {
         let prefix = seen.prefix(commit.partition);
         assert!(commit.offset <= prefix, "{commit:?} is above what was seen without a gap, {prefix}");
     }
     shared.eye.wait_committed(&group, &topic, &ends, Duration::from_secs(5)).unwrap();
+    let mut refused = BTreeMap::<String, u32>::new();
+    for text in ended.iter().flat_map(|desk| desk.refused.lock().unwrap().clone()) {
+        *refused.entry(text).or_default() += 1;
+    }
+    let sum =
+        |count: fn(&Desk) -> &AtomicU64| ended.iter().map(|desk| count(desk).load(Ordering::Relaxed)).sum::<u64>();
     eprintln!(
-        "{name}: {} messages, {} read; {joins} joins, {leaves} leaves, {seeks} seeks ({refused_seeks} refused), {holds} \
-         holds; {commits} commits, refused {refused:?}; {wakes} wakes, {takes} takes, {stale} stale",
+        "{name}: {} messages, {} read; {shaken:?}; {} commits, refused {refused:?}; {} wakes, {} takes, {} stale",
         ends.values().sum::<i64>(),
         total.load(Ordering::Relaxed),
+        sum(|desk| &desk.commits),
+        sum(|desk| &desk.wakes),
+        sum(|desk| &desk.takes),
+        sum(|desk| &desk.stale),
     );
 }
 
