@@ -1,18 +1,21 @@
 //! Delivery at least once: outputs go through the pipeline's producer, offsets are committed by the consumer.
 //!
-//! One commit is in flight for each member, carrying every partition that moved; the next one takes the newest watermarks.
-//! Synchronous, on a thread of its own: the callback of an asynchronous commit never fires in rust-rdkafka, and a commit
-//! during a cooperative rebalance blocks for up to a second.
+//! When something is committed, and for which partitions together, is the slice's matter ([`Slice`]); what there is to
+//! commit of each of them, the partition's. This is the thread that makes the calls, one at a time: synchronous, because
+//! the callback of an asynchronous commit never fires in rust-rdkafka, and on a thread of its own, because a commit during
+//! a cooperative rebalance blocks for up to a second.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram, counter, histogram};
-use parking_lot::Mutex;
-use wasmill_core::CommitMode;
-use wasmill_core::partition::Event;
-use wasmill_kafka::{CommitEntry, CommitError};
+use parking_lot::{Condvar, Mutex};
+use wasmill_core::partition::{Event, Mark};
+use wasmill_core::slice::{self, Action, Answer, Listed, Refusal, When};
+use wasmill_core::{Generation, Promise, Slice};
+use wasmill_kafka::{CommitEntry, CommitError, TopicPartition};
 
 use crate::delivery::{Delivery, Outcome, Permit};
 use crate::holdings::Holdings;
@@ -24,21 +27,26 @@ use crate::shared::PipelineShared;
 
 /// One piece of the flush of a drain.
 const FLUSH: Duration = Duration::from_millis(20);
-/// How long the committer waits for something to commit before it looks again.
+/// How long the committer sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long it rests after a commit that may succeed later, and after one of a generation that is over.
-const AGAIN_AFTER: Duration = Duration::from_millis(50);
-const CLOSED_REST: Duration = Duration::from_millis(200);
+/// How long the last commit of partitions that leave may take. The drain had its own time; a client answers a commit, or
+/// gives up on it, within ten seconds.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+
+type Actions = Vec<Action<TopicPartition, Mark>>;
+type SliceEvent = slice::Event<TopicPartition, Mark>;
 
 /// The delivery of a member that promises at least once.
 pub struct AtLeastOnce {
     shared: Arc<PipelineShared>,
     /// What it commits for.
     pub holdings: Holdings,
+    slice: Mutex<Slice<TopicPartition, Mark>>,
+    /// What became of partitions that left: settled or not. One revoke at a time waits for it.
+    left: Mutex<Option<bool>>,
+    told: Condvar,
     /// The client, while there is one.
     offsets: Mutex<Option<Arc<dyn Offsets>>>,
-    /// Held while a commit is on its way, so that a late periodic commit cannot follow that of a revoke with less.
-    in_flight: Mutex<()>,
     last_failure: Mutex<Option<String>>,
     failed_total: AtomicU64,
     commits: Counter,
@@ -46,20 +54,25 @@ pub struct AtLeastOnce {
     seconds: Histogram,
 }
 
+/// What a commit is made of: partitions that have something to commit, and what.
+type Dues = Vec<(Arc<Partition>, Due)>;
+
 impl AtLeastOnce {
     /// Nothing is held yet, and there is no client.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
         let labels = [("pipeline", shared.name.clone())];
         Self {
-            shared,
             holdings: Holdings::default(),
+            slice: Mutex::new(new_slice(&shared)),
+            left: Mutex::default(),
+            told: Condvar::new(),
             offsets: Mutex::default(),
-            in_flight: Mutex::new(()),
             last_failure: Mutex::default(),
             failed_total: AtomicU64::new(0),
             commits: counter!("wasmill_commits_total", &labels),
             failed: counter!("wasmill_commit_failures_total", &labels),
             seconds: histogram!("wasmill_commit_seconds", &labels),
+            shared,
         }
     }
 
@@ -73,8 +86,16 @@ impl AtLeastOnce {
         (self.last_failure.lock().clone(), self.failed_total.load(Ordering::Relaxed))
     }
 
+    /// Takes up partitions that were assigned.
+    pub fn take_up(&self, partitions: &[Arc<Partition>], generation: Generation) {
+        let ids: Vec<TopicPartition> = partitions.iter().map(|partition| partition.id.clone()).collect();
+        self.holdings.live().extend(partitions.iter().map(|partition| (partition.id.clone(), partition.clone())));
+        self.say(slice::Event::Assigned { partitions: ids, generation });
+    }
+
     /// Lets a committer run, again too: a member that joins with a new client has a new one.
     pub fn start(&self) {
+        *self.slice.lock() = new_slice(&self.shared);
         self.holdings.dirty.set_stopped(false);
     }
 
@@ -86,97 +107,151 @@ impl AtLeastOnce {
     /// The committer's thread: runs until [`AtLeastOnce::stop`].
     pub fn run(&self) {
         let dirty = &self.holdings.dirty;
-        let mode = self.shared.settings.commit;
-        let pace = mode.spacing();
-        let auto = matches!(mode, CommitMode::Auto(_));
-        let ticks = auto || matches!(mode, CommitMode::Interval(_));
         while !dirty.is_stopped() {
-            let started = Instant::now();
-            // An interval is waited out first, whatever moves meanwhile; only first positions do not wait.
-            if ticks {
-                dirty.rest(pace);
-            }
-            if self.offsets.lock().is_none() {
-                // Between two clients; a mark must not be taken while there is nobody to commit with.
-                std::thread::park_timeout(FLUSH);
-                continue;
-            }
-            let marked = dirty.take(if ticks { Duration::ZERO } else { LOOK_AGAIN });
-            // In auto mode the position moves without a completion, so the interval alone starts a commit.
-            if marked || auto {
-                match self.commit_due() {
-                    Ok(()) => {}
-                    // Still ours, only not now: again, with whatever the watermarks are by then.
-                    Err(CommitError::Again { .. } | CommitError::Other { .. }) => {
-                        dirty.rest(AGAIN_AFTER);
-                        let waits = self.holdings.all().iter().any(|partition| partition.lock().waits_for_commit());
-                        if waits { dirty.mark_urgent() } else { dirty.mark() }
-                    }
-                    // The generation is over; the revoke or the loss is on its way and settles it.
-                    Err(CommitError::Closed { .. }) => dirty.rest(CLOSED_REST),
+            let now = Instant::now();
+            let sleep = match self.slice.lock().due(now) {
+                When::Now => Duration::ZERO,
+                When::At(at) => at.saturating_duration_since(now).min(LOOK_AGAIN),
+                When::Never => LOOK_AGAIN,
+            };
+            self.turn(sleep);
+        }
+    }
+
+    /// Sleeps until something is marked or `sleep` is over, and does what is due then.
+    pub fn turn(&self, sleep: Duration) {
+        if let Some(urgent) = self.holdings.dirty.take(sleep) {
+            self.say(slice::Event::Marked { urgent });
+        }
+        let mut next = Some(slice::Event::Tick);
+        while let Some(event) = next.take() {
+            let (actions, dues) = self.apply(event);
+            let dues = self.follow(actions, dues);
+            next = dues.map(|dues| slice::Event::Answered(self.persist(dues)));
+        }
+    }
+
+    /// Says what happened, of any thread. No call follows from it here.
+    fn say(&self, event: SliceEvent) {
+        let (actions, dues) = self.apply(event);
+        let dues = self.follow(actions, dues);
+        debug_assert!(dues.is_none(), "a call follows from a tick or an answer only");
+    }
+
+    /// Applies an event. What is to be committed is read under the lock under which the slice asked for it: otherwise a
+    /// partition could leave in between, and be committed for its next owner.
+    fn apply(&self, event: SliceEvent) -> (Actions, Option<Dues>) {
+        let mut actions = Vec::new();
+        let mut slice = self.slice.lock();
+        if let Err(impossible) = slice.apply(event, Instant::now(), &mut actions) {
+            tracing::error!(pipeline = %self.shared.name, error = %impossible, "the slice was told what cannot be");
+        }
+        let listed = actions.iter().find_map(|action| match action {
+            Action::Persist(listed) => Some(listed),
+            _ => None,
+        });
+        let dues = listed.map(|listed| self.dues(listed));
+        (actions, dues)
+    }
+
+    fn dues(&self, listed: &[Listed<TopicPartition>]) -> Dues {
+        let live = self.holdings.live();
+        let due = |one: &Listed<TopicPartition>| {
+            let partition = live.get(&one.partition).filter(|held| held.generation == one.generation)?;
+            Some((partition.clone(), partition.due(one.closing)?))
+        };
+        listed.iter().filter_map(due).collect()
+    }
+
+    /// Does what follows from an event, but for the commit, which is returned.
+    fn follow(&self, actions: Actions, mut dues: Option<Dues>) -> Option<Dues> {
+        let mut commit = None;
+        for action in actions {
+            match action {
+                Action::Persist(_) => commit = dues.take(),
+                Action::Tell { partition, generation, outcome } => self.tell(&partition, generation, outcome),
+                Action::Left { partitions, settled } => self.have_left(&partitions, settled),
+                other => {
+                    tracing::error!(pipeline = %self.shared.name, action = ?other, "an action without a transaction");
                 }
             }
-            if !ticks && let Some(left) = pace.checked_sub(started.elapsed()) {
-                dirty.rest(left);
+        }
+        commit
+    }
+
+    fn tell(&self, id: &TopicPartition, generation: Generation, outcome: slice::Outcome<Mark>) {
+        let partition = self.holdings.live().get(id).filter(|held| held.generation == generation).cloned();
+        let Some(partition) = partition else { return };
+        match outcome {
+            slice::Outcome::Persisted(Some(mark)) => {
+                partition.apply(Event::Persisted(&mark));
+                if let Some(observer) = &self.shared.observer {
+                    observer.committed(&partition.id, mark.next);
+                }
             }
+            slice::Outcome::Persisted(None) => {}
+            slice::Outcome::Refused(_) => partition.apply(Event::PersistRefused),
+            slice::Outcome::Restored => partition.apply(Event::Restored),
+            slice::Outcome::Unknown => partition.apply(Event::OutcomeUnknown),
         }
     }
 
-    /// One periodic commit of whatever is due.
-    ///
-    /// # Errors
-    /// Something of it is not committed.
-    pub fn commit_due(&self) -> Result<(), CommitError> {
-        let _in_flight = self.in_flight.lock();
-        let live = self.holdings.all();
-        self.send(&live, false)
+    /// Nothing more is committed for these partitions.
+    fn have_left(&self, ids: &[TopicPartition], settled: bool) {
+        self.holdings.live().retain(|id, _| !ids.contains(id));
+        *self.left.lock() = Some(settled);
+        self.told.notify_all();
     }
 
-    fn send(&self, partitions: &[Arc<Partition>], closing: bool) -> Result<(), CommitError> {
-        let dues: Vec<(&Arc<Partition>, Due)> =
-            partitions.iter().filter_map(|partition| Some((partition, partition.due(closing)?))).collect();
+    /// One commit. Whoever is not named in it had nothing to commit.
+    fn persist(&self, dues: Dues) -> Answer<TopicPartition, Mark> {
+        let results = self.commit(dues);
+        let refused = results.iter().any(|(_, result)| result.is_err());
+        let waiting = refused && self.holdings.all().iter().any(|partition| partition.lock().waits_for_commit());
+        Answer::Persisted { results, waiting }
+    }
+
+    fn commit(&self, dues: Dues) -> Vec<(TopicPartition, Result<Mark, Refusal>)> {
         if dues.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
-        let Some(offsets) = self.offsets.lock().clone() else {
-            dues.iter().for_each(|(partition, _)| partition.apply(Event::PersistRefused));
-            return Err(CommitError::Other { code: "_STATE".to_owned(), text: "there is no client".to_owned() });
+        let entry = |(partition, due): &(Arc<Partition>, Due)| CommitEntry {
+            id: partition.id.clone(),
+            next: due.next,
+            note: due.note.clone(),
         };
-        let entries: Vec<CommitEntry> = dues
-            .iter()
-            .map(|(partition, due)| CommitEntry { id: partition.id.clone(), next: due.next, note: due.note.clone() })
-            .collect();
+        let entries: Vec<CommitEntry> = dues.iter().map(entry).collect();
+        let offsets = self.offsets.lock().clone();
         let started = Instant::now();
-        let answer = offsets.persist(&entries);
+        let answer = match offsets {
+            Some(offsets) => offsets.persist(&entries),
+            None => Err(CommitError::Other { code: "_STATE".to_owned(), text: "there is no client".to_owned() }),
+        };
         self.seconds.record(started.elapsed().as_secs_f64());
         self.commits.increment(1);
-        let refusals = match answer {
-            Ok(refusals) => refusals,
+        let refused: BTreeMap<TopicPartition, CommitError> = match answer {
+            Ok(refusals) => {
+                for refusal in &refusals {
+                    self.failed_with(&format!("{}: {}", refusal.id, refusal.error));
+                }
+                refusals.into_iter().map(|refusal| (refusal.id, refusal.error)).collect()
+            }
             Err(error) => {
-                // A note that goes with no moved offset would else be forgotten.
-                dues.iter().for_each(|(partition, _)| partition.apply(Event::PersistRefused));
                 self.failed_with(&error.to_string());
-                return Err(error);
+                entries.into_iter().map(|entry| (entry.id, error.clone())).collect()
             }
         };
-        for (partition, due) in &dues {
-            if let Some(refusal) = refusals.iter().find(|refusal| refusal.id == partition.id) {
-                self.failed_with(&format!("{}: {}", refusal.id, refusal.error));
-                partition.apply(Event::PersistRefused);
-            } else {
-                partition.apply(Event::Persisted(&due.mark));
-                if let Some(observer) = &self.shared.observer {
-                    observer.committed(&partition.id, due.next);
-                }
-            }
+        if refused.is_empty() {
+            *self.last_failure.lock() = None;
         }
-        // One that was refused has to be sent again like a commit that failed as a whole: a first position that nobody
-        // commits would keep its partition from starting for ever.
-        if let Some(refusal) = refusals.into_iter().next() {
-            return Err(refusal.error);
-        }
-        *self.last_failure.lock() = None;
-        Ok(())
+        let result = |(partition, due): (Arc<Partition>, Due)| {
+            let result = match refused.get(&partition.id) {
+                Some(error) => Err(refusal(error)),
+                None => Ok(due.mark),
+            };
+            (partition.id.clone(), result)
+        };
+        dues.into_iter().map(result).collect()
     }
 
     fn failed_with(&self, text: &str) {
@@ -187,6 +262,24 @@ impl AtLeastOnce {
             tracing::warn!(pipeline = %self.shared.name, error = text, "commit failed; the newest watermarks go with the next one");
             *last = Some(text.to_owned());
         }
+    }
+
+    /// From here on nobody finds them.
+    fn forget(&self, ids: &[TopicPartition]) {
+        self.holdings.live().retain(|id, _| !ids.contains(id));
+    }
+
+    /// The mistake of [`Mutant::NoFence`]: what leaves is committed on with the rest.
+    fn end_without_fence(&self, partitions: &[Arc<Partition>], lost: bool) -> Outcome {
+        if !lost {
+            let dues = partitions.iter().filter_map(|partition| Some((partition.clone(), partition.due(true)?)));
+            for (_, result) in self.commit(dues.collect()) {
+                if let Err(refusal) = result {
+                    return Outcome::Restored(format!("{refusal:?}"));
+                }
+            }
+        }
+        Outcome::Persisted
     }
 }
 
@@ -214,21 +307,57 @@ impl Delivery for AtLeastOnce {
         true
     }
 
-    /// In one step with respect to the periodic commits: from here on they know nothing of these partitions.
+    /// The committer makes the last commit, behind the one that may be on its way. Whoever calls this waits for it, and no
+    /// longer than for that: the group waits, too.
     fn end(&self, partitions: &[Arc<Partition>], lost: bool) -> Outcome {
-        let _in_flight = self.in_flight.lock();
-        for partition in partitions {
-            if !mutant::is(Mutant::NoFence) {
-                self.holdings.live().remove(&partition.id);
-            }
+        if mutant::is(Mutant::NoFence) {
+            return self.end_without_fence(partitions, lost);
         }
-        // After *lost* somebody else may own them already.
+        let ids: Vec<TopicPartition> = partitions.iter().map(|partition| partition.id.clone()).collect();
         if lost {
+            // Somebody else may own them already.
+            self.say(slice::Event::Lost { partitions: ids.clone() });
+            self.forget(&ids);
             return Outcome::Restored("lost".to_owned());
         }
-        match self.send(partitions, true) {
-            Ok(()) => Outcome::Persisted,
-            Err(error) => Outcome::Restored(error.to_string()),
+        if ids.is_empty() {
+            return Outcome::Persisted;
         }
+        let deadline = Instant::now() + LAST_COMMIT_TIMEOUT;
+        *self.left.lock() = None;
+        self.say(slice::Event::Revoke { partitions: ids.clone(), deadline });
+        self.holdings.dirty.mark_urgent();
+        let mut left = self.left.lock();
+        while left.is_none() {
+            if self.told.wait_until(&mut left, deadline).timed_out() {
+                drop(left);
+                self.say(slice::Event::TimedOut);
+                left = self.left.lock();
+                break;
+            }
+        }
+        let settled = left.take().unwrap_or(false);
+        drop(left);
+        self.forget(&ids);
+        if settled {
+            Outcome::Persisted
+        } else {
+            let failure = self.last_failure.lock().clone();
+            Outcome::Restored(failure.unwrap_or_else(|| "the last commit was not answered in time".to_owned()))
+        }
+    }
+}
+
+fn new_slice(shared: &PipelineShared) -> Slice<TopicPartition, Mark> {
+    Slice::new(Promise::AtLeastOnce(shared.settings.commit), Instant::now())
+}
+
+fn refusal(error: &CommitError) -> Refusal {
+    match error {
+        // Still ours, only not now: again, with whatever the watermarks are by then.
+        CommitError::Again { .. } => Refusal::Again,
+        // The generation is over; the revoke or the loss is on its way and settles it.
+        CommitError::Closed { .. } => Refusal::Closed,
+        CommitError::Other { .. } => Refusal::Other,
     }
 }

@@ -1,7 +1,7 @@
 //! The mark that something may have to be committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -49,24 +49,15 @@ impl Dirty {
         self.changed.notify_all();
     }
 
-    /// Waits until marked, or until `timeout`; clears the mark.
-    pub fn take(&self, timeout: Duration) -> bool {
+    /// Waits until marked, or until `timeout`; clears the mark. `None`: nothing was marked. `Some(true)`: urgent.
+    pub fn take(&self, timeout: Duration) -> Option<bool> {
         let mut guard = self.mutex.lock();
-        if !self.marked.load(Ordering::Acquire) {
+        if !self.marked.load(Ordering::Acquire) && !timeout.is_zero() {
             self.changed.wait_for(&mut guard, timeout);
         }
-        self.urgent.store(false, Ordering::Release);
-        self.marked.swap(false, Ordering::AcqRel)
-    }
-
-    /// Waits, whatever is marked meanwhile, unless it is urgent.
-    pub fn rest(&self, time: Duration) {
-        let end = Instant::now() + time;
-        let mut guard = self.mutex.lock();
-        while !self.is_stopped() && !self.urgent.load(Ordering::Acquire) {
-            if self.changed.wait_until(&mut guard, end).timed_out() {
-                return;
-            }
-        }
+        // The mark first: what is marked urgent in between is marked again.
+        let marked = self.marked.swap(false, Ordering::AcqRel);
+        let urgent = self.urgent.swap(false, Ordering::AcqRel);
+        (marked || urgent).then_some(urgent)
     }
 }

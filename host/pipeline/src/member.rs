@@ -204,7 +204,7 @@ impl MemberShared {
         let wake = lane.waker();
         partition.served_by(wake.clone());
         queue.on_ready(wake);
-        self.delivery.holdings.live().insert(id.clone(), partition.clone());
+        self.delivery.take_up(std::slice::from_ref(&partition), generation);
         self.served.lock().push((id, lane.clone()));
         let source = Box::new(QueueSource::new(queue, handle.clone()));
         lane.tell(Command::Assign(Box::new(Assignment { partition, source, delivery: self.delivery.clone() })));

@@ -374,6 +374,5 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
             config::OutOfRange::Latest => wasmill_kafka::OutOfRange::Latest,
         },
         prefetch_bytes: parts.prefetch_bytes,
-        ..MemberSettings::default()
     }
 }

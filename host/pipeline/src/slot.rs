@@ -77,16 +77,21 @@ impl Slot {
             return not_now;
         }
         match self.gather(bench) {
-            Pick::Call(call) => self.deliver(bench, call, now),
-            Pick::Refused(call, failed, stage) => {
+            Some(Pick::Call(call)) => self.deliver(bench, call, now),
+            Some(Pick::Refused(call, failed, stage)) => {
                 self.settle(bench, &call, Settlement::failed(failed, stage));
                 Turn::Worked
             }
-            Pick::Stuck { offset, reason } => {
+            Some(Pick::Stuck { offset, reason }) => {
                 self.stop(bench, offset, StopClass::DeadLetter, format!("dead letter refused: {reason}"));
                 Turn::Idle
             }
-            Pick::Nothing => {
+            // All that was in hand is complete, or of another place: there may be more behind it.
+            Some(Pick::Nothing) => {
+                self.partition.persist(Urgency::Soon);
+                Turn::Worked
+            }
+            None => {
                 self.idle();
                 Turn::Idle
             }
@@ -144,16 +149,15 @@ impl Slot {
         self.source.seek(to)
     }
 
-    /// Fills the lane's batch with what is delivered next.
-    fn gather(&mut self, bench: &mut Bench) -> Pick {
+    /// Fills the lane's batch with what is delivered next. `None`: nothing is in hand, and the source is empty.
+    fn gather(&mut self, bench: &mut Bench) -> Option<Pick> {
         let bound = CallBound { messages: bench.bound.get(), bytes: bench.shared.settings.batch_bytes };
         let split = bench.deployed.split();
         let number = self.partition.id.partition;
         let of_split = |message: &MessageRef<'_>| split.map_or(Side::Serving, |split| split.side_of(number, message));
         let route: Route<'_> = split.is_some().then_some(&of_split);
         if !self.backlog.is_empty() {
-            let pick = self.backlog.pick(&mut self.partition.lock(), bound, route, &mut bench.batch);
-            return self.picked(pick);
+            return Some(self.backlog.pick(&mut self.partition.lock(), bound, route, &mut bench.batch));
         }
         bench.batch.clear();
         let taken = loop {
@@ -168,18 +172,9 @@ impl Slot {
             self.source_problem(bench, &problem);
         }
         if bench.batch.is_empty() {
-            return Pick::Nothing;
+            return None;
         }
-        let pick = self.backlog.take_up(&mut self.partition.lock(), bound, route, &mut bench.batch);
-        self.picked(pick)
-    }
-
-    fn picked(&self, pick: Pick) -> Pick {
-        if pick == Pick::Nothing {
-            // All that was taken is complete: the watermark may have moved past it.
-            self.partition.persist(Urgency::Soon);
-        }
-        pick
+        Some(self.backlog.take_up(&mut self.partition.lock(), bound, route, &mut bench.batch))
     }
 
     /// Calls the handler.
@@ -231,12 +226,21 @@ impl Slot {
         self.settle(bench, call, settlement);
     }
 
+    /// Whether the call is of an epoch that is over: whatever it said, its messages come again.
+    fn is_stale(&self, call: &Call) -> bool {
+        let machine = self.partition.lock();
+        machine.fence() != call.fence
+    }
+
     /// Publishes what the settled messages of a call came to, counts them as complete once that is confirmed, and keeps the
     /// others. Outputs and completions belong together: nothing ends the slice they are in while the permit is held.
     pub(crate) fn settle(&mut self, bench: &mut Bench, call: &Call, settlement: Settlement) {
         let partition = self.partition.clone();
         let Settlement { settled, failed, stage, rest, answered } = settlement;
         let permit = self.delivery.permit();
+        if self.is_stale(call) {
+            return;
+        }
         let instances = bench.sides.look_at(call.side);
         let emitted = if answered { instances.emitted() } else { &bench.nothing };
         if let Some(observer) = &bench.shared.observer {

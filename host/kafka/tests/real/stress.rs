@@ -166,6 +166,11 @@ fn run(name: &str, change: impl Fn(&mut MemberSettings)) {
     let ends = producer.join().unwrap();
     assert_eq!(ends, shared.eye.end_offsets(&topic).unwrap(), "the producer's own count");
     until("every message was seen", || ends.iter().all(|(partition, end)| seen.prefix(*partition) == *end));
+    // A partition that was sent back at the end is committed where its reader stands.
+    until("every partition was read to its end again", || {
+        let held: Vec<_> = workers.iter().flat_map(|worker| worker.desk.positions()).collect();
+        held.len() == ends.len() && held.iter().all(|(id, next)| ends[&id.partition] == *next)
+    });
     ended.extend(workers.into_iter().map(Worker::stop));
     for commit in shared.eye.commits(&group, &topic).unwrap() {
         let prefix = seen.prefix(commit.partition);

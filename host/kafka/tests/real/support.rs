@@ -221,6 +221,11 @@ impl Desk {
         }
     }
 
+    /// Where the reader stands in each partition that is held.
+    pub fn positions(&self) -> Vec<(TopicPartition, i64)> {
+        self.held.lock().unwrap().iter().map(|(id, held)| (id.clone(), held.next)).collect()
+    }
+
     pub fn next(&self, id: &TopicPartition) -> Option<i64> {
         self.held.lock().unwrap().get(id).map(|held| held.next)
     }
