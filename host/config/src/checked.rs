@@ -5,7 +5,20 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, Budget, CommitMode, Handler, Properties, RetryPolicy, Share, SpanBound};
+use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
+
+use crate::finding::Finding;
+use crate::handler::Handler;
+use crate::properties::Properties;
+
+/// A file without mistakes.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// What is legal but dangerous, in order of position.
+    pub warnings: Vec<Finding>,
+}
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,19 +1,23 @@
 //! The file as typed. Each key stands here once: type, kind with bounds, default with its reason, and, as its doc
-//! comment, the manual. To add a key, add it here and read it in `check`.
+//! comment, the manual. To add a key, add it here and read it in `convert`.
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wasmill_core::Share;
+
+use crate::checked::{Assignor, CanaryBy, Grant, Order, OutOfRange, Rollout, Start};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
-use crate::handler::{HANDLER, Handler};
-use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Time};
+use crate::handler::Handler;
+use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};
+use crate::owned;
 use crate::table::{Sub, table};
 use crate::text::{
-    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
+    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, HANDLER, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC,
+    refuse_pipeline_name,
 };
-use crate::{Assignor, CanaryBy, Grant, Order, OutOfRange, Rollout, Share, Start, owned};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -40,7 +44,7 @@ const HANDLER_CONFIG: Scalars = Scalars {
     refuse: |_| None,
 };
 
-const OUTPUT_TOPICS: List<crate::kind::Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+const OUTPUT_TOPICS: List<Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
 
 const GRANTS: List<Choice<Grant>> =
     List { of: Choice { words: &[("clock", Grant::Clock), ("random", Grant::Random)], later: &[] }, unique: true };
@@ -48,7 +52,7 @@ const GRANTS: List<Choice<Grant>> =
 /// A cluster's properties or a handler's configuration: pairs with their places.
 pub(crate) type Pairs = Vec<At<(String, String)>>;
 
-/// The mode as typed; with the other keys of its table it becomes a [`CommitMode`](crate::CommitMode).
+/// The mode as typed; with the other keys of its table it becomes a [`CommitMode`](wasmill_core::CommitMode).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     Manual,

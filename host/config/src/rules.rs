@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::check::convert_breaker;
+use crate::checked::{OutOfRange, Rollout, Start};
 use crate::compound::{At, Either};
+use crate::convert::convert_breaker;
+use crate::handler::Handler;
 use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
 use crate::report::{Place, Report};
 use crate::table::Field;
 use crate::units::{show_duration, show_size};
-use crate::{Handler, OutOfRange, Rollout, Start};
 
 /// Brokers refuse less by default (`group.min.session.timeout.ms`).
 const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);

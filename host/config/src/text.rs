@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 use toml::value::Datetime;
 
-use crate::Start;
-use crate::kind::{Choice, Facts, Kind, Node, Refusal, Text};
+use crate::checked::Start;
+use crate::describe::{Describe, Facts};
+use crate::handler::{self, Handler};
+use crate::kind::{Choice, Kind, Node, Text};
+use crate::refusal::{Refusal, path, plain, refusal};
 use crate::report::Report;
 use crate::units::epoch_ms;
 
@@ -67,7 +70,32 @@ pub(crate) const FILE: Text<PathBuf> = Text {
     bounds: "relative to the folder of this file, or absolute",
     example: "handler.wasm",
     refused: &["", "a\u{0}b"],
-    parse: |text| plain(text, 4096).map(PathBuf::from),
+    parse: path,
+};
+
+pub(crate) const HANDLER: Text<Handler> = Text {
+    noun: "a path, or a reference to a registry,",
+    bounds: "a path, relative to the folder of this file or absolute; or `oci://host/name:tag`, `oci://host/name@sha256:DIGEST`",
+    example: "handler.wasm",
+    refused: &[
+        "",
+        "a\u{0}b",
+        "https://host/name:tag",
+        "oci://",
+        "oci://host",
+        "oci://host/name",
+        "oci:///name:tag",
+        "oci://ho st/name:tag",
+        "oci://host:0/name:tag",
+        "oci://host/Name:tag",
+        "oci://host//name:tag",
+        "oci://host/name:",
+        "oci://host/name:a b",
+        "oci://host/name@sha256:abc",
+        "oci://host/name@md5:d41d8cd98f00b204e9800998ecf8427e",
+        "oci://user:password@host/name:tag",
+    ],
+    parse: handler::parse,
 };
 
 pub(crate) const ARGUMENT: Text<String> = Text {
@@ -77,19 +105,6 @@ pub(crate) const ARGUMENT: Text<String> = Text {
     refused: &["", "a\u{0}b"],
     parse: |text| plain(text, 4096),
 };
-
-pub(crate) fn refusal<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
-    Err((problem.into(), hint.into()))
-}
-
-fn plain(text: &str, max_chars: usize) -> Result<String, Refusal> {
-    match text.chars().count() {
-        0 => refusal("is empty", "write a name"),
-        count if count > max_chars => refusal(format!("has {count} characters"), format!("write at most {max_chars}")),
-        _ if text.chars().any(char::is_control) => refusal("has a control character", "write visible characters"),
-        _ => Ok(text.to_owned()),
-    }
-}
 
 fn kafka_name(text: &str, max_chars: usize) -> Result<String, Refusal> {
     let name = plain(text, max_chars)?;
@@ -166,9 +181,7 @@ const START_WORDS: Choice<Start> =
 /// Where a group begins: a word or a time.
 pub(crate) struct StartKind;
 
-impl Kind for StartKind {
-    type Value = Start;
-
+impl Describe for StartKind {
     fn facts(&self) -> Facts {
         let mut facts = START_WORDS.facts();
         facts.noun = "a string or a time".to_owned();
@@ -182,6 +195,10 @@ impl Kind for StartKind {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str() || value.is_datetime()
     }
+}
+
+impl Kind for StartKind {
+    type Value = Start;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Start> {
         let typed = node.value.as_str();

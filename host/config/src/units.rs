@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::value::{Datetime, Offset};
 
-use crate::Share;
+use wasmill_core::Share;
 
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
