@@ -36,7 +36,6 @@ pub use checked::{
 pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
-pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
 pub use units::{parse_duration, time_ms};
 pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};

@@ -24,7 +24,7 @@ pub use producer::{
     TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
-pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
+pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start};
 
 use std::fmt;
 use std::sync::Arc;

@@ -58,13 +58,7 @@ impl PlainProducer {
     /// # Errors
     /// A property that librdkafka refuses.
     pub fn open(settings: &ClientSettings, patience: Duration) -> Result<Self, ClientError> {
-        let mut config = settings.base();
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
-            .set("message.timeout.ms", patience.as_millis().clamp(10, i32::MAX as u128).to_string());
+        let config = producing(settings, patience);
         let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &config, sys::RD_KAFKA_EVENT_DR)?;
         Ok(Self { topics: HashMap::new(), queue: client.main_queue(), client, patience })
     }
@@ -148,6 +142,18 @@ impl PlainProducer {
         }
         count
     }
+}
+
+/// What a producer is made with that sends at once and waits.
+pub(crate) fn producing(settings: &ClientSettings, patience: Duration) -> ClientConfig {
+    let mut config = settings.base();
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "2")
+        .set("message.timeout.ms", patience.as_millis().clamp(10, i32::MAX as u128).to_string());
+    config
 }
 
 impl std::fmt::Debug for PlainProducer {
@@ -242,8 +248,7 @@ impl PlainConsumer {
         from: From,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let mut config = without_group(settings);
-        config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "100");
+        let config = reading(settings);
         let what = || format!("topic {topic}");
         let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
@@ -329,6 +334,14 @@ impl std::fmt::Debug for PlainConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlainConsumer").field("unread", &self.unread).finish_non_exhaustive()
     }
+}
+
+/// What a [`PlainConsumer`] is made with.
+pub(crate) fn reading(settings: &ClientSettings) -> ClientConfig {
+    let mut config = without_group(settings);
+    config.set("auto.offset.reset", "error");
+    settings.set_default(&mut config, "fetch.wait.max.ms", "100");
+    config
 }
 
 /// What a consumer is made with that belongs to no group.

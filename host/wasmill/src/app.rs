@@ -298,11 +298,4 @@ mod tests {
         let text = told(&config::load(path).expect_err("no file").into());
         assert_eq!(text.matches("No such file").count(), 1, "{text}");
     }
-
-    #[test]
-    fn the_configuration_refuses_every_property_that_the_clients_own() {
-        for (name, reason) in wasmill_kafka::owned_properties() {
-            assert!(config::owned_reason(name).is_some(), "{name} is owned ({reason}) and a file may set it");
-        }
-    }
 }
