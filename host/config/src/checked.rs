@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
+use wasmill_core::{Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, RetryPolicy, Share, SpanBound, Start};
 
 use crate::finding::Finding;
 use crate::handler::Handler;
@@ -146,50 +146,6 @@ impl Grant {
 pub enum Order {
     /// Messages of a partition, by offset.
     Partition,
-}
-
-/// Where a group without committed offsets begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Start {
-    /// With the oldest message.
-    Earliest,
-    /// With the next message to arrive.
-    Latest,
-    /// With the first message at or after this time, in milliseconds since 1970.
-    Time(i64),
-    /// Nowhere: hold the partition and say so.
-    Error,
-}
-
-/// What to do when the committed offset is no longer there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OutOfRange {
-    /// Hold the partition and say so.
-    Stop,
-    /// Go on with the oldest message.
-    Earliest,
-    /// Go on with the next message to arrive.
-    Latest,
-}
-
-/// How the group divides partitions among its members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Assignor {
-    /// Everyone stops, then everyone gets a range.
-    Range,
-    /// Only partitions that move stop, but for longer.
-    CooperativeSticky,
-}
-
-impl Assignor {
-    /// Kafka's name of it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Range => "range",
-            Self::CooperativeSticky => "cooperative-sticky",
-        }
-    }
 }
 
 /// Where emitted messages go.

@@ -30,15 +30,15 @@ use std::path::Path;
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted,
-    Order, OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
+    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Order, Output,
+    Pipeline, Rollout, Shadow, Swap, Watched,
 };
 pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use properties::Properties;
 pub use units::{parse_duration, time_ms};
-pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
+pub use wasmill_core::{Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, RetryPolicy, Share, SpanBound, Start};
 
 /// Reads and checks the file at `path`.
 ///

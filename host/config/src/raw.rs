@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_core::Share;
+use wasmill_core::{Assignor, OutOfRange, Share, Start};
 
-use crate::checked::{Assignor, CanaryBy, Grant, Order, OutOfRange, Rollout, Start};
+use crate::checked::{CanaryBy, Grant, Order, Rollout};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::handler::Handler;
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};
@@ -45,6 +45,11 @@ const HANDLER_CONFIG: Scalars = Scalars {
 };
 
 const OUTPUT_TOPICS: List<Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+
+const ASSIGNORS: Choice<Assignor> = {
+    use Assignor::{CooperativeSticky, Range};
+    Choice { words: &[(Range.as_str(), Range), (CooperativeSticky.as_str(), CooperativeSticky)], later: &[] }
+};
 
 const GRANTS: List<Choice<Grant>> =
     List { of: Choice { words: &[("clock", Grant::Clock), ("random", Grant::Random)], later: &[] }, unique: true };
@@ -155,10 +160,7 @@ table! {
             later: &[],
         }, default("stop", "messages were lost to retention; somebody should know before anything goes on");
         /// How the group divides partitions among its members. All members of a group need the same.
-        assignor: Assignor = Choice {
-            words: &[("range", Assignor::Range), ("cooperative-sticky", Assignor::CooperativeSticky)],
-            later: &[],
-        }, default(
+        assignor: Assignor = ASSIGNORS, default(
             "range",
             "measured when a member joins: everything stands still for less than 60 ms (half a second under full load), under cooperative-sticky what moves stands for 1 s; the same when a member leaves"
         );

@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::checked::{OutOfRange, Rollout, Start};
+use wasmill_core::{OutOfRange, Start};
+
+use crate::checked::Rollout;
 use crate::compound::{At, Either};
 use crate::convert::convert_breaker;
 use crate::handler::Handler;

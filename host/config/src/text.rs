@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 use toml::value::Datetime;
+use wasmill_core::Start;
 
-use crate::checked::Start;
 use crate::describe::{Describe, Facts};
 use crate::handler::{self, Handler};
 use crate::kind::{Choice, Kind, Node, Text};

@@ -24,7 +24,8 @@ pub use producer::{
     TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
-pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start};
+pub use settings::{ClientSettings, MemberSettings};
+pub use wasmill_core::{Assignor, OutOfRange, Start};
 
 use std::fmt;
 use std::sync::Arc;

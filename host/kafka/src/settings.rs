@@ -9,7 +9,7 @@ use crate::error::ClientError;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use wasmill_core::owned_property;
+use wasmill_core::{Assignor, OutOfRange, Start, owned_property};
 
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,42 +20,6 @@ pub struct ClientSettings {
     pub client_id: String,
     /// librdkafka properties of the user, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
-}
-
-/// How the group shares out partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Assignor {
-    /// Everything is revoked and assigned anew at each change.
-    #[default]
-    Range,
-    /// Only partitions that move are revoked.
-    CooperativeSticky,
-}
-
-/// Where a group begins that has committed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// The oldest message there is.
-    #[default]
-    Earliest,
-    /// Only what is produced from now on.
-    Latest,
-    /// The first message with this timestamp or a later one, in milliseconds since the epoch.
-    Time(i64),
-    /// Nowhere: the partition stops and says so. A group's offsets expire.
-    Error,
-}
-
-/// What to do when the committed offset no longer exists, or does not exist yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutOfRange {
-    /// The partition stops and says so.
-    #[default]
-    Stop,
-    /// Go on at the oldest message.
-    Earliest,
-    /// Go on behind the newest message.
-    Latest,
 }
 
 /// One member of a group.
@@ -166,13 +130,7 @@ impl MemberSettings {
             .set("session.timeout.ms", millis(self.session_timeout))
             .set("heartbeat.interval.ms", millis(self.heartbeat_interval))
             .set("max.poll.interval.ms", millis(self.max_poll_interval.max(self.session_timeout)))
-            .set(
-                "partition.assignment.strategy",
-                match self.assignor {
-                    Assignor::Range => "range",
-                    Assignor::CooperativeSticky => "cooperative-sticky",
-                },
-            )
+            .set("partition.assignment.strategy", self.assignor.as_str())
             // The first position is ours to find. A position that stops existing later must be an error on the queue: a
             // silent jump loses or doubles messages.
             .set("auto.offset.reset", "error")

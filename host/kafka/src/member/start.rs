@@ -20,7 +20,7 @@ use crate::commit::{Answer, ReplyQueue};
 use crate::error::{ClientError, Code};
 use crate::list::{self, Row, list_of};
 use crate::queue::QueueProblem;
-use crate::settings::{MemberSettings, OutOfRange, Start};
+use crate::settings::MemberSettings;
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use std::collections::{BTreeSet, HashMap};
@@ -28,7 +28,7 @@ use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use wasmill_core::CommitNote;
+use wasmill_core::{CommitNote, OutOfRange, Start};
 
 /// Stand-ins of librdkafka's, both as offsets and as times to look up.
 pub(super) const EARLIEST: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
