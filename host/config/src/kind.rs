@@ -297,7 +297,8 @@ pub(crate) struct Choice<T: 'static> {
 }
 
 impl<T: Copy> Choice<T> {
-    fn list(&self) -> String {
+    /// The words, for a hint.
+    pub(crate) fn list(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         words.join(", ")
     }

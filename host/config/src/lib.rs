@@ -37,8 +37,9 @@ pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use properties::Properties;
-pub use units::{parse_duration, time_ms};
-pub use wasmill_core::{Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, RetryPolicy, Share, SpanBound, Start};
+pub use wasmill_core::{
+    Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, Position, RetryPolicy, Share, SpanBound, Start,
+};
 
 /// Reads and checks the file at `path`.
 ///

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use wasmill_core::{OutOfRange, Start};
+use wasmill_core::{OutOfRange, Position, Start};
 
 use crate::checked::Rollout;
 use crate::compound::{At, Either};
@@ -253,7 +253,7 @@ fn breaker(raw: &RawPipeline, report: &mut Report<'_>) {
 }
 
 fn starts(raw: &RawPipeline, report: &mut Report<'_>) {
-    if raw.start.value == Some(Start::Latest) {
+    if raw.start.value == Some(Start::At(Position::Latest)) {
         let message = "`start = \"latest\"` never handles what arrives before the group's first start";
         report.warn(&raw.start.key, message, "write `\"earliest\"` or a time if that matters");
     }

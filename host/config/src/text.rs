@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 use toml::value::Datetime;
-use wasmill_core::Start;
+use wasmill_core::{Form, Position, Start};
 
 use crate::describe::{Describe, Facts};
 use crate::handler::{self, Handler};
@@ -175,8 +175,14 @@ fn address(text: &str) -> Result<SocketAddr, Refusal> {
     })
 }
 
-const START_WORDS: Choice<Start> =
-    Choice { words: &[("earliest", Start::Earliest), ("latest", Start::Latest), ("error", Start::Error)], later: &[] };
+const START_WORDS: Choice<Start> = Choice {
+    words: &[
+        ("earliest", Start::At(Position::Earliest)),
+        ("latest", Start::At(Position::Latest)),
+        ("error", Start::Error),
+    ],
+    later: &[],
+};
 
 /// Where a group begins: a word or a time.
 pub(crate) struct StartKind;
@@ -201,17 +207,29 @@ impl Kind for StartKind {
     type Value = Start;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Start> {
-        let typed = node.value.as_str();
-        let time = node.value.as_datetime().copied().or_else(|| typed?.parse::<Datetime>().ok());
-        let Some(time) = time else {
-            return START_WORDS.read(node, report);
-        };
-        let found = epoch_ms(&time).map(Start::Time);
-        if found.is_none() {
-            let shown = report.source.typed(&node.at.span);
-            let hint = "write date, time and offset, from 1970 on: `\"2026-01-31T00:00:00Z\"`";
-            report.error(node.at, format!("`{}`: {shown} is not a certain time", node.at.name()), hint);
+        let text = node.value.as_str();
+        let time = node.value.as_datetime().copied().or_else(|| text?.parse::<Datetime>().ok());
+        let found = time.as_ref().and_then(epoch_ms);
+        if found.is_some() {
+            return found.map(|ms| Start::At(Position::Time(ms)));
         }
-        found
+        // Offsets, counts and ages are positions too, but not ones for a file that is read again and again.
+        let form = match time {
+            Some(_) => Some(Form::Time),
+            None => Position::parse_as(text?, 0, &[Form::Earliest, Form::Latest]).err().and_then(|bad| bad.form),
+        };
+        let (name, typed) = (node.at.name(), report.source.typed(&node.at.span));
+        match form {
+            None => return START_WORDS.read(node, report),
+            Some(Form::Time | Form::PlainTime | Form::Millis) => {
+                let hint = "write date, time and offset, from 1970 on: `\"2026-01-31T00:00:00Z\"`";
+                report.error(node.at, format!("`{name}`: {typed} is not a certain time"), hint);
+            }
+            Some(form) => {
+                let hint = format!("write {}, or a time: `\"2026-01-31T00:00:00Z\"`", START_WORDS.list());
+                report.error(node.at, format!("`{name}`: {typed} {}, which is not taken here", form.what()), hint);
+            }
+        }
+        None
     }
 }

@@ -1,17 +1,20 @@
 //! What the members of a consumer group agree on: where it begins, and how it divides partitions.
 
+use crate::position::Position;
+
 /// Where a group without committed offsets begins.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Start {
-    /// With the oldest message.
-    #[default]
-    Earliest,
-    /// With the next message to arrive.
-    Latest,
-    /// With the first message at or after this time, in milliseconds since 1970.
-    Time(i64),
+    /// At this position.
+    At(Position),
     /// Nowhere: the partition stops and says so. A group's offsets expire.
     Error,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::At(Position::Earliest)
+    }
 }
 
 /// What to do when the committed offset no longer exists, or does not exist yet.

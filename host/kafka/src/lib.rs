@@ -2,6 +2,7 @@
 //! a mock broker. The nouns and the reasons are in this folder's README.md.
 
 pub mod admin;
+mod clock;
 mod commit;
 mod delivery;
 mod error;
@@ -16,6 +17,7 @@ mod queue;
 mod settings;
 pub mod stretches;
 
+pub use clock::now_ms;
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Committed, Member, MemberEvent, MemberHandle, RebalanceHandler};
@@ -25,7 +27,7 @@ pub use producer::{
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{ClientSettings, MemberSettings};
-pub use wasmill_core::{Assignor, OutOfRange, Start};
+pub use wasmill_core::{Assignor, OutOfRange, Position, Start};
 
 use std::fmt;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
+use wasmill_core::Position;
 
 /// A message, owned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -191,21 +192,6 @@ fn next_answer(event: &Event) -> Option<(u64, Result<Placed, ClientError>)> {
     }
 }
 
-/// Where to begin reading each partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
-    /// At the oldest message.
-    Beginning,
-    /// Behind the newest message.
-    End,
-    /// At this offset.
-    Offset(i64),
-    /// At the first message of this time or later, in milliseconds since the epoch.
-    Time(i64),
-    /// This many offsets before the end. Markers and compacted messages count, so fewer messages may come.
-    Last(i64),
-}
-
 /// What [`PlainConsumer::next`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -245,7 +231,7 @@ impl PlainConsumer {
         settings: &ClientSettings,
         topic: &str,
         partitions: &[i32],
-        from: From,
+        from: Position,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
         let config = reading(settings);
@@ -268,15 +254,18 @@ impl PlainConsumer {
         let mut list = TopicPartitionList::new();
         for &partition in &unread {
             let offset = match from {
-                From::Beginning => Offset::Beginning,
-                From::End => Offset::End,
-                From::Offset(offset) => Offset::Offset(offset),
-                From::Time(time) => Offset::Offset(time),
-                From::Last(count) => Offset::OffsetTail(count.max(0)),
+                Position::Earliest => Offset::Beginning,
+                Position::Latest => Offset::End,
+                Position::Offset(offset) => Offset::Offset(offset),
+                Position::Time(time) => Offset::Offset(time),
+                Position::Last(count) => {
+                    let (low, high) = consumer.fetch_watermarks(topic, partition, timeout).map_err(failed)?;
+                    Offset::Offset(high.saturating_sub_unsigned(count).max(low))
+                }
             };
             list.add_partition_offset(topic, partition, offset).map_err(failed)?;
         }
-        if let From::Time(_) = from {
+        if let Position::Time(_) = from {
             list = consumer.offsets_for_times(list, timeout).map_err(failed)?;
         }
         consumer.assign(&list).map_err(failed)?;
@@ -412,7 +401,7 @@ mod tests {
         }
     }
 
-    fn read(settings: &ClientSettings, partitions: &[i32], from: From) -> Vec<String> {
+    fn read(settings: &ClientSettings, partitions: &[i32], from: Position) -> Vec<String> {
         let mut consumer = PlainConsumer::open(settings, "t", partitions, from, PATIENCE).unwrap();
         let messages = consumer.read_to_end(usize::MAX, PATIENCE).unwrap();
         messages.into_iter().map(|message| String::from_utf8(message.value.unwrap()).unwrap()).collect()
@@ -438,17 +427,19 @@ mod tests {
         for (index, value) in ["a", "b", "c"].into_iter().enumerate() {
             producer.send(&[message(0, value, 1000 * (index as i64 + 1))]).pop().unwrap().unwrap();
         }
-        assert_eq!(read(&settings, &[0], From::Beginning), ["a", "b", "c"]);
-        assert_eq!(read(&settings, &[0], From::Offset(1)), ["b", "c"]);
-        assert_eq!(read(&settings, &[0], From::Last(1)), ["c"]);
-        assert_eq!(read(&settings, &[0, 1], From::End), Vec::<String>::new());
-        assert_eq!(read(&settings, &[], From::Beginning), ["a", "b", "c"]);
+        assert_eq!(read(&settings, &[0], Position::Earliest), ["a", "b", "c"]);
+        assert_eq!(read(&settings, &[0], Position::Offset(1)), ["b", "c"]);
+        assert_eq!(read(&settings, &[0], Position::Last(1)), ["c"]);
+        assert_eq!(read(&settings, &[0], Position::Last(0)), Vec::<String>::new());
+        assert_eq!(read(&settings, &[0], Position::Last(u64::MAX)), ["a", "b", "c"]);
+        assert_eq!(read(&settings, &[0, 1], Position::Latest), Vec::<String>::new());
+        assert_eq!(read(&settings, &[], Position::Earliest), ["a", "b", "c"]);
     }
 
     #[test]
     fn follows_after_the_end_was_told_once() {
         let (_broker, settings) = started(1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[], From::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[], Position::Earliest, PATIENCE).unwrap();
         assert_eq!(consumer.next(PATIENCE).unwrap(), Next::End);
         let mut producer = PlainProducer::open(&settings, PATIENCE).unwrap();
         producer.send(&[message(0, "late", 1)]).pop().unwrap().unwrap();
@@ -459,7 +450,7 @@ mod tests {
     #[test]
     fn an_offset_that_does_not_exist_is_an_error_not_a_jump() {
         let (_broker, settings) = started(1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[0], From::Offset(500), PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[0], Position::Offset(500), PATIENCE).unwrap();
         let error = consumer.next(PATIENCE).unwrap_err();
         assert_eq!(error.code(), Some("_AUTO_OFFSET_RESET"), "{error:?}");
     }
@@ -467,7 +458,7 @@ mod tests {
     #[test]
     fn a_partition_that_does_not_exist_is_named() {
         let (_broker, settings) = started(1);
-        let error = PlainConsumer::open(&settings, "t", &[3], From::Beginning, PATIENCE).unwrap_err();
+        let error = PlainConsumer::open(&settings, "t", &[3], Position::Earliest, PATIENCE).unwrap_err();
         assert!(error.to_string().contains("t/3"), "{error}");
     }
 
@@ -485,7 +476,7 @@ mod tests {
         // Accepted: the list is librdkafka's now.
         std::mem::forget(headers);
         assert_eq!(producer.collect(&mut [None], PATIENCE), 1);
-        let mut consumer = PlainConsumer::open(&settings, "t", &[], From::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "t", &[], Position::Earliest, PATIENCE).unwrap();
         let found = consumer.read_to_end(10, PATIENCE).unwrap();
         assert_eq!(found[0].headers, [("\u{fffd}\u{fffd}".to_owned(), Some(b"v".to_vec()))]);
     }

@@ -9,6 +9,7 @@ use std::ptr::null;
 use std::time::{Duration, Instant};
 use sys::rd_kafka_admin_op_t as Op;
 use sys::rd_kafka_resp_err_t as E;
+use wasmill_core::Position;
 
 /// A group as its coordinator knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +57,6 @@ impl GroupPartition {
     }
 }
 
-/// Where to move a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResetTo {
-    /// To the oldest message.
-    Earliest,
-    /// Behind the newest message.
-    Latest,
-    /// To this offset, which has to be within what the partition holds.
-    Offset(i64),
-    /// To the first message of this time or later, in milliseconds since the epoch; to the end if there is none.
-    Time(i64),
-}
-
 impl Admin {
     /// What a group does and where it stands. A group that does not exist is described as `Dead`, without partitions.
     ///
@@ -101,7 +89,7 @@ impl Admin {
         group: &str,
         topic: &str,
         partitions: &[i32],
-        to: ResetTo,
+        to: Position,
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
         let deadline = Instant::now() + timeout;
@@ -122,10 +110,11 @@ impl Admin {
             return Err(ClientError::request(format!("partition {topic}/{missing}"), code));
         }
         let targets = match to {
-            ResetTo::Earliest => self.offsets(&moved, EARLIEST, left())?,
-            ResetTo::Latest => self.offsets(&moved, LATEST, left())?,
-            ResetTo::Offset(offset) => vec![Some(offset); moved.len()],
-            ResetTo::Time(time) => {
+            Position::Earliest => self.offsets(&moved, EARLIEST, left())?,
+            Position::Latest => self.offsets(&moved, LATEST, left())?,
+            Position::Offset(offset) => vec![Some(offset); moved.len()],
+            Position::Last(count) => moved.iter().map(|id| known.before_end(id.partition, count)).collect(),
+            Position::Time(time) => {
                 let found = self.offsets(&moved, time.max(0), left())?;
                 let ends = self.offsets(&moved, LATEST, left())?;
                 found.into_iter().zip(ends).map(|(found, end)| found.or(end)).collect()

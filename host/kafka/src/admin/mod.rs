@@ -3,7 +3,7 @@
 mod group;
 mod metadata;
 
-pub use group::{GroupDescription, GroupMember, GroupPartition, ResetTo};
+pub use group::{GroupDescription, GroupMember, GroupPartition};
 
 use metadata::Metadata;
 
@@ -47,6 +47,14 @@ pub struct TopicDescription {
     pub name: String,
     /// Its partitions, ascending.
     pub partitions: Vec<PartitionDescription>,
+}
+
+impl TopicDescription {
+    /// So many offsets before the end of a partition, or its oldest; `None` where its ends are not known.
+    fn before_end(&self, partition: i32, count: u64) -> Option<i64> {
+        let partition = self.partitions.iter().find(|known| known.id == partition)?;
+        Some(partition.high?.saturating_sub_unsigned(count).max(partition.low?))
+    }
 }
 
 /// A partition as the cluster knows it.

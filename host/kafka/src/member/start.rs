@@ -28,7 +28,7 @@ use std::ptr::{NonNull, null};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use wasmill_core::{CommitNote, OutOfRange, Start};
+use wasmill_core::{CommitNote, OutOfRange, Position, Start};
 
 /// Stand-ins of librdkafka's, both as offsets and as times to look up.
 pub(super) const EARLIEST: i64 = sys::RD_KAFKA_OFFSET_BEGINNING as i64;
@@ -135,7 +135,7 @@ pub(super) unsafe fn resolve(
             if stops && handler.begins_anew(id) {
                 policy = OutOfRange::Earliest;
                 if start == Start::Error {
-                    start = Start::Earliest;
+                    start = Start::At(Position::Earliest);
                 }
             }
             let mut first = match row {
@@ -210,9 +210,7 @@ fn begin(
             .then(|| format!("topic {} was deleted and made again, beginning at its first message {low}", id.topic));
         first.offset = match start {
             _ if founding.came_later(id.partition) => low,
-            Start::Earliest => low,
-            Start::Latest => ends.latest(id),
-            Start::Time(_) => ends.at_time(id),
+            Start::At(position) => position.within(low, ends.latest(id), || ends.at_time(id)),
             Start::Error => {
                 // Not even committed: the next start, or the next owner, must find out for itself.
                 first.needs_first_commit = false;
@@ -254,8 +252,13 @@ fn begin(
 /// Begins a partition whose committed offset is one of a former topic. No requests here.
 fn begin_again(row: &Row, founding: Founding, ends: &Ends) -> First {
     // As one that came later, whatever `start` says: nothing of it was ever handed over.
-    let first =
-        begin(&row.id, None, Founding { made_again: true, ..founding }, (Start::Earliest, OutOfRange::Stop), ends);
+    let first = begin(
+        &row.id,
+        None,
+        Founding { made_again: true, ..founding },
+        (Start::At(Position::Earliest), OutOfRange::Stop),
+        ends,
+    );
     let reset = format!(
         "topic {} was deleted and made again, committed offset {} is one of the old topic, going on at {}",
         row.id.topic, row.offset, first.offset
@@ -292,7 +295,7 @@ impl Ends {
         let mut ends = Self { low: at("first offsets", &all, EARLIEST)?, ..Self::default() };
         ends.latest = at("last offsets", &all, LATEST)?;
         let new: Vec<_> = ids.iter().filter(|id| found.get(id).is_none_or(|row| row.offset < 0)).collect();
-        if let (Start::Time(time), false) = (settings.start, new.is_empty()) {
+        if let (Start::At(Position::Time(time)), false) = (settings.start, new.is_empty()) {
             // Below zero are stand-ins, and no message is that old.
             ends.at_time = at("offsets at a time", &new, time.max(0))?;
         }

@@ -1,9 +1,10 @@
 use super::*;
 use crate::mock::{Api, MockBroker, fault};
-use crate::plain::{From, PlainConsumer, PlainMessage};
+use crate::plain::{PlainConsumer, PlainMessage};
 use rdkafka::bindings as sys;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex};
+use wasmill_core::Position;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -129,7 +130,7 @@ impl Fixture {
 
     fn written(&self) -> Vec<PlainMessage> {
         let settings = client(&self.broker);
-        let mut consumer = PlainConsumer::open(&settings, "out", &[], From::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "out", &[], Position::Earliest, PATIENCE).unwrap();
         consumer.read_to_end(usize::MAX, PATIENCE).unwrap()
     }
 
@@ -198,7 +199,7 @@ fn a_key_goes_to_the_partition_that_java_clients_choose() {
         f.producer.send(&message).unwrap();
     }
     drop(f.sink.until(|state| state.reports.len() == hashes.len()));
-    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], From::Beginning, PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], Position::Earliest, PATIENCE).unwrap();
     let found: HashMap<_, _> = consumer
         .read_to_end(usize::MAX, PATIENCE)
         .unwrap()

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use wasmill_core::{BadPosition, Form, Position};
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::now_ms;
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer};
 
 use super::cluster::{ANSWER, Cluster, failed};
 use super::jsonl;
@@ -121,9 +123,11 @@ impl Sender {
 pub struct Consume {
     /// The topic
     topic: String,
-    /// Where to begin: beginning, end, an offset, or a time in milliseconds since 1970 as `time:MS`
-    #[arg(long, default_value = "beginning", value_parser = from)]
-    from: From,
+    #[arg(
+        long, default_value = "beginning", allow_negative_numbers = true, value_parser = from,
+        help = format!("Where to begin: {}; short `-N` and `2h`", Form::list(&Form::ALL))
+    )]
+    from: Position,
     /// End after so many messages
     #[arg(long)]
     count: Option<usize>,
@@ -137,18 +141,8 @@ pub struct Consume {
     cluster: Cluster,
 }
 
-fn from(text: &str) -> Result<From, String> {
-    match text {
-        "beginning" => Ok(From::Beginning),
-        "end" => Ok(From::End),
-        _ => {
-            let (what, number) = match text.strip_prefix("time:") {
-                Some(number) => (From::Time as fn(i64) -> From, number),
-                None => (From::Offset as fn(i64) -> From, text),
-            };
-            number.parse().map(what).map_err(|_| "write beginning, end, an offset, or time:MILLISECONDS".to_owned())
-        }
-    }
+fn from(text: &str) -> Result<Position, BadPosition> {
+    Position::parse(text, now_ms())
 }
 
 impl Consume {
@@ -181,9 +175,10 @@ mod tests {
 
     #[test]
     fn a_place_to_begin_is_a_word_an_offset_or_a_time() {
-        assert_eq!(from("beginning"), Ok(From::Beginning));
-        assert_eq!(from("12"), Ok(From::Offset(12)));
-        assert_eq!(from("time:1700000000000"), Ok(From::Time(1_700_000_000_000)));
+        assert_eq!(from("beginning"), Ok(Position::Earliest));
+        assert_eq!(from("12"), Ok(Position::Offset(12)));
+        assert_eq!(from("-12"), Ok(Position::Last(12)));
+        assert_eq!(from("time:1700000000000"), Ok(Position::Time(1_700_000_000_000)));
         assert!(from("yesterday").is_err());
     }
 }

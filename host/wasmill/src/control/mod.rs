@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use wasmill_config as config;
+use wasmill_core::Position;
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::plain::{From, Next, PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer};
 use wasmill_kafka::{ClientError, ClientSettings};
 
 use accord::Accord;
@@ -91,7 +92,7 @@ impl Control {
         client.client_id = format!("{}-{}-control", client.client_id, settings.name);
         let admin = Admin::open(&client)?;
         check_topic(&admin, &topic)?;
-        let consumer = PlainConsumer::open(&client, &topic, &[0], From::Beginning, ASK)?;
+        let consumer = PlainConsumer::open(&client, &topic, &[0], Position::Earliest, ASK)?;
         let control = Arc::new(Self {
             topic,
             inputs: settings.topics.clone(),
@@ -234,7 +235,7 @@ impl Control {
                         tracing::error!(pipeline = %self.pipeline, topic = %self.topic, %error, "cannot read the control topic; trying again");
                     }
                     thread::sleep(AGAIN);
-                    let from = From::Offset(self.books().accord.read_to() as i64);
+                    let from = Position::Offset(self.books().accord.read_to() as i64);
                     if let Ok(again) = PlainConsumer::open(&self.client, &self.topic, &[0], from, ASK) {
                         consumer = again;
                     }
