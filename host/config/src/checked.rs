@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use wasmill_core::{Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, RetryPolicy, Share, SpanBound, Start};
@@ -253,7 +254,8 @@ pub enum History {
 }
 
 /// For which messages a new handler takes over first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rollout {
     /// For all.
     All,
@@ -264,9 +266,12 @@ pub enum Rollout {
 }
 
 impl Rollout {
-    /// As the file names it.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::Canary, Self::Shadow];
+
+    /// As the file, the command line and the admin port name it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Canary => "canary",
@@ -274,6 +279,19 @@ impl Rollout {
         }
     }
 }
+
+impl FromStr for Rollout {
+    type Err = UnknownRollout;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRollout> {
+        Self::ALL.into_iter().find(|rollout| rollout.as_str() == text).ok_or(UnknownRollout)
+    }
+}
+
+/// A text that names no [`Rollout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a rollout; hint: write all, canary or shadow")]
+pub struct UnknownRollout;
 
 /// A share that grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,4 +342,19 @@ pub struct Dev {
     pub watch: Vec<PathBuf>,
     /// Partitions of each topic made.
     pub partitions: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_has_one_name_wherever_it_is_written() {
+        for rollout in Rollout::ALL {
+            assert_eq!(rollout.as_str().parse(), Ok(rollout));
+            assert_eq!(serde_json::to_value(rollout).unwrap(), rollout.as_str());
+            assert_eq!(serde_json::from_value::<Rollout>(rollout.as_str().into()).unwrap(), rollout);
+        }
+        assert_eq!("none".parse::<Rollout>(), Err(UnknownRollout));
+    }
 }

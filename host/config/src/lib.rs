@@ -31,7 +31,7 @@ use std::path::Path;
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
     Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Order, Output,
-    Pipeline, Rollout, Shadow, Swap, Watched,
+    Pipeline, Rollout, Shadow, Swap, UnknownRollout, Watched,
 };
 pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};

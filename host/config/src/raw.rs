@@ -51,6 +51,11 @@ const ASSIGNORS: Choice<Assignor> = {
     Choice { words: &[(Range.as_str(), Range), (CooperativeSticky.as_str(), CooperativeSticky)], later: &[] }
 };
 
+const ROLLOUTS: Choice<Rollout> = {
+    use Rollout::{All, Canary, Shadow};
+    Choice { words: &[(All.as_str(), All), (Canary.as_str(), Canary), (Shadow.as_str(), Shadow)], later: &[] }
+};
+
 const GRANTS: List<Choice<Grant>> =
     List { of: Choice { words: &[("clock", Grant::Clock), ("random", Grant::Random)], later: &[] }, unique: true };
 
@@ -343,10 +348,7 @@ table! {
         /// `"all"`: at once, for all messages. `"canary"`: first for a growing share of them. `"shadow"`: beside the old
         /// one, which goes on alone: the new one gets the same messages, nothing of what it emits is sent, and what it
         /// would have done otherwise is reported.
-        rollout: Rollout = Choice {
-            words: &[("all", Rollout::All), ("canary", Rollout::Canary), ("shadow", Rollout::Shadow)],
-            later: &[],
-        }, default("all", "one version at a time is the simplest to think about");
+        rollout: Rollout = ROLLOUTS, default("all", "one version at a time is the simplest to think about");
         /// The share that a new handler gets first, and how it grows.
         canary: RawCanary = Sub::<RawCanary>::new(), section;
         /// How long a new handler runs beside the old one.
