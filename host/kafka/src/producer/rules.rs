@@ -6,8 +6,8 @@
 
 use super::{Outgoing, SendError};
 use crate::admin::ConfigEntry;
+use crate::now_ms;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// By how much the clocks of host and broker may differ before a timestamp is refused here instead of there.
 const CLOCK_SKEW_MS: i64 = 60_000;
@@ -92,11 +92,6 @@ impl Checks {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn refused(code: &str, text: String) -> SendError {

@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use wasmill_core::{BadPosition, Form, Position};
-use wasmill_kafka::TopicPartition;
+use wasmill_kafka::{TopicPartition, now_ms};
 
 use super::State;
 use super::routes::{Answer, Body, Refused, find, named, read, refuse};
 use crate::pipeline::Handle;
-use crate::pipeline::dead_letter::now_ms;
 use crate::registry;
 
 /// How long the cluster may take to say how many partitions a topic has; nothing depends on it.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wasmill_core::{BadPosition, Form, Position};
+use wasmill_kafka::now_ms;
 
 use super::operate::{Target, rows, show};
 use crate::app::{Exit, Failure};
-use crate::pipeline::dead_letter::now_ms;
 
 /// How long a call may take that compiles handlers and waits for pipelines to drain.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wasmill_kafka::admin::GroupMember;
+use wasmill_kafka::now_ms;
 
 use super::accord::{Fate, Readiness};
 use super::follow::Runner;
 use super::record::{self, Asked, Key, Named, Refused, Standing};
-use super::{ASK, Control, SLACK, lock, now_ms};
+use super::{ASK, Control, SLACK, lock};
 use crate::app::told;
 
 /// How often the group is asked who is in it.

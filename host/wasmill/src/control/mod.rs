@@ -23,7 +23,7 @@ use wasmill_config as config;
 use wasmill_core::Position;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer};
-use wasmill_kafka::{ClientError, ClientSettings};
+use wasmill_kafka::{ClientError, ClientSettings, now_ms};
 
 use accord::Accord;
 use record::{Decided, Key, Scope, Standing, Unread};
@@ -327,9 +327,4 @@ fn process_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|one| one.is_ascii_alphanumeric() || "-._".contains(*one)).collect();
     format!("{host}-{}-{:06x}", std::process::id(), rand::random::<u32>() >> 8)
-}
-
-/// Now, in milliseconds since 1970.
-fn now_ms() -> i64 {
-    crate::pipeline::dead_letter::now_ms()
 }

@@ -210,18 +210,9 @@ fn collect<'a>(partitions: impl Iterator<Item = &'a Arc<Partition>>, mode: &Comm
         .collect()
 }
 
-/// How long to wait between commits, and whether a moved watermark is what starts one.
-fn pace(mode: &CommitMode) -> Duration {
-    match mode {
-        CommitMode::Manual { min_interval } => *min_interval,
-        CommitMode::Sync => Duration::ZERO,
-        CommitMode::Interval(interval) | CommitMode::Auto(interval) => *interval,
-    }
-}
-
 /// The committer's thread: runs until [`Holdings::stop`].
 pub fn run(holdings: &Holdings, shared: &PipelineShared, handle: impl Fn() -> Option<MemberHandle>) {
-    let pace = pace(&shared.settings.commit);
+    let pace = shared.settings.commit.spacing();
     let auto = matches!(shared.settings.commit, CommitMode::Auto(_));
     let ticks = auto || matches!(shared.settings.commit, CommitMode::Interval(_));
     while !holdings.is_stopped() {

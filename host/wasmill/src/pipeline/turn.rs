@@ -9,9 +9,8 @@ use wasmill_core::{
     Batch, BatchBound, CommitMode, Emitted, Fence, GivenUp, NextOffset, Offset, Rest as Remainder, RetryNote, RunId,
     judge,
 };
-use wasmill_kafka::{MemberHandle, PartitionQueue};
+use wasmill_kafka::{MemberHandle, PartitionQueue, now_ms};
 
-use super::dead_letter::now_ms;
 use super::gather::Next;
 use super::instances::Instances;
 use super::lane::{Lane, Side, Turn};
