@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use wasmill_core::{Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, RetryPolicy, Share, SpanBound, Start};
+use wasmill_core::{
+    Assignor, BreakerPolicy, Budget, CommitMode, Order, OutOfRange, RetryPolicy, Share, SpanBound, Start,
+};
 
 use crate::finding::Finding;
 use crate::handler::Handler;
@@ -140,13 +142,6 @@ impl Grant {
             Self::Random => "random",
         }
     }
-}
-
-/// What is handled in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Messages of a partition, by offset.
-    Partition,
 }
 
 /// Where emitted messages go.

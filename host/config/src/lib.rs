@@ -30,7 +30,7 @@ use std::path::Path;
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Order, Output,
+    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Output,
     Pipeline, Rollout, Shadow, Swap, UnknownRollout, Watched,
 };
 pub use finding::{Finding, LoadError, Mistakes, Severity};
@@ -38,7 +38,7 @@ pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
 pub use properties::Properties;
 pub use wasmill_core::{
-    Assignor, BreakerPolicy, Budget, CommitMode, OutOfRange, Position, RetryPolicy, Share, SpanBound, Start,
+    Assignor, BreakerPolicy, Budget, CommitMode, Order, OutOfRange, Position, RetryPolicy, Share, SpanBound, Start,
 };
 
 /// Reads and checks the file at `path`.

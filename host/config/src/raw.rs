@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_core::{Assignor, OutOfRange, Share, Start};
+use wasmill_core::{Assignor, Order, OutOfRange, Share, Start};
 
-use crate::checked::{CanaryBy, Grant, Order, Rollout};
+use crate::checked::{CanaryBy, Grant, Rollout};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::handler::Handler;
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};

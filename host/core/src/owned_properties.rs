@@ -15,7 +15,7 @@ pub enum Clients {
 /// A property that a user may not set: it would break a promise or do nothing.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct OwnedProperty {
-    /// Its name, aliases apart, or a pattern: `*` at its beginning or end stands for anything.
+    /// Its name, or a pattern: `*` at its beginning or end stands for anything. An alias has an entry of its own.
     pub name: &'static str,
     /// Which clients have it.
     pub clients: Clients,
