@@ -2,7 +2,9 @@
 //!
 //! The structs are taken apart field by field, so that a new field that nobody decided about does not compile.
 
-use crate::{Admin, Config, Kafka, Limits, OnExhausted, Output, Pipeline, RetryPolicy, SpanBound, Swap};
+use wasmill_core::{RetryPolicy, SpanBound};
+
+use crate::checked::{Admin, Config, Kafka, Limits, OnExhausted, Output, Pipeline, Swap};
 
 /// A key whose value is another.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,27 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{BreakerPolicy, Budget, CommitMode, Handler, Properties, RetryPolicy, Share, SpanBound};
+use wasmill_core::{
+    Assignor, BreakerPolicy, Budget, CommitMode, Order, OutOfRange, RetryPolicy, Share, SpanBound, Start,
+};
+
+pub use wasmill_core::Grant;
+
+use crate::finding::Finding;
+use crate::handler::Handler;
+use crate::properties::Properties;
+
+/// A file without mistakes.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// What is legal but dangerous, in order of position.
+    pub warnings: Vec<Finding>,
+}
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,59 +121,6 @@ pub struct Pipeline {
     pub properties: Properties,
     /// For `wasmill dev` only.
     pub dev: Dev,
-}
-
-pub use wasmill_core::Grant;
-
-/// What is handled in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Messages of a partition, by offset.
-    Partition,
-}
-
-/// Where a group without committed offsets begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Start {
-    /// With the oldest message.
-    Earliest,
-    /// With the next message to arrive.
-    Latest,
-    /// With the first message at or after this time, in milliseconds since 1970.
-    Time(i64),
-    /// Nowhere: hold the partition and say so.
-    Error,
-}
-
-/// What to do when the committed offset is no longer there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OutOfRange {
-    /// Hold the partition and say so.
-    Stop,
-    /// Go on with the oldest message.
-    Earliest,
-    /// Go on with the next message to arrive.
-    Latest,
-}
-
-/// How the group divides partitions among its members.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Assignor {
-    /// Everyone stops, then everyone gets a range.
-    Range,
-    /// Only partitions that move stop, but for longer.
-    CooperativeSticky,
-}
-
-impl Assignor {
-    /// Kafka's name of it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Range => "range",
-            Self::CooperativeSticky => "cooperative-sticky",
-        }
-    }
 }
 
 /// Where emitted messages go.
@@ -263,7 +228,8 @@ pub enum History {
 }
 
 /// For which messages a new handler takes over first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rollout {
     /// For all.
     All,
@@ -274,9 +240,12 @@ pub enum Rollout {
 }
 
 impl Rollout {
-    /// As the file names it.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::All, Self::Canary, Self::Shadow];
+
+    /// As the file, the command line and the admin port name it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Canary => "canary",
@@ -284,6 +253,19 @@ impl Rollout {
         }
     }
 }
+
+impl FromStr for Rollout {
+    type Err = UnknownRollout;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRollout> {
+        Self::ALL.into_iter().find(|rollout| rollout.as_str() == text).ok_or(UnknownRollout)
+    }
+}
+
+/// A text that names no [`Rollout`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a rollout; hint: write all, canary or shadow")]
+pub struct UnknownRollout;
 
 /// A share that grows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,4 +316,19 @@ pub struct Dev {
     pub watch: Vec<PathBuf>,
     /// Partitions of each topic made.
     pub partitions: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_has_one_name_wherever_it_is_written() {
+        for rollout in Rollout::ALL {
+            assert_eq!(rollout.as_str().parse(), Ok(rollout));
+            assert_eq!(serde_json::to_value(rollout).unwrap(), rollout.as_str());
+            assert_eq!(serde_json::from_value::<Rollout>(rollout.as_str().into()).unwrap(), rollout);
+        }
+        assert_eq!("none".parse::<Rollout>(), Err(UnknownRollout));
+    }
 }

@@ -3,10 +3,11 @@
 use serde_json::json;
 use toml::de::{DeTable, DeValue};
 
-use crate::Properties;
+use crate::describe::{Describe, Facts, Inner, table_schema};
 use crate::environment::join;
-use crate::kind::{Facts, Inner, Kind, Node, read};
-use crate::manual;
+use crate::kind::{Kind, Node, read};
+use crate::properties::Properties;
+use crate::refusal::Refusal;
 use crate::report::{Place, Report};
 use crate::table::{Table, read_table};
 
@@ -23,12 +24,7 @@ pub(crate) struct At<T> {
     pub place: Place,
 }
 
-impl<K: Kind> Kind for List<K>
-where
-    K::Value: PartialEq,
-{
-    type Value = Vec<At<K::Value>>;
-
+impl<K: Kind> Describe for List<K> {
     fn facts(&self) -> Facts {
         let item = self.of.facts();
         let good = &item.example;
@@ -54,6 +50,13 @@ where
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_array()
     }
+}
+
+impl<K: Kind> Kind for List<K>
+where
+    K::Value: PartialEq,
+{
+    type Value = Vec<At<K::Value>>;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value> {
         let items = node.value.as_array()?;
@@ -92,7 +95,7 @@ pub(crate) struct Scalars {
     /// Keys that break the rule.
     pub refused: &'static [&'static str],
     /// Why a key may not be set: after the key in a message, and the hint.
-    pub refuse: fn(&str) -> Option<(String, String)>,
+    pub refuse: fn(&str) -> Option<Refusal>,
 }
 
 impl Scalars {
@@ -146,9 +149,7 @@ impl Scalars {
     }
 }
 
-impl Kind for Scalars {
-    type Value = Vec<At<(String, String)>>;
-
+impl Describe for Scalars {
     fn facts(&self) -> Facts {
         let scalar = json!({ "type": ["string", "number", "boolean", "object"] });
         let mut refused: Vec<_> = self.refused.iter().map(|key| (format!("{{ \"{key}\" = \"1\" }}"), 2)).collect();
@@ -166,6 +167,10 @@ impl Kind for Scalars {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_table()
     }
+}
+
+impl Kind for Scalars {
+    type Value = Vec<At<(String, String)>>;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value> {
         let mut found = Vec::new();
@@ -182,20 +187,17 @@ pub(crate) fn properties(pairs: &[At<(String, String)>]) -> Properties {
 /// Tables of one shape under names that the user chooses, in the order of the file.
 pub(crate) struct Named<T> {
     /// What is wrong with a name: after the name in a message, and the hint.
-    pub refuse: fn(&str) -> Option<(String, String)>,
+    pub refuse: fn(&str) -> Option<Refusal>,
     /// Names that break the rule.
     pub refused: &'static [&'static str],
     pub bounds: &'static str,
     pub table: std::marker::PhantomData<T>,
 }
 
-impl<T: Table> Kind for Named<T> {
-    /// The place is that of the name.
-    type Value = Vec<At<(String, T)>>;
-
+impl<T: Table> Describe for Named<T> {
     fn facts(&self) -> Facts {
         let entries = T::entries();
-        let table = manual::table_schema(T::ABOUT, &entries);
+        let table = table_schema(T::ABOUT, &entries);
         let mut refused: Vec<_> = self.refused.iter().map(|name| (format!("{{ \"{name}\" = 1 }}"), 2)).collect();
         refused.push(("{ orders = 1 }".to_owned(), 2));
         Facts {
@@ -211,6 +213,11 @@ impl<T: Table> Kind for Named<T> {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_table()
     }
+}
+
+impl<T: Table> Kind for Named<T> {
+    /// The place is that of the name.
+    type Value = Vec<At<(String, T)>>;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value> {
         let mut tables: Vec<_> = node.value.as_table()?.iter().collect();
@@ -250,9 +257,7 @@ pub(crate) enum Either<A, B> {
     B(B),
 }
 
-impl<A: Kind, B: Kind> Kind for OneOf<A, B> {
-    type Value = Either<A::Value, B::Value>;
-
+impl<A: Kind, B: Kind> Describe for OneOf<A, B> {
     fn facts(&self) -> Facts {
         let (a, b) = (self.0.facts(), self.1.facts());
         let either = |a: &str, b: &str| [a, b].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" or ");
@@ -269,6 +274,10 @@ impl<A: Kind, B: Kind> Kind for OneOf<A, B> {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         self.0.takes(value) || self.1.takes(value)
     }
+}
+
+impl<A: Kind, B: Kind> Kind for OneOf<A, B> {
+    type Value = Either<A::Value, B::Value>;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value> {
         if self.0.takes(node.value) {

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::Config;
-
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,15 +75,6 @@ impl Finding {
         }
         text
     }
-}
-
-/// A file without mistakes.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// What the file says.
-    pub config: Config,
-    /// What is legal but dangerous, in order of position.
-    pub warnings: Vec<Finding>,
 }
 
 /// Every mistake in a file, in order of position; what is legal but dangerous is among them as a warning.

@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::kind::{Refusal, Text};
-use crate::text::{FILE, refusal};
+use crate::refusal::{Refusal, path, refusal};
 
 /// What the reference of an artifact begins with.
 const SCHEME: &str = "oci://";
@@ -56,7 +55,7 @@ impl FromStr for Handler {
     type Err = BadReference;
 
     fn from_str(text: &str) -> Result<Self, BadReference> {
-        handler(text).map_err(|(problem, hint)| BadReference { problem, hint })
+        parse(text).map_err(|(problem, hint)| BadReference { problem, hint })
     }
 }
 
@@ -143,39 +142,15 @@ impl FromStr for OciReference {
     }
 }
 
-pub(crate) const HANDLER: Text<Handler> = Text {
-    noun: "a path, or a reference to a registry,",
-    bounds: "a path, relative to the folder of this file or absolute; or `oci://host/name:tag`, `oci://host/name@sha256:DIGEST`",
-    example: "handler.wasm",
-    refused: &[
-        "",
-        "a\u{0}b",
-        "https://host/name:tag",
-        "oci://",
-        "oci://host",
-        "oci://host/name",
-        "oci:///name:tag",
-        "oci://ho st/name:tag",
-        "oci://host:0/name:tag",
-        "oci://host/Name:tag",
-        "oci://host//name:tag",
-        "oci://host/name:",
-        "oci://host/name:a b",
-        "oci://host/name@sha256:abc",
-        "oci://host/name@md5:d41d8cd98f00b204e9800998ecf8427e",
-        "oci://user:password@host/name:tag",
-    ],
-    parse: handler,
-};
-
-fn handler(text: &str) -> Result<Handler, Refusal> {
+/// Reads what `handler` may be: a path or a reference.
+pub(crate) fn parse(text: &str) -> Result<Handler, Refusal> {
     if let Some(rest) = text.strip_prefix(SCHEME) {
         return reference(rest).map(Handler::Oci);
     }
     if text.contains("://") {
         return refusal("is not a path", format!("write a path, or `{SCHEME}host/name:tag` for a registry"));
     }
-    (FILE.parse)(text).map(Handler::File)
+    path(text).map(Handler::File)
 }
 
 fn reference(text: &str) -> Result<OciReference, Refusal> {

@@ -1,13 +1,15 @@
-//! A kind of value: what TOML it takes, its bounds, and how it is shown in findings, the schema and the manual.
+//! A kind of value: what TOML it takes, its bounds, and how it is read.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use toml::de::DeValue;
+use wasmill_core::Share;
 
-use crate::manual::Entry;
+use crate::describe::{Describe, Facts};
+use crate::refusal::Refusal;
 use crate::report::{Place, Report};
-use crate::{Share, units};
+use crate::units;
 
 /// A value of the file, at its key.
 #[derive(Clone, Copy)]
@@ -19,50 +21,9 @@ pub(crate) struct Node<'a> {
     pub default: Option<&'static str>,
 }
 
-/// What a kind says of itself.
-pub(crate) struct Facts {
-    /// "must be …" in a finding, and the type in the manual: `a duration`.
-    pub noun: String,
-    /// `1 to 64`; empty if every value of the type will do.
-    pub bounds: String,
-    /// The JSON schema of a value.
-    pub json: Value,
-    /// A good value, as TOML.
-    pub example: String,
-    /// Values of the right type that must be refused, as TOML, with the byte in them where the finding points.
-    pub refused: Vec<(String, usize)>,
-    pub inner: Inner,
-}
-
-/// The tables below a key.
-pub(crate) enum Inner {
-    None,
-    /// The key is a table: what it is, its keys.
-    Table(&'static str, Vec<Entry>),
-    /// The key is a table of tables with these keys, each under a name that the user chooses.
-    Named(&'static str, Vec<Entry>),
-}
-
-impl Facts {
-    fn new(noun: impl Into<String>, bounds: impl Into<String>, json: Value, example: impl Into<String>) -> Self {
-        let (noun, bounds, example) = (noun.into(), bounds.into(), example.into());
-        Self { noun, bounds, json, example, refused: Vec::new(), inner: Inner::None }
-    }
-
-    fn refusing(mut self, values: impl IntoIterator<Item = (String, usize)>) -> Self {
-        self.refused.extend(values);
-        self
-    }
-}
-
 /// A kind of value.
-pub(crate) trait Kind {
+pub(crate) trait Kind: Describe {
     type Value;
-
-    fn facts(&self) -> Facts;
-
-    /// Whether this TOML type will do at all.
-    fn takes(&self, value: &DeValue<'_>) -> bool;
 
     /// Reads a value that the kind takes. `None`: a finding says why.
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Self::Value>;
@@ -125,9 +86,7 @@ fn bounded<T: PartialOrd>(
 /// `true` or `false`.
 pub(crate) struct Flag;
 
-impl Kind for Flag {
-    type Value = bool;
-
+impl Describe for Flag {
     fn facts(&self) -> Facts {
         Facts::new("a boolean", "", json!({ "type": "boolean" }), "true")
     }
@@ -135,6 +94,10 @@ impl Kind for Flag {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_bool()
     }
+}
+
+impl Kind for Flag {
+    type Value = bool;
 
     fn read(&self, node: Node<'_>, _: &mut Report<'_>) -> Option<bool> {
         node.value.as_bool()
@@ -149,9 +112,7 @@ impl Kind for Flag {
 /// Only `false`: switches off what is a table otherwise.
 pub(crate) struct Off;
 
-impl Kind for Off {
-    type Value = ();
-
+impl Describe for Off {
     fn facts(&self) -> Facts {
         Facts::new("false", "", json!({ "const": false }), "false").refusing([("true".to_owned(), 0)])
     }
@@ -159,6 +120,10 @@ impl Kind for Off {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_bool()
     }
+}
+
+impl Kind for Off {
+    type Value = ();
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<()> {
         let name = node.at.name();
@@ -173,9 +138,7 @@ impl Kind for Off {
 /// A whole number from the first to the second.
 pub(crate) struct Count(pub u64, pub u64);
 
-impl Kind for Count {
-    type Value = u64;
-
+impl Describe for Count {
     fn facts(&self) -> Facts {
         let Self(min, max) = self;
         let json = json!({ "type": "integer", "minimum": min, "maximum": max });
@@ -186,6 +149,10 @@ impl Kind for Count {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_integer()
     }
+}
+
+impl Kind for Count {
+    type Value = u64;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
         let bounds = [self.0, self.1].map(|bound| (i128::from(bound), bound.to_string()));
@@ -201,9 +168,7 @@ impl Kind for Count {
 /// A duration from the first to the second, in milliseconds.
 pub(crate) struct Time(pub u64, pub u64);
 
-impl Kind for Time {
-    type Value = Duration;
-
+impl Describe for Time {
     fn facts(&self) -> Facts {
         let [min, max] = [self.0, self.1].map(|ms| units::show_duration(Duration::from_millis(ms)));
         let json = json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" });
@@ -217,6 +182,10 @@ impl Kind for Time {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str()
     }
+}
+
+impl Kind for Time {
+    type Value = Duration;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Duration> {
         match units::duration(node.value.as_str()?) {
@@ -243,9 +212,7 @@ impl Kind for Time {
 /// A percentage in quotes, from the first to `100%`.
 pub(crate) struct Percent(pub Share);
 
-impl Kind for Percent {
-    type Value = Share;
-
+impl Describe for Percent {
     fn facts(&self) -> Facts {
         let json = json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,4})?%$" });
         let mut refused = vec!["\"5\"".to_owned(), "\"101%\"".to_owned(), "\"some\"".to_owned()];
@@ -259,6 +226,10 @@ impl Kind for Percent {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str()
     }
+}
+
+impl Kind for Percent {
+    type Value = Share;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Share> {
         match units::percent(node.value.as_str()?) {
@@ -282,9 +253,7 @@ impl Kind for Percent {
 /// A size in bytes, from the first to the second: a number, or a string with a unit.
 pub(crate) struct Size(pub u64, pub u64);
 
-impl Kind for Size {
-    type Value = u64;
-
+impl Describe for Size {
     fn facts(&self) -> Facts {
         let Self(min, max) = self;
         let (shown_min, shown_max) = (units::show_size(*min), units::show_size(*max));
@@ -301,6 +270,10 @@ impl Kind for Size {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str() || value.is_integer()
     }
+}
+
+impl Kind for Size {
+    type Value = u64;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<u64> {
         let value = match node.value.as_str().map(units::size) {
@@ -324,15 +297,14 @@ pub(crate) struct Choice<T: 'static> {
 }
 
 impl<T: Copy> Choice<T> {
-    fn list(&self) -> String {
+    /// The words, for a hint.
+    pub(crate) fn list(&self) -> String {
         let words: Vec<_> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         words.join(", ")
     }
 }
 
-impl<T: Copy> Kind for Choice<T> {
-    type Value = T;
-
+impl<T: Copy> Describe for Choice<T> {
     fn facts(&self) -> Facts {
         let words: Vec<_> = self.words.iter().map(|(word, _)| *word).collect();
         let example = words.first().map(|word| format!("\"{word}\"")).unwrap_or_default();
@@ -344,6 +316,10 @@ impl<T: Copy> Kind for Choice<T> {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str()
     }
+}
+
+impl<T: Copy> Kind for Choice<T> {
+    type Value = T;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<T> {
         let typed = node.value.as_str()?;
@@ -380,12 +356,7 @@ pub(crate) struct Text<T> {
     pub parse: fn(&str) -> Result<T, Refusal>,
 }
 
-/// Why a text will not do: after the text in a message, and the hint.
-pub(crate) type Refusal = (String, String);
-
-impl<T> Kind for Text<T> {
-    type Value = T;
-
+impl<T> Describe for Text<T> {
     fn facts(&self) -> Facts {
         let quote = |text: &str| json!(text).to_string();
         Facts::new(format!("{} in quotes", self.noun), self.bounds, json!({ "type": "string" }), quote(self.example))
@@ -395,6 +366,10 @@ impl<T> Kind for Text<T> {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str()
     }
+}
+
+impl<T> Kind for Text<T> {
+    type Value = T;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<T> {
         match (self.parse)(node.value.as_str()?) {

@@ -8,6 +8,8 @@ mod changes;
 mod check;
 mod checked;
 mod compound;
+mod convert;
+mod describe;
 mod environment;
 mod finding;
 mod handler;
@@ -16,6 +18,7 @@ mod manual;
 mod owned;
 mod properties;
 mod raw;
+mod refusal;
 mod report;
 mod rules;
 mod source;
@@ -27,16 +30,16 @@ use std::path::Path;
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Assignor, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, OnExhausted, Order,
-    OutOfRange, Output, Pipeline, Rollout, Shadow, Start, Swap, Watched,
+    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Output,
+    Pipeline, Rollout, Shadow, Swap, UnknownRollout, Watched,
 };
-pub use finding::{Finding, LoadError, Loaded, Mistakes, Severity};
+pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};
 pub use manual::{Key, keys, reference, schema};
-pub use owned::{owned_properties, owned_reason};
 pub use properties::Properties;
-pub use units::{parse_duration, time_ms};
-pub use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
+pub use wasmill_core::{
+    Assignor, BreakerPolicy, Budget, CommitMode, Order, OutOfRange, Position, RetryPolicy, Share, SpanBound, Start,
+};
 
 /// Reads and checks the file at `path`.
 ///

@@ -1,71 +1,11 @@
 //! What the declared tables say of themselves: the list of keys, the JSON schema, the Markdown reference.
 
-use serde_json::{Map, Value, json};
-use toml::de::DeValue;
+use serde_json::Value;
 
-use crate::kind::{Facts, Inner, Kind};
+use crate::describe::{Entry, Inner, Presence, joined, table_schema};
+use crate::environment::join;
 use crate::raw::RawConfig;
 use crate::table::Table;
-
-/// One key of a table.
-pub(crate) struct Entry {
-    pub name: &'static str,
-    pub doc: String,
-    pub facts: Facts,
-    pub presence: Presence,
-    /// Values of a type that will not do.
-    wrong: Vec<&'static str>,
-}
-
-/// What it means that a key is absent.
-pub(crate) enum Presence {
-    Required,
-    /// As if the table were there and empty.
-    Section,
-    Default {
-        text: &'static str,
-        why: &'static str,
-    },
-    Optional {
-        means: &'static str,
-    },
-}
-
-impl Presence {
-    /// The default as TOML.
-    pub(crate) fn default(&self) -> Option<&'static str> {
-        if let Self::Default { text, .. } = self { Some(text) } else { None }
-    }
-}
-
-/// One value of each TOML type.
-const TYPES: [&str; 7] = ["\"some text\"", "7", "1.5", "true", "2026-01-31T00:00:00Z", "[[]]", "{ some_key = 1 }"];
-
-impl Entry {
-    pub(crate) fn new<K: Kind>(name: &'static str, doc: &str, kind: &K, presence: Presence) -> Self {
-        let takes = |text: &&str| DeValue::parse(text).is_ok_and(|value| kind.takes(value.get_ref()));
-        let wrong = TYPES.into_iter().filter(|text| !takes(text)).collect();
-        let mut facts = kind.facts();
-        if let Presence::Default { text, .. } = &presence {
-            (*text).clone_into(&mut facts.example);
-        }
-        Self { name, doc: joined(doc), facts, presence, wrong }
-    }
-
-    fn schema(&self) -> Value {
-        let mut json = self.facts.json.clone();
-        json["description"] = self.doc.clone().into();
-        if let Presence::Default { text, .. } = &self.presence {
-            json["default"] = serde_json::from_str(text).unwrap_or_else(|_| (*text).into());
-        }
-        json
-    }
-}
-
-/// A doc comment as one paragraph.
-fn joined(doc: &str) -> String {
-    doc.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
 
 /// One key of the file.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -104,7 +44,7 @@ pub fn keys() -> Vec<Key> {
 
 fn collect(entries: &[Entry], path: &str, found: &mut Vec<Key>) {
     for entry in entries {
-        let path = crate::environment::join(path, entry.name);
+        let path = join(path, entry.name);
         let (absent, why) = match &entry.presence {
             Presence::Required => ("", ""),
             Presence::Section => ("the defaults of its keys", ""),
@@ -142,20 +82,6 @@ pub(crate) fn tables_with(name: &str, from: &str) -> Vec<String> {
     tables.collect()
 }
 
-/// The JSON schema of a table.
-pub(crate) fn table_schema(about: &str, entries: &[Entry]) -> Value {
-    let properties: Map<_, _> = entries.iter().map(|entry| (entry.name.to_owned(), entry.schema())).collect();
-    let required: Vec<_> =
-        entries.iter().filter(|e| matches!(e.presence, Presence::Required)).map(|e| e.name).collect();
-    json!({
-        "type": "object",
-        "description": joined(about),
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    })
-}
-
 /// The JSON schema of the file, for editors.
 #[must_use]
 pub fn schema() -> Value {
@@ -190,7 +116,7 @@ fn reference_of(path: &str, about: &str, entries: &[Entry], text: &mut String) {
     }
     *text += "\n";
     for entry in entries {
-        let path = crate::environment::join(path, entry.name);
+        let path = join(path, entry.name);
         match &entry.facts.inner {
             Inner::None => {}
             Inner::Table(about, inner) => reference_of(&path, about, inner, text),

@@ -1,19 +1,23 @@
 //! The file as typed. Each key stands here once: type, kind with bounds, default with its reason, and, as its doc
-//! comment, the manual. To add a key, add it here and read it in `check`.
+//! comment, the manual. To add a key, add it here and read it in `convert`.
 
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wasmill_core::{Assignor, Order, OutOfRange, Share, Start};
+
+use crate::checked::{CanaryBy, Grant, Rollout};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
-use crate::handler::{HANDLER, Handler};
-use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Time};
+use crate::handler::Handler;
+use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};
+use crate::owned;
 use crate::table::{Sub, table};
 use crate::text::{
-    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC, refuse_pipeline_name,
+    ADDRESS, ARGUMENT, BOOTSTRAP, FILE, GROUP, HANDLER, INSTANCE_ID, OUTPUT_TOPIC, StartKind, TOPIC,
+    refuse_pipeline_name,
 };
-use crate::{Assignor, CanaryBy, Grant, Order, OutOfRange, Rollout, Share, Start, owned};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -40,7 +44,17 @@ const HANDLER_CONFIG: Scalars = Scalars {
     refuse: |_| None,
 };
 
-const OUTPUT_TOPICS: List<crate::kind::Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+const OUTPUT_TOPICS: List<Text<String>> = List { of: OUTPUT_TOPIC, unique: true };
+
+const ASSIGNORS: Choice<Assignor> = {
+    use Assignor::{CooperativeSticky, Range};
+    Choice { words: &[(Range.as_str(), Range), (CooperativeSticky.as_str(), CooperativeSticky)], later: &[] }
+};
+
+const ROLLOUTS: Choice<Rollout> = {
+    use Rollout::{All, Canary, Shadow};
+    Choice { words: &[(All.as_str(), All), (Canary.as_str(), Canary), (Shadow.as_str(), Shadow)], later: &[] }
+};
 
 const GRANTS: List<Choice<Grant>> =
     List { of: Choice { words: &[("clock", Grant::Clock), ("random", Grant::Random)], later: &[] }, unique: true };
@@ -48,7 +62,7 @@ const GRANTS: List<Choice<Grant>> =
 /// A cluster's properties or a handler's configuration: pairs with their places.
 pub(crate) type Pairs = Vec<At<(String, String)>>;
 
-/// The mode as typed; with the other keys of its table it becomes a [`CommitMode`](crate::CommitMode).
+/// The mode as typed; with the other keys of its table it becomes a [`CommitMode`](wasmill_core::CommitMode).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     Manual,
@@ -151,10 +165,7 @@ table! {
             later: &[],
         }, default("stop", "messages were lost to retention; somebody should know before anything goes on");
         /// How the group divides partitions among its members. All members of a group need the same.
-        assignor: Assignor = Choice {
-            words: &[("range", Assignor::Range), ("cooperative-sticky", Assignor::CooperativeSticky)],
-            later: &[],
-        }, default(
+        assignor: Assignor = ASSIGNORS, default(
             "range",
             "measured when a member joins: everything stands still for less than 60 ms (half a second under full load), under cooperative-sticky what moves stands for 1 s; the same when a member leaves"
         );
@@ -337,10 +348,7 @@ table! {
         /// `"all"`: at once, for all messages. `"canary"`: first for a growing share of them. `"shadow"`: beside the old
         /// one, which goes on alone: the new one gets the same messages, nothing of what it emits is sent, and what it
         /// would have done otherwise is reported.
-        rollout: Rollout = Choice {
-            words: &[("all", Rollout::All), ("canary", Rollout::Canary), ("shadow", Rollout::Shadow)],
-            later: &[],
-        }, default("all", "one version at a time is the simplest to think about");
+        rollout: Rollout = ROLLOUTS, default("all", "one version at a time is the simplest to think about");
         /// The share that a new handler gets first, and how it grows.
         canary: RawCanary = Sub::<RawCanary>::new(), section;
         /// How long a new handler runs beside the old one.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::finding::{Finding, Severity};
 use crate::source::{Source, Span};
-use crate::{Finding, Severity};
 
 /// A key or a value of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,9 @@ impl Place {
     }
 }
 
+/// The tables of the file that have a key of this name, as seen from the table at a path.
+pub(crate) type TablesWith = fn(name: &str, from: &str) -> Vec<String>;
+
 pub(crate) struct Report<'a> {
     pub source: Source<'a>,
     findings: Vec<Finding>,
@@ -27,11 +30,13 @@ pub(crate) struct Report<'a> {
     settled: HashSet<usize>,
     /// The file did not parse to its end: what is absent may only be hidden behind the mistake.
     pub partial: bool,
+    /// Where an unknown key may belong. Asked of the manual, which stands above the tables.
+    pub tables_with: TablesWith,
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(source: Source<'a>) -> Self {
-        Self { source, findings: Vec::new(), settled: HashSet::new(), partial: false }
+    pub(crate) fn new(source: Source<'a>, tables_with: TablesWith) -> Self {
+        Self { source, findings: Vec::new(), settled: HashSet::new(), partial: false, tables_with }
     }
 
     pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {

@@ -5,13 +5,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::check::convert_breaker;
+use wasmill_core::{OutOfRange, Position, Start};
+
+use crate::checked::Rollout;
 use crate::compound::{At, Either};
+use crate::convert::convert_breaker;
+use crate::handler::Handler;
 use crate::raw::{Exhausted, Mode, RawConfig, RawLimits, RawPipeline};
 use crate::report::{Place, Report};
 use crate::table::Field;
 use crate::units::{show_duration, show_size};
-use crate::{Handler, OutOfRange, Rollout, Start};
 
 /// Brokers refuse less by default (`group.min.session.timeout.ms`).
 const BROKER_MIN_SESSION: Duration = Duration::from_secs(6);
@@ -250,7 +253,7 @@ fn breaker(raw: &RawPipeline, report: &mut Report<'_>) {
 }
 
 fn starts(raw: &RawPipeline, report: &mut Report<'_>) {
-    if raw.start.value == Some(Start::Latest) {
+    if raw.start.value == Some(Start::At(Position::Latest)) {
         let message = "`start = \"latest\"` never handles what arrives before the group's first start";
         report.warn(&raw.start.key, message, "write `\"earliest\"` or a time if that matters");
     }

@@ -4,10 +4,10 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::describe::{Describe, Entry, Facts, Inner, Presence, table_schema};
 use crate::environment::join;
-use crate::kind::{Facts, Inner, Kind, Node, nearest, read};
-use crate::manual::{self, Entry, Presence};
-use crate::report::{Place, Report};
+use crate::kind::{Kind, Node, nearest, read};
+use crate::report::{Place, Report, TablesWith};
 use crate::source::Span;
 
 /// What people write who come from other tools, and the key that is meant.
@@ -134,12 +134,12 @@ impl Rows<'_> {
             let name = key.get_ref().as_ref();
             if !T::KEYS.contains(&name) {
                 let at = Place { span: key.span(), key: join(&self.at.key, name) };
-                report.error(&at, format!("unknown key `{name}`"), self.meant(name, &T::entries()));
+                report.error(&at, format!("unknown key `{name}`"), self.meant(name, &T::entries(), report.tables_with));
             }
         }
     }
 
-    fn meant(&self, typed: &str, entries: &[Entry]) -> String {
+    fn meant(&self, typed: &str, entries: &[Entry], tables_with: TablesWith) -> String {
         let known = |name: &str| entries.iter().find(|entry| entry.name == name);
         let habit = HABITS.iter().find(|(habit, _)| *habit == typed).and_then(|(_, name)| known(name));
         if let Some(entry) = habit {
@@ -148,7 +148,7 @@ impl Rows<'_> {
         if let Some(name) = nearest(typed, entries.iter().map(|entry| entry.name)) {
             return format!("did you mean `{name}`?");
         }
-        let elsewhere: Vec<_> = manual::tables_with(typed, &self.at.key).iter().map(|at| format!("`[{at}]`")).collect();
+        let elsewhere: Vec<_> = tables_with(typed, &self.at.key).iter().map(|at| format!("`[{at}]`")).collect();
         if !elsewhere.is_empty() {
             return format!("`{typed}` belongs in {}", elsewhere.join(" or "));
         }
@@ -188,12 +188,10 @@ impl<T: Table> Sub<T> {
     }
 }
 
-impl<T: Table> Kind for Sub<T> {
-    type Value = T;
-
+impl<T: Table> Describe for Sub<T> {
     fn facts(&self) -> Facts {
         let entries = T::entries();
-        let mut json = manual::table_schema(T::ABOUT, &entries);
+        let mut json = table_schema(T::ABOUT, &entries);
         let (mut noun, mut example, mut refused) = ("a table".to_owned(), "{ }".to_owned(), Vec::new());
         if let Some(key) = self.shorthand.and_then(|key| entries.iter().find(|entry| entry.name == key)) {
             noun = format!("{} or a table", key.facts.noun);
@@ -207,6 +205,10 @@ impl<T: Table> Kind for Sub<T> {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_table() || (self.shorthand.is_some() && value.is_str())
     }
+}
+
+impl<T: Table> Kind for Sub<T> {
+    type Value = T;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<T> {
         let Some(table) = node.value.as_table() else {
@@ -244,8 +246,8 @@ macro_rules! table {
             const ABOUT: &'static str = concat!($($about, "\n"),*);
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
-            fn entries() -> Vec<$crate::manual::Entry> {
-                vec![$($crate::manual::Entry::new(
+            fn entries() -> Vec<$crate::describe::Entry> {
+                vec![$($crate::describe::Entry::new(
                     stringify!($key),
                     concat!($($doc, "\n"),*),
                     &$kind,
@@ -269,16 +271,16 @@ macro_rules! table {
 
 macro_rules! presence {
     (required) => {
-        $crate::manual::Presence::Required
+        $crate::describe::Presence::Required
     };
     (section) => {
-        $crate::manual::Presence::Section
+        $crate::describe::Presence::Section
     };
     (optional($means:literal)) => {
-        $crate::manual::Presence::Optional { means: $means }
+        $crate::describe::Presence::Optional { means: $means }
     };
     (default($value:literal, $why:literal)) => {
-        $crate::manual::Presence::Default { text: stringify!($value), why: $why }
+        $crate::describe::Presence::Default { text: stringify!($value), why: $why }
     };
 }
 

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 use toml::value::Datetime;
+use wasmill_core::{Form, Position, Start};
 
-use crate::Start;
-use crate::kind::{Choice, Facts, Kind, Node, Refusal, Text};
+use crate::describe::{Describe, Facts};
+use crate::handler::{self, Handler};
+use crate::kind::{Choice, Kind, Node, Text};
+use crate::refusal::{Refusal, path, plain, refusal};
 use crate::report::Report;
 use crate::units::epoch_ms;
 
@@ -67,7 +70,32 @@ pub(crate) const FILE: Text<PathBuf> = Text {
     bounds: "relative to the folder of this file, or absolute",
     example: "handler.wasm",
     refused: &["", "a\u{0}b"],
-    parse: |text| plain(text, 4096).map(PathBuf::from),
+    parse: path,
+};
+
+pub(crate) const HANDLER: Text<Handler> = Text {
+    noun: "a path, or a reference to a registry,",
+    bounds: "a path, relative to the folder of this file or absolute; or `oci://host/name:tag`, `oci://host/name@sha256:DIGEST`",
+    example: "handler.wasm",
+    refused: &[
+        "",
+        "a\u{0}b",
+        "https://host/name:tag",
+        "oci://",
+        "oci://host",
+        "oci://host/name",
+        "oci:///name:tag",
+        "oci://ho st/name:tag",
+        "oci://host:0/name:tag",
+        "oci://host/Name:tag",
+        "oci://host//name:tag",
+        "oci://host/name:",
+        "oci://host/name:a b",
+        "oci://host/name@sha256:abc",
+        "oci://host/name@md5:d41d8cd98f00b204e9800998ecf8427e",
+        "oci://user:password@host/name:tag",
+    ],
+    parse: handler::parse,
 };
 
 pub(crate) const ARGUMENT: Text<String> = Text {
@@ -77,19 +105,6 @@ pub(crate) const ARGUMENT: Text<String> = Text {
     refused: &["", "a\u{0}b"],
     parse: |text| plain(text, 4096),
 };
-
-pub(crate) fn refusal<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Refusal> {
-    Err((problem.into(), hint.into()))
-}
-
-fn plain(text: &str, max_chars: usize) -> Result<String, Refusal> {
-    match text.chars().count() {
-        0 => refusal("is empty", "write a name"),
-        count if count > max_chars => refusal(format!("has {count} characters"), format!("write at most {max_chars}")),
-        _ if text.chars().any(char::is_control) => refusal("has a control character", "write visible characters"),
-        _ => Ok(text.to_owned()),
-    }
-}
 
 fn kafka_name(text: &str, max_chars: usize) -> Result<String, Refusal> {
     let name = plain(text, max_chars)?;
@@ -160,15 +175,19 @@ fn address(text: &str) -> Result<SocketAddr, Refusal> {
     })
 }
 
-const START_WORDS: Choice<Start> =
-    Choice { words: &[("earliest", Start::Earliest), ("latest", Start::Latest), ("error", Start::Error)], later: &[] };
+const START_WORDS: Choice<Start> = Choice {
+    words: &[
+        ("earliest", Start::At(Position::Earliest)),
+        ("latest", Start::At(Position::Latest)),
+        ("error", Start::Error),
+    ],
+    later: &[],
+};
 
 /// Where a group begins: a word or a time.
 pub(crate) struct StartKind;
 
-impl Kind for StartKind {
-    type Value = Start;
-
+impl Describe for StartKind {
     fn facts(&self) -> Facts {
         let mut facts = START_WORDS.facts();
         facts.noun = "a string or a time".to_owned();
@@ -182,19 +201,35 @@ impl Kind for StartKind {
     fn takes(&self, value: &DeValue<'_>) -> bool {
         value.is_str() || value.is_datetime()
     }
+}
+
+impl Kind for StartKind {
+    type Value = Start;
 
     fn read(&self, node: Node<'_>, report: &mut Report<'_>) -> Option<Start> {
-        let typed = node.value.as_str();
-        let time = node.value.as_datetime().copied().or_else(|| typed?.parse::<Datetime>().ok());
-        let Some(time) = time else {
-            return START_WORDS.read(node, report);
-        };
-        let found = epoch_ms(&time).map(Start::Time);
-        if found.is_none() {
-            let shown = report.source.typed(&node.at.span);
-            let hint = "write date, time and offset, from 1970 on: `\"2026-01-31T00:00:00Z\"`";
-            report.error(node.at, format!("`{}`: {shown} is not a certain time", node.at.name()), hint);
+        let text = node.value.as_str();
+        let time = node.value.as_datetime().copied().or_else(|| text?.parse::<Datetime>().ok());
+        let found = time.as_ref().and_then(epoch_ms);
+        if found.is_some() {
+            return found.map(|ms| Start::At(Position::Time(ms)));
         }
-        found
+        // Offsets, counts and ages are positions too, but not ones for a file that is read again and again.
+        let form = match time {
+            Some(_) => Some(Form::Time),
+            None => Position::parse_as(text?, 0, &[Form::Earliest, Form::Latest]).err().and_then(|bad| bad.form),
+        };
+        let (name, typed) = (node.at.name(), report.source.typed(&node.at.span));
+        match form {
+            None => return START_WORDS.read(node, report),
+            Some(Form::Time | Form::PlainTime | Form::Millis) => {
+                let hint = "write date, time and offset, from 1970 on: `\"2026-01-31T00:00:00Z\"`";
+                report.error(node.at, format!("`{name}`: {typed} is not a certain time"), hint);
+            }
+            Some(form) => {
+                let hint = format!("write {}, or a time: `\"2026-01-31T00:00:00Z\"`", START_WORDS.list());
+                report.error(node.at, format!("`{name}`: {typed} {}, which is not taken here", form.what()), hint);
+            }
+        }
+        None
     }
 }

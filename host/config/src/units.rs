@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use toml::value::{Datetime, Offset};
-
-use crate::Share;
+use toml::value::Datetime;
+use wasmill_core::Share;
+use wasmill_core::position::time_ms;
 
 const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -80,40 +80,9 @@ fn show(value: u64, units: &[(&str, u64)]) -> String {
     format!("{}{unit}", value / scale)
 }
 
-/// Milliseconds since 1970 of a time as the file writes it, `2026-01-31T00:00:00Z`, with an offset; `None` of anything else.
-#[must_use]
-pub fn time_ms(text: &str) -> Option<i64> {
-    epoch_ms(&text.parse().ok()?)
-}
-
-/// A duration as the file writes it, `1m30s`; `None` of anything else.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    duration(text).ok()
-}
-
 /// Milliseconds since 1970 of a time with an offset; `None` without one or before 1970.
 pub(crate) fn epoch_ms(time: &Datetime) -> Option<i64> {
-    let (date, clock) = (time.date?, time.time?);
-    let offset_minutes = match time.offset? {
-        Offset::Z => 0,
-        Offset::Custom { minutes } => i64::from(minutes),
-    };
-    let days = days_since_epoch(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-    let minutes = (days * 24 + i64::from(clock.hour)) * 60 + i64::from(clock.minute) - offset_minutes;
-    let second = i64::from(clock.second.unwrap_or(0));
-    let ms = (minutes * 60 + second) * 1000 + i64::from(clock.nanosecond.unwrap_or(0) / 1_000_000);
-    (ms >= 0).then_some(ms)
-}
-
-/// In the Gregorian calendar. Years begin in March here, so that the leap day is the last of its year and the days
-/// before a month need no table.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month < 3 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // 719,468 days lie between the first of March of the year 0 and 1970.
-    year * 365 + leap_days + (month_from_march * 153 + 2) / 5 + day - 1 - 719_468
+    time_ms(&time.to_string())
 }
 
 #[cfg(test)]

@@ -42,6 +42,43 @@ dead_letter = "dead" #E `dead` is an output too
 "#,
     ),
     (
+        "start",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+[pipelines.offset]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+start = "1812" #E `start`: "1812" is an offset, which is not taken here
+[pipelines.last]
+topics = ["a"]
+group = "b"
+handler = "a.wasm"
+dead_letter = "dead"
+start = "last:100" #E `start`: "last:100" counts from the end of a partition, which is not taken here
+[pipelines.age]
+topics = ["a"]
+group = "c"
+handler = "a.wasm"
+dead_letter = "dead"
+start = "2h ago" #E `start`: "2h ago" is an age, which is not taken here
+[pipelines.word]
+topics = ["a"]
+group = "d"
+handler = "a.wasm"
+dead_letter = "dead"
+start = "beginning" #E `start` must be one of "earliest", "latest", "error", not "beginning"
+[pipelines.day]
+topics = ["a"]
+group = "e"
+handler = "a.wasm"
+dead_letter = "dead"
+start = "2026-01-31" #E `start`: "2026-01-31" is not a certain time
+"#,
+    ),
+    (
         "backtest",
         r#"
 [kafka]

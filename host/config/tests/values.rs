@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use wasmill_config::{
-    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, History, LoadError, OnExhausted, OutOfRange,
+    Assignor, BreakerPolicy, CommitMode, Config, Grant, Handler, History, LoadError, OnExhausted, OutOfRange, Position,
     RetryPolicy, Share, SpanBound, Start, keys, load, parse_with, reference, schema,
 };
 
@@ -65,10 +65,10 @@ fn reads_every_commit_mode() {
 #[test]
 fn reads_where_to_start() {
     let start = |value: &str| with(&format!("start = {value}\nout_of_range = \"earliest\"\n")).pipelines[0].start;
-    assert_eq!(start("\"earliest\""), Start::Earliest);
-    assert_eq!(start("\"latest\""), Start::Latest);
-    assert_eq!(start("\"2000-02-29T12:00:00Z\""), Start::Time(951_825_600_000));
-    assert_eq!(start("2000-02-29T12:00:00Z"), Start::Time(951_825_600_000));
+    assert_eq!(start("\"earliest\""), Start::At(Position::Earliest));
+    assert_eq!(start("\"latest\""), Start::At(Position::Latest));
+    assert_eq!(start("\"2000-02-29T12:00:00Z\""), Start::At(Position::Time(951_825_600_000)));
+    assert_eq!(start("2000-02-29T12:00:00Z"), Start::At(Position::Time(951_825_600_000)));
     assert_eq!(with("out_of_range = \"earliest\"\n").pipelines[0].out_of_range, OutOfRange::Earliest);
 }
 

@@ -5,12 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// What must not be overtaken by what.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// A message by a later one of its partition.
-    Partition,
-}
+use crate::order::Order;
 
 /// Number of a lane, from 0.
 pub type LaneIndex = usize;

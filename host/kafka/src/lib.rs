@@ -2,6 +2,7 @@
 //! a mock broker. The nouns and the reasons are in this folder's README.md.
 
 pub mod admin;
+mod clock;
 mod commit;
 mod error;
 mod list;
@@ -20,6 +21,7 @@ pub mod stretches;
 use std::fmt;
 use std::sync::Arc;
 
+pub use clock::now_ms;
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
@@ -28,7 +30,8 @@ pub use producer::{
     CLOSE_PATIENCE, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
-pub use settings::{Assignor, ClientSettings, MemberSettings, OutOfRange, Start, owned_properties};
+pub use settings::{ClientSettings, MemberSettings};
+pub use wasmill_core::{Assignor, OutOfRange, Position, Start};
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

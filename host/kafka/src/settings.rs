@@ -1,11 +1,13 @@
 //! Settings of clients, and how they become librdkafka's properties.
 //!
 //! A user's properties come first and ours are written over them, so that none of the promises of this crate can be
-//! configured away. What is ours is listed in [`owned_properties`] with the reason; the configuration refuses those names
-//! before anything starts, and [`ClientSettings`] drops them should they still come.
+//! configured away. What is ours is listed in [`wasmill_core::OWNED_PROPERTIES`] with the reason; the configuration refuses
+//! those names before anything starts, and [`ClientSettings`] drops them should they still come. Whatever else a client sets
+//! is a default that a user's own value replaces.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use wasmill_core::{Assignor, OutOfRange, Start, owned_property};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
@@ -20,42 +22,6 @@ pub struct ClientSettings {
     pub client_id: String,
     /// librdkafka properties of the user, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
-}
-
-/// How the group shares out partitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Assignor {
-    /// Everything is revoked and assigned anew at each change.
-    #[default]
-    Range,
-    /// Only partitions that move are revoked.
-    CooperativeSticky,
-}
-
-/// Where a group begins that has committed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// The oldest message there is.
-    #[default]
-    Earliest,
-    /// Only what is produced from now on.
-    Latest,
-    /// The first message with this timestamp or a later one, in milliseconds since the epoch.
-    Time(i64),
-    /// Nowhere: the partition stops and says so. A group's offsets expire.
-    Error,
-}
-
-/// What to do when the committed offset no longer exists, or does not exist yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutOfRange {
-    /// The partition stops and says so.
-    #[default]
-    Stop,
-    /// Go on at the oldest message.
-    Earliest,
-    /// Go on behind the newest message.
-    Latest,
 }
 
 /// One member of a group.
@@ -108,60 +74,6 @@ impl Default for MemberSettings {
     }
 }
 
-/// Properties that belong to wasmill, each with the reason, aliases included. The configuration refuses them.
-pub fn owned_properties() -> &'static [(&'static str, &'static str)] {
-    const SETTING: &str = "it has a setting of its own";
-    const COMMIT: &str = "offsets are committed by the rules of the commit mode, never by the library";
-    const PRODUCER: &str =
-        "an output must be confirmed by all replicas, in order and once, however long a broker is away";
-    const BUDGET: &str = "it is derived from the memory budget";
-    const INNER: &str = "the way messages are taken from the library depends on it";
-    &[
-        ("bootstrap.servers", SETTING),
-        ("metadata.broker.list", SETTING),
-        ("client.id", SETTING),
-        ("group.id", SETTING),
-        ("group.instance.id", SETTING),
-        ("partition.assignment.strategy", SETTING),
-        ("session.timeout.ms", SETTING),
-        ("heartbeat.interval.ms", SETTING),
-        ("max.poll.interval.ms", SETTING),
-        ("group.protocol", "the classic group protocol is the one that is supported"),
-        ("group.remote.assignor", "the classic group protocol is the one that is supported"),
-        ("auto.offset.reset", "`start` and `out_of_range` say where to begin"),
-        ("enable.auto.commit", COMMIT),
-        ("auto.commit.enable", COMMIT),
-        ("auto.commit.interval.ms", COMMIT),
-        ("enable.auto.offset.store", COMMIT),
-        ("offset.store.method", COMMIT),
-        ("enable.partition.eof", "an end-of-partition entry can make the library skip a message"),
-        ("queued.min.messages", BUDGET),
-        ("queued.max.messages.kbytes", BUDGET),
-        ("queue.buffering.max.messages", BUDGET),
-        ("queue.buffering.max.kbytes", BUDGET),
-        ("fetch.queue.backoff.ms", INNER),
-        ("enable.idempotence", PRODUCER),
-        ("enable.gapless.guarantee", PRODUCER),
-        ("acks", PRODUCER),
-        ("request.required.acks", PRODUCER),
-        ("message.timeout.ms", PRODUCER),
-        ("delivery.timeout.ms", PRODUCER),
-        ("retries", PRODUCER),
-        ("message.send.max.retries", PRODUCER),
-        ("max.in.flight", PRODUCER),
-        ("max.in.flight.requests.per.connection", PRODUCER),
-        ("delivery.report.only.error", PRODUCER),
-        ("queuing.strategy", PRODUCER),
-        ("transactional.id", PRODUCER),
-        ("partitioner", "keys must go to the partitions that java clients send them to"),
-        ("linger.ms", SETTING),
-        ("queue.buffering.max.ms", SETTING),
-        ("compression.codec", SETTING),
-        ("compression.type", SETTING),
-        ("plugin.library.paths", "it would load native code into the host"),
-    ]
-}
-
 impl ClientSettings {
     /// The user's properties with ours over them: what every client starts from.
     pub(crate) fn base(&self) -> ClientConfig {
@@ -170,17 +82,24 @@ impl ClientSettings {
         config.set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in &self.properties {
             // An alias set by the user beside our own name would be applied in no certain order.
-            if !owned_properties().iter().any(|(owned, _)| owned == key) {
+            if owned_property(key).is_none() {
                 config.set(key, value);
             }
         }
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", &self.client_id);
-        if !self.properties.contains_key("broker.address.family") && all_localhost(&self.bootstrap) {
+        if all_localhost(&self.bootstrap) {
             // `localhost` resolves to ::1 first, where a broker started with defaults does not listen: every connection
             // would begin with a refusal. A machine with IPv6 alone can say `[::1]:9092` or set the property.
-            config.set("broker.address.family", "v4");
+            self.set_default(&mut config, "broker.address.family", "v4");
         }
         config
+    }
+
+    /// Sets what a user may set too, unless the user did.
+    pub(crate) fn set_default(&self, config: &mut ClientConfig, name: &str, value: impl Into<String>) {
+        if !self.properties.contains_key(name) {
+            config.set(name, value);
+        }
     }
 }
 
@@ -202,20 +121,13 @@ impl MemberSettings {
             }
         }
         let mut config = self.client.base();
-        let user = |key: &str| self.client.properties.contains_key(key);
         let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128).to_string();
         config
             .set("group.id", &self.group)
             .set("session.timeout.ms", millis(self.session_timeout))
             .set("heartbeat.interval.ms", millis(self.heartbeat_interval))
             .set("max.poll.interval.ms", millis(self.max_poll_interval.max(self.session_timeout)))
-            .set(
-                "partition.assignment.strategy",
-                match self.assignor {
-                    Assignor::Range => "range",
-                    Assignor::CooperativeSticky => "cooperative-sticky",
-                },
-            )
+            .set("partition.assignment.strategy", self.assignor.as_str())
             // The first position is ours to find. A position that stops existing later must be an error on the queue: a
             // silent jump loses or doubles messages.
             .set("auto.offset.reset", "error")
@@ -227,23 +139,15 @@ impl MemberSettings {
             // The default is a second: that long a partition whose queue was full would stay without fetches.
             .set("fetch.queue.backoff.ms", "2")
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string());
+            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string())
+            // 64 KiB was 5 to 8 times slower; more than the prefetch of a partition cannot be kept anyway.
+            .set("fetch.message.max.bytes", self.prefetch_bytes.clamp(256 << 10, 4 << 20).to_string());
         if let Some(instance) = &self.instance_id {
             config.set("group.instance.id", instance);
         }
-        let mut default = |keys: &[&str], value: String| {
-            if !keys.iter().any(|key| user(key)) {
-                config.set(keys[0], value);
-            }
-        };
-        default(&["isolation.level"], "read_committed".into());
-        default(&["fetch.min.bytes"], "1".into());
-        default(&["fetch.wait.max.ms"], "100".into());
-        // 64 KiB was 5 to 8 times slower; more than the prefetch of a partition cannot be kept anyway.
-        default(
-            &["fetch.message.max.bytes", "max.partition.fetch.bytes"],
-            self.prefetch_bytes.clamp(256 << 10, 4 << 20).to_string(),
-        );
+        self.client.set_default(&mut config, "isolation.level", "read_committed");
+        self.client.set_default(&mut config, "fetch.min.bytes", "1");
+        self.client.set_default(&mut config, "fetch.wait.max.ms", "100");
         Ok(config)
     }
 }
@@ -251,6 +155,9 @@ impl MemberSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::ProducerSettings;
+    use crate::{plain, stretches};
+    use wasmill_core::{Clients, OWNED_PROPERTIES, OwnedProperty};
 
     fn client(bootstrap: &str, properties: &[(&str, &str)]) -> ClientSettings {
         let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -284,21 +191,68 @@ mod tests {
 
     #[test]
     fn every_name_that_is_owned_is_one_of_librdkafkas() {
-        for (key, _) in owned_properties() {
+        for OwnedProperty { name, reason, .. } in OWNED_PROPERTIES {
+            if name.contains('*') || reason.contains("not a property of librdkafka") {
+                continue;
+            }
             // A name it does not know is told apart from a value it does not take.
             let mut config = ClientConfig::new();
-            config.set(*key, "\u{1}");
+            config.set(*name, "\u{1}");
             let told = config.create_native_config().err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(!told.contains("No such configuration property"), "{key}");
+            assert!(!told.contains("No such configuration property"), "{name}");
         }
     }
 
     #[test]
     fn a_user_may_set_the_rest() {
-        let config = member(&[("isolation.level", "read_uncommitted"), ("max.partition.fetch.bytes", "70000")]);
+        let config = member(&[("isolation.level", "read_uncommitted"), ("fetch.min.bytes", "7")]);
         assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
-        assert_eq!(config.get("fetch.message.max.bytes"), None, "the other name of the same property");
+        assert_eq!(config.get("fetch.min.bytes"), Some("7"));
         assert_eq!(member(&[]).get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn what_a_fetch_holds_follows_the_memory_budget_whatever_a_user_sets() {
+        for name in ["fetch.message.max.bytes", "max.partition.fetch.bytes"] {
+            let config = member(&[(name, "70000")]);
+            assert_eq!(config.get("fetch.message.max.bytes"), Some("4194304"), "{name}");
+            assert_eq!(config.get("max.partition.fetch.bytes"), None, "the other name of the same property");
+        }
+    }
+
+    /// Every kind of client, made with these properties.
+    fn all_clients(properties: &[(&str, &str)]) -> [(Clients, ClientConfig); 5] {
+        let settings = client("localhost:9092", properties);
+        let instance_id = Some("one".into());
+        let member = MemberSettings { client: settings.clone(), instance_id, ..MemberSettings::default() };
+        let compression = Some("lz4".into());
+        let (linger, buffer_bytes) = (Duration::from_millis(5), 64 << 20);
+        let producer =
+            ProducerSettings { client: settings.clone(), linger, compression, buffer_bytes, buffer_messages: 1000 };
+        [
+            (Clients::Consumer, member.config().unwrap()),
+            (Clients::Producer, producer.config()),
+            (Clients::Consumer, plain::reading(&settings)),
+            (Clients::Producer, plain::producing(&settings, Duration::from_secs(30))),
+            (Clients::Consumer, stretches::reading(&settings, 1)),
+        ]
+    }
+
+    #[test]
+    fn every_property_that_a_client_sets_is_owned_or_gives_way_to_the_users() {
+        for (index, (kind, ours)) in all_clients(&[]).into_iter().enumerate() {
+            for (name, value) in ours.config_map() {
+                let theirs = all_clients(&[(name, "77")]);
+                let set = theirs[index].1.get(name);
+                match owned_property(name) {
+                    Some(owned) => {
+                        assert!([kind, Clients::All].contains(&owned.clients), "{name} is not one of a {kind:?}");
+                        assert_eq!(set, Some(value), "{name} is owned and a user can set it");
+                    }
+                    None => assert_eq!(set, Some("77"), "{name} is not owned and a user cannot set it"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::error::ClientError;
 use crate::plain::{PlainMessage, Quiet, passes, without_group};
@@ -59,6 +59,22 @@ pub struct StretchReader {
     over: Option<i32>,
 }
 
+/// What a reader is made with whose longest stretch has so many messages.
+pub(crate) fn reading(settings: &ClientSettings, longest: u64) -> ClientConfig {
+    let mut config = without_group(settings);
+    config
+        // What retention took while it was to be read is not there any more; what comes in its place is looked at.
+        .set("auto.offset.reset", "earliest")
+        // A sample of a large topic must not read that topic.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.min.messages", longest.clamp(100, 20_000).to_string());
+    settings.set_default(&mut config, "fetch.wait.max.ms", "20");
+    if longest <= SHORT {
+        config.set("fetch.message.max.bytes", (128 << 10).to_string());
+    }
+    config
+}
+
 impl StretchReader {
     /// Begins. `stretches` are those of each partition, ascending and apart; empty ones are passed over.
     ///
@@ -77,17 +93,7 @@ impl StretchReader {
             }
         }
         let longest = left.values().flat_map(|left| &left.stretches).map(|stretch| stretch.count).max().unwrap_or(1);
-        let mut config = without_group(settings);
-        config
-            // What retention took while it was to be read is not there any more; what comes in its place is looked at.
-            .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", "20")
-            // A sample of a large topic must not read that topic.
-            .set("fetch.queue.backoff.ms", "10")
-            .set("queued.min.messages", longest.clamp(100, 20_000).to_string());
-        if longest <= SHORT {
-            config.set("fetch.message.max.bytes", (128 << 10).to_string());
-        }
+        let config = reading(settings, longest);
         let failed = |error: KafkaError| ClientError::from_rdkafka(format!("topic {topic}"), &error);
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
         let mut list = TopicPartitionList::new();

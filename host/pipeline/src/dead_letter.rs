@@ -4,11 +4,9 @@
 //! it arrives. Headers of an earlier dead letter are kept apart under a longer prefix, so that a message that goes round
 //! twice still tells its first story.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use wasmill_core::partition::DeadLetterStage;
 use wasmill_core::{GivenUp, MessageRef};
-use wasmill_kafka::TopicPartition;
+use wasmill_kafka::{TopicPartition, now_ms};
 
 /// What every header of a dead letter begins with.
 pub const PREFIX: &str = "wasmill.";
@@ -67,11 +65,6 @@ pub fn headers(
     add("first-failure", from.first_failure_ms.unwrap_or(now).to_string());
     add("last-failure", now.to_string());
     headers
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn cut(reason: &str) -> &str {

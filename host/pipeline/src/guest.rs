@@ -37,7 +37,7 @@ impl Guest for Instance {
     }
 
     fn memory_bytes(&self) -> u64 {
-        Instance::memory_bytes(self) as u64
+        Instance::memory_bytes(self)
     }
 
     fn canceller(&self) -> Option<Canceller> {

@@ -70,8 +70,6 @@ pub struct Lane {
     cancellers: Mutex<[Option<Canceller>; 2]>,
     /// Guests that were made for it beside the ones it runs, for when it passes on.
     staged: Mutex<Vec<Staged>>,
-    /// How many partitions it serves.
-    pub load: AtomicUsize,
     /// Bytes of its guest's memory, for status.
     pub memory_bytes: AtomicUsize,
     /// Guests that were replaced because their memory only grew.
@@ -90,7 +88,6 @@ impl Lane {
             thread: Mutex::default(),
             cancellers: Mutex::default(),
             staged: Mutex::default(),
-            load: AtomicUsize::new(0),
             memory_bytes: AtomicUsize::new(0),
             recycled: AtomicU64::new(0),
             trouble: Mutex::default(),

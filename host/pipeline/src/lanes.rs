@@ -1,10 +1,11 @@
 //! The lanes of a pipeline: made as partitions come, ended with it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 
 use parking_lot::Mutex;
+use wasmill_core::Dispatch;
+use wasmill_kafka::TopicPartition;
 
 use crate::deployed::Deployed;
 use crate::lane::{Command, Lane};
@@ -19,49 +20,81 @@ const MOST_LANES: usize = 64;
 /// The lanes of a pipeline.
 pub struct Lanes {
     shared: Arc<PipelineShared>,
-    limit: usize,
-    lanes: Mutex<Vec<(Arc<Lane>, thread::JoinHandle<()>)>>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// Which lane serves what. A partition is named with the member that holds it: in a rebalance one member may still be
+    /// giving back what the other is getting.
+    dispatch: Dispatch<(usize, TopicPartition)>,
+    lanes: Vec<(Arc<Lane>, thread::JoinHandle<()>)>,
 }
 
 impl Lanes {
     /// None yet: they are made as partitions come.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
         let limit = shared.settings.lanes.unwrap_or(MOST_LANES).clamp(1, MOST_LANES);
-        Self { shared, limit, lanes: Mutex::default() }
+        let dispatch = Dispatch::new(shared.settings.order, limit);
+        Self { shared, inner: Mutex::new(Inner { dispatch, lanes: Vec::new() }) }
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Lane>> {
-        self.lanes.lock().iter().map(|(lane, _)| lane.clone()).collect()
+        self.inner.lock().lanes.iter().map(|(lane, _)| lane.clone()).collect()
     }
 
-    /// The lane for one more partition: an idle one, a new one while there may be more, else the one with the fewest.
+    /// All of them, and how many partitions each serves.
+    pub fn loads(&self) -> Vec<(Arc<Lane>, usize)> {
+        let inner = self.inner.lock();
+        inner.lanes.iter().map(|(lane, _)| (lane.clone(), inner.dispatch.load(lane.index))).collect()
+    }
+
+    /// The lane for one more partition of a member.
     ///
     /// # Errors
     /// There is no thread for a new one.
-    pub fn place(&self) -> std::io::Result<Arc<Lane>> {
-        let mut lanes = self.lanes.lock();
-        let fewest = lanes.iter().map(|(lane, _)| lane).min_by_key(|lane| lane.load.load(Ordering::Relaxed));
-        let lane = match fewest {
-            Some(lane) if lane.load.load(Ordering::Relaxed) == 0 || lanes.len() >= self.limit => lane.clone(),
-            _ => {
-                let lane = Arc::new(Lane::new(lanes.len()));
-                let worker = Worker::new(lane.clone(), self.shared.clone());
-                let name = format!("{}-lane-{}", self.shared.name, lane.index);
-                let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
-                lane.runs_on(thread.thread().clone());
-                lanes.push((lane.clone(), thread));
-                lane
+    pub fn place(&self, member: usize, id: &TopicPartition) -> std::io::Result<Arc<Lane>> {
+        let mut inner = self.inner.lock();
+        let lane = inner.dispatch.assign((member, id.clone())).lane;
+        // One whose thread could not be started is tried again.
+        while inner.lanes.len() <= lane {
+            match self.start(inner.lanes.len()) {
+                Ok(started) => inner.lanes.push(started),
+                Err(error) => {
+                    inner.dispatch.release(&(member, id.clone()));
+                    return Err(error);
+                }
             }
-        };
-        lane.load.fetch_add(1, Ordering::Relaxed);
-        Ok(lane)
+        }
+        Ok(inner.lanes[lane].0.clone())
+    }
+
+    fn start(&self, index: usize) -> std::io::Result<(Arc<Lane>, thread::JoinHandle<()>)> {
+        let lane = Arc::new(Lane::new(index));
+        let worker = Worker::new(lane.clone(), self.shared.clone());
+        let name = format!("{}-lane-{}", self.shared.name, lane.index);
+        let thread = thread::Builder::new().name(name).spawn(move || worker.run())?;
+        lane.runs_on(thread.thread().clone());
+        Ok((lane, thread))
+    }
+
+    /// The lane that serves a partition of a member.
+    pub fn lane_of(&self, member: usize, id: &TopicPartition) -> Option<Arc<Lane>> {
+        let inner = self.inner.lock();
+        let lane = inner.dispatch.lane_of(&(member, id.clone()))?;
+        inner.lanes.get(lane).map(|(lane, _)| lane.clone())
+    }
+
+    /// A partition was given back by its lane.
+    pub fn release(&self, member: usize, id: &TopicPartition) {
+        self.inner.lock().dispatch.release(&(member, id.clone()));
     }
 
     /// Puts something else in force, wakes every lane, and does not wait for them. Under the lock under which lanes are
     /// made: each of them is waited for or begins with what is in force from here on.
     pub fn deploy(&self, version: Arc<Version>, overseer: Option<Arc<dyn Overseer>>) -> Arc<Deployed> {
-        let lanes = self.lanes.lock();
+        let inner = self.inner.lock();
+        let lanes = &inner.lanes;
         let deployed = self.shared.deploy(version, overseer, lanes.iter().map(|(lane, _)| lane.index));
         lanes.iter().for_each(|(lane, _)| lane.wake());
         deployed
@@ -76,7 +109,7 @@ impl Lanes {
 
     /// Ends all threads; the partitions must have been released before.
     pub fn stop(&self) {
-        let lanes: Vec<_> = std::mem::take(&mut *self.lanes.lock());
+        let lanes: Vec<_> = std::mem::take(&mut self.inner.lock().lanes);
         for (lane, _) in &lanes {
             lane.tell(Command::Stop);
         }

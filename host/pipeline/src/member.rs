@@ -40,7 +40,6 @@ pub struct MemberShared {
     /// What it holds, and how that is published and committed.
     pub delivery: Arc<AtLeastOnce>,
     handle: Mutex<Option<MemberHandle>>,
-    served: Mutex<Vec<(TopicPartition, Arc<Lane>)>>,
     closing: AtomicBool,
     /// When it was asked to leave.
     asked: Mutex<Option<Instant>>,
@@ -62,7 +61,6 @@ impl MemberShared {
             shared,
             lanes,
             handle: Mutex::default(),
-            served: Mutex::default(),
             closing: AtomicBool::new(false),
             asked: Mutex::default(),
             overdue: AtomicBool::new(false),
@@ -108,7 +106,7 @@ impl MemberShared {
 
     /// The lane that serves a partition.
     pub fn lane_of(&self, id: &TopicPartition) -> Option<Arc<Lane>> {
-        self.served.lock().iter().find(|(served, _)| served == id).map(|(_, lane)| lane.clone())
+        self.lanes.lane_of(self.index, id)
     }
 
     fn has_client(&self, handle: &MemberHandle) {
@@ -194,7 +192,7 @@ impl MemberShared {
         let dirty = self.delivery.holdings.dirty.clone();
         let partition = Partition::new(id.clone(), source as u32, self.index, start, dirty, counters);
         let partition = Arc::new(partition);
-        let lane = match self.lanes.place() {
+        let lane = match self.lanes.place(self.index, &id) {
             Ok(lane) => lane,
             Err(error) => {
                 tracing::error!(pipeline = %self.shared.name, partition = %id, %error, "no thread for a lane");
@@ -205,7 +203,6 @@ impl MemberShared {
         partition.served_by(wake.clone());
         queue.on_ready(wake);
         self.delivery.take_up(std::slice::from_ref(&partition), generation);
-        self.served.lock().push((id, lane.clone()));
         let source = Box::new(QueueSource::new(queue, handle.clone()));
         lane.tell(Command::Assign(Box::new(Assignment { partition, source, delivery: self.delivery.clone() })));
     }
@@ -252,14 +249,7 @@ impl MemberShared {
                 }
             }
         }
-        let mut served = self.served.lock();
-        served.retain(|(id, lane)| {
-            let goes = gone.iter().any(|partition| partition.id == *id);
-            if goes {
-                lane.load.fetch_sub(1, Ordering::Relaxed);
-            }
-            !goes
-        });
+        gone.iter().for_each(|partition| self.lanes.release(self.index, &partition.id));
         !cancelled
     }
 }

@@ -353,26 +353,14 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
         client,
         group: settings.group.clone(),
         topics: settings.topics.clone(),
-        assignor: match settings.assignor {
-            config::Assignor::Range => wasmill_kafka::Assignor::Range,
-            config::Assignor::CooperativeSticky => wasmill_kafka::Assignor::CooperativeSticky,
-        },
+        assignor: settings.assignor,
         session_timeout: settings.session_timeout,
         heartbeat_interval: settings.heartbeat_interval,
         max_poll_interval: settings.max_poll_interval,
         leave_timeout: settings.drain_timeout,
         instance_id: settings.instance_id.clone(),
-        start: match settings.start {
-            config::Start::Earliest => wasmill_kafka::Start::Earliest,
-            config::Start::Latest => wasmill_kafka::Start::Latest,
-            config::Start::Time(ms) => wasmill_kafka::Start::Time(ms),
-            config::Start::Error => wasmill_kafka::Start::Error,
-        },
-        out_of_range: match settings.out_of_range {
-            config::OutOfRange::Stop => wasmill_kafka::OutOfRange::Stop,
-            config::OutOfRange::Earliest => wasmill_kafka::OutOfRange::Earliest,
-            config::OutOfRange::Latest => wasmill_kafka::OutOfRange::Latest,
-        },
+        start: settings.start,
+        out_of_range: settings.out_of_range,
         prefetch_bytes: parts.prefetch_bytes,
     }
 }

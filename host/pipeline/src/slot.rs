@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use wasmill_core::partition::{Ask, DeadLetterStage, Event, Next, StopClass, Urgency};
 use wasmill_core::{Backlog, Call, CallBound, GivenUp, MessageRef, NextOffset, Pick, Rest, Route, Side, judge};
+use wasmill_kafka::now_ms;
 
 use crate::bench::Bench;
-use crate::dead_letter::now_ms;
 use crate::delivery::Delivery;
 use crate::io::Source;
 use crate::mutant::{self, Mutant};

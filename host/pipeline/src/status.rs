@@ -176,7 +176,7 @@ impl Handle {
                 partitions.push(partition_status(&partition, member.index, lane, end));
             }
         }
-        let lanes: Vec<LaneStatus> = self.lanes.all().iter().map(|lane| lane_status(lane)).collect();
+        let lanes: Vec<LaneStatus> = self.lanes.loads().iter().map(|(lane, load)| lane_status(lane, *load)).collect();
         let held = shared.hold_reason();
         let producer = shared.producer_rest().map(|rest| ProducerStatus {
             reason: rest.reason,
@@ -213,10 +213,10 @@ impl Handle {
     }
 }
 
-fn lane_status(lane: &Lane) -> LaneStatus {
+fn lane_status(lane: &Lane, load: usize) -> LaneStatus {
     LaneStatus {
         lane: lane.index,
-        partitions: lane.load.load(Ordering::Relaxed),
+        partitions: load,
         memory_bytes: lane.memory_bytes.load(Ordering::Relaxed),
         recycled: lane.recycled.load(Ordering::Relaxed),
         trouble: lane.trouble.lock().clone(),

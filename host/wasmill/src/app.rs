@@ -210,15 +210,3 @@ fn start_admin(
     tracing::info!(address = %admin.address, "admin port open");
     Ok(Some(admin))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_refuses_every_property_that_the_clients_own() {
-        for (name, reason) in wasmill_kafka::owned_properties() {
-            assert!(config::owned_reason(name).is_some(), "{name} is owned ({reason}) and a file may set it");
-        }
-    }
-}

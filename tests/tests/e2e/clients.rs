@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use wasmill_kafka::ClientSettings;
 use wasmill_kafka::mock::{Api, MockBroker, fault};
-use wasmill_kafka::plain::{PlainConsumer, PlainMessage, PlainProducer, ReadFrom};
+use wasmill_kafka::plain::{PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::{ClientSettings, Position};
 use wasmill_tests::case::Case;
 use wasmill_tests::mill::Mill;
 use wasmill_tests::shared::Place;
@@ -87,7 +87,7 @@ impl Mock {
     }
 
     fn values(&self, topic: &str) -> Result<Vec<String>> {
-        let mut reader = PlainConsumer::open(&self.client, topic, &[], ReadFrom::Beginning, SOON)?;
+        let mut reader = PlainConsumer::open(&self.client, topic, &[], Position::Earliest, SOON)?;
         let messages = reader.read_to_end(usize::MAX, SOON)?;
         let text = |message: PlainMessage| String::from_utf8_lossy(&message.value.unwrap_or_default()).into_owned();
         Ok(messages.into_iter().map(text).collect())

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use wasmill_kafka::ClientSettings;
-use wasmill_kafka::plain::{PlainConsumer, PlainMessage, PlainProducer, ReadFrom};
+use wasmill_kafka::plain::{PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::{ClientSettings, Position};
 use wasmill_tests::mill::{binary, guest};
 use wasmill_tests::scratch::Scratch;
 use wasmill_tests::shared::Place;
@@ -146,7 +146,7 @@ fn through_swaps_every_message_is_handled_once_and_in_order() -> Result<()> {
     let end = Instant::now() + SOON;
     let outputs = loop {
         let outputs =
-            PlainConsumer::open(&client, "out", &[], ReadFrom::Beginning, SOON)?.read_to_end(usize::MAX, SOON)?;
+            PlainConsumer::open(&client, "out", &[], Position::Earliest, SOON)?.read_to_end(usize::MAX, SOON)?;
         if outputs.len() >= 2 * count {
             break outputs;
         }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde::de::DeserializeOwned;
 use wasmill_config as config;
+use wasmill_core::Position;
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer, ReadFrom};
-use wasmill_kafka::{ClientError, ClientSettings};
-use wasmill_pipeline::dead_letter::now_ms;
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer};
+use wasmill_kafka::{ClientError, ClientSettings, now_ms};
 
 use super::accord::Accord;
 use super::record::{self, Decided, Key, Scope, Standing, Unread};
@@ -80,7 +80,7 @@ impl Control {
         client.client_id = format!("{}-{}-control", client.client_id, settings.name);
         let admin = Admin::open(&client)?;
         check_topic(&admin, &topic)?;
-        let consumer = PlainConsumer::open(&client, &topic, &[0], ReadFrom::Beginning, ASK)?;
+        let consumer = PlainConsumer::open(&client, &topic, &[0], Position::Earliest, ASK)?;
         let control = Arc::new(Self {
             topic,
             inputs: settings.topics.clone(),
@@ -223,7 +223,7 @@ impl Control {
                         tracing::error!(pipeline = %self.pipeline, topic = %self.topic, %error, "cannot read the control topic; trying again");
                     }
                     thread::sleep(AGAIN);
-                    let from = ReadFrom::Offset(self.books().accord.read_to() as i64);
+                    let from = Position::Offset(self.books().accord.read_to() as i64);
                     if let Ok(again) = PlainConsumer::open(&self.client, &self.topic, &[0], from, ASK) {
                         consumer = again;
                     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wasmill_kafka::admin::GroupMember;
-use wasmill_pipeline::dead_letter::now_ms;
+use wasmill_kafka::now_ms;
 
 use super::accord::{Fate, Readiness};
 use super::control::{ASK, Books, Control, SLACK, lock};

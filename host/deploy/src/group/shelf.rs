@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use wasmill_core::Position;
 use wasmill_kafka::ClientSettings;
-use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, ReadFrom};
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage};
 
 use super::record::{self, Key, Manifest, Scope};
 
@@ -116,7 +117,7 @@ impl Place {
     ) -> anyhow::Result<Vec<u8>> {
         let gone = || format!("component {} is not in the control topic {topic} any more", self.digest);
         let deadline = Instant::now() + timeout;
-        let mut consumer = PlainConsumer::open(client, topic, &[0], ReadFrom::Offset(self.first as i64), timeout)?;
+        let mut consumer = PlainConsumer::open(client, topic, &[0], Position::Offset(self.first as i64), timeout)?;
         let mut parts: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         while parts.len() < self.manifest.parts as usize {
             let left = deadline.saturating_duration_since(Instant::now());

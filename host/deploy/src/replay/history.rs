@@ -1,13 +1,14 @@
 //! Messages of the past: which of them are read, and in which stretches.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{anyhow, ensure};
 use wasmill_config as config;
+use wasmill_core::{Form, Position};
 use wasmill_kafka::admin::{Admin, PartitionDescription};
 use wasmill_kafka::stretches::Stretch;
-use wasmill_kafka::{ClientError, TopicPartition};
+use wasmill_kafka::{ClientError, TopicPartition, now_ms};
 
 /// A sample of a partition is taken at so many places at most, from its oldest messages to its newest.
 const PLACES: u64 = 20;
@@ -49,9 +50,8 @@ impl From<config::History> for Which {
 }
 
 /// The time that is so long ago, in milliseconds since 1970, which is the oldest.
-pub fn ago(age: Duration) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.saturating_sub(age).as_millis()).unwrap_or(i64::MAX)
+fn ago(age: Duration) -> i64 {
+    now_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)).max(0)
 }
 
 /// What is to be read.
@@ -179,19 +179,21 @@ fn spread(from: i64, end: i64, count: u64) -> Vec<Stretch> {
         .collect()
 }
 
-/// A time as typed: so long ago (`24h`, `7d`), or RFC 3339.
-pub fn since(text: &str) -> anyhow::Result<i64> {
-    if let Ok(age) = humantime::parse_duration(text) {
-        return Ok(ago(age));
-    }
-    let time = humantime::parse_rfc3339_weak(text)
-        .ok()
-        .with_context(|| "no time; hint: how long ago (`24h`, `7d`) or a time (`2026-01-31T08:00:00Z`)".to_owned())?;
+/// The forms in which `--since` is written: those that mean the same in every partition.
+pub const SINCE: [Form; 6] = [Form::Earliest, Form::Time, Form::PlainTime, Form::Millis, Form::Age, Form::ShortAge];
+
+/// Reads `--since`: the oldest message, or a time that has been.
+pub fn since(text: &str) -> anyhow::Result<Position> {
+    let now = now_ms();
+    let since = Position::parse_as(text, now, &SINCE).map_err(|error| {
+        let problem = error.problem().unwrap_or_else(|| "no time".to_owned());
+        anyhow!("{problem}; hint: how long ago (`24h`, `7d`) or a time (`2026-01-31T08:00:00Z`)")
+    })?;
     ensure!(
-        time <= SystemTime::now(),
+        !matches!(since, Position::Time(ms) if ms > now),
         "it is in the future; hint: how long ago (`24h`, `7d`), or a time that has been"
     );
-    Ok(i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX))
+    Ok(since)
 }
 
 #[cfg(test)]
@@ -239,12 +241,20 @@ mod tests {
 
     #[test]
     fn a_time_is_so_long_ago_or_written_out() {
-        assert_eq!(since("1970-01-01T00:00:01Z").unwrap(), 1000);
-        let day = ago(Duration::ZERO) - since("24h").unwrap();
-        assert!((86_400_000 - 1000..86_400_000 + 1000).contains(&day), "{day}");
-        assert_eq!(since("9000years").unwrap(), 0);
+        assert_eq!(since("1970-01-01T00:00:01Z").unwrap(), Position::Time(1000));
+        assert_eq!(since("1970-01-01 00:00:01").unwrap(), Position::Time(1000));
+        assert_eq!(since("earliest").unwrap(), Position::Earliest);
+        for text in ["24h", "24h ago"] {
+            let Position::Time(then) = since(text).unwrap() else { panic!("{text}") };
+            let day = now_ms() - then;
+            assert!((86_400_000..86_400_000 + 1000).contains(&day), "{day}");
+        }
+        assert_eq!(since("9000years").unwrap(), Position::Time(0));
         for (text, said) in [
             ("5", "hint: how long ago"),
+            ("5", "`5` is an offset"),
+            ("latest", "`latest` is an end of a partition"),
+            ("last:5", "`last:5` counts from the end"),
             ("yesterday", "no time"),
             ("", "no time"),
             ("9999-01-01T00:00:00Z", "in the future"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as sys;
 use rdkafka::bindings::rd_kafka_admin_op_t as Op;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
+use wasmill_core::Position;
 
 use super::{Admin, check, slice};
 use crate::TopicPartition;
@@ -60,19 +61,6 @@ impl GroupPartition {
     }
 }
 
-/// Where to move a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResetTo {
-    /// To the oldest message.
-    Earliest,
-    /// Behind the newest message.
-    Latest,
-    /// To this offset, which has to be within what the partition holds.
-    Offset(i64),
-    /// To the first message of this time or later, in milliseconds since the epoch; to the end if there is none.
-    Time(i64),
-}
-
 impl Admin {
     /// What a group does and where it stands. A group that does not exist is described as `Dead`, without partitions.
     ///
@@ -105,7 +93,7 @@ impl Admin {
         group: &str,
         topic: &str,
         partitions: &[i32],
-        to: ResetTo,
+        to: Position,
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
         let deadline = Instant::now() + timeout;
@@ -126,10 +114,11 @@ impl Admin {
             return Err(ClientError::request(format!("partition {topic}/{missing}"), code));
         }
         let targets = match to {
-            ResetTo::Earliest => self.offsets(&moved, EARLIEST, left())?,
-            ResetTo::Latest => self.offsets(&moved, LATEST, left())?,
-            ResetTo::Offset(offset) => vec![Some(offset); moved.len()],
-            ResetTo::Time(time) => {
+            Position::Earliest => self.offsets(&moved, EARLIEST, left())?,
+            Position::Latest => self.offsets(&moved, LATEST, left())?,
+            Position::Offset(offset) => vec![Some(offset); moved.len()],
+            Position::Last(count) => moved.iter().map(|id| known.before_end(id.partition, count)).collect(),
+            Position::Time(time) => {
                 let found = self.offsets(&moved, time.max(0), left())?;
                 let ends = self.offsets(&moved, LATEST, left())?;
                 found.into_iter().zip(ends).map(|(found, end)| found.or(end)).collect()

@@ -19,6 +19,14 @@ pub struct TopicDescription {
     pub partitions: Vec<PartitionDescription>,
 }
 
+impl TopicDescription {
+    /// So many offsets before the end of a partition, or its oldest; `None` where its ends are not known.
+    pub(super) fn before_end(&self, partition: i32, count: u64) -> Option<i64> {
+        let partition = self.partitions.iter().find(|known| known.id == partition)?;
+        Some(partition.high?.saturating_sub_unsigned(count).max(partition.low?))
+    }
+}
+
 /// A partition as the cluster knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionDescription {

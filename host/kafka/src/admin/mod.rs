@@ -18,7 +18,7 @@ use crate::list::list_of;
 use crate::native::{AdminOptions, Client, Event, Queue};
 use crate::offsets::listed;
 use crate::settings::ClientSettings;
-pub use group::{GroupDescription, GroupMember, GroupPartition, ResetTo};
+pub use group::{GroupDescription, GroupMember, GroupPartition};
 pub use metadata::{PartitionDescription, TopicDescription};
 pub(crate) use topics::partition_count;
 pub use topics::{ConfigEntry, NewTopic};

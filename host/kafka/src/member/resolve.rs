@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
-use wasmill_core::CommitNote;
+use wasmill_core::{CommitNote, OutOfRange, Position, Start};
 
 use super::describe::{Described, Question};
 use super::handler::RebalanceHandler;
@@ -17,7 +17,7 @@ use crate::error::{ClientError, Code};
 use crate::list::Row;
 use crate::native::ClientRef;
 use crate::offsets::{EARLIEST, LATEST, committed, high_watermarks, offsets_at};
-use crate::settings::{MemberSettings, OutOfRange, Start};
+use crate::settings::MemberSettings;
 
 /// How long one request may take before it is made again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ fn policies(id: &TopicPartition, settings: &MemberSettings, handler: &dyn Rebala
     if !stops || !handler.begins_anew(id) {
         return (start, out_of_range);
     }
-    (if start == Start::Error { Start::Earliest } else { start }, OutOfRange::Earliest)
+    (if start == Start::Error { Start::At(Position::Earliest) } else { start }, OutOfRange::Earliest)
 }
 
 /// Requests that are made again until they are answered, the time is up or the assignment is lost.
@@ -188,7 +188,7 @@ impl Asking<'_> {
         let mut ends = Ends { low: at("first offsets", &all, EARLIEST)?, ..Ends::default() };
         ends.latest = at("last offsets", &all, LATEST)?;
         let new: Vec<_> = ids.iter().filter(|id| found.get(id).is_none_or(|row| row.offset < 0)).collect();
-        if let (Start::Time(time), false) = (settings.start, new.is_empty()) {
+        if let (Start::At(Position::Time(time)), false) = (settings.start, new.is_empty()) {
             // Below zero are stand-ins, and no message is that old.
             ends.at_time = at("offsets at a time", &new, time.max(0))?;
         }

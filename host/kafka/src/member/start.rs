@@ -14,13 +14,12 @@
 
 use std::collections::HashMap;
 
-use wasmill_core::CommitNote;
+use wasmill_core::{CommitNote, OutOfRange, Position, Start};
 
 use super::note;
 use crate::TopicPartition;
 use crate::list::Row;
 use crate::queue::QueueProblem;
-use crate::settings::{OutOfRange, Start};
 
 /// The beginning of one partition.
 #[derive(Debug)]
@@ -101,9 +100,7 @@ pub(super) fn begin(
             .then(|| format!("topic {} was deleted and made again, beginning at its first message {low}", id.topic));
         first.offset = match start {
             _ if founding.came_later(id.partition) => low,
-            Start::Earliest => low,
-            Start::Latest => ends.latest(id),
-            Start::Time(_) => ends.at_time(id),
+            Start::At(position) => position.within(low, ends.latest(id), || ends.at_time(id)),
             Start::Error => {
                 // Not even committed: the next start, or the next owner, must find out for itself.
                 first.needs_first_commit = false;
@@ -145,8 +142,13 @@ pub(super) fn begin(
 /// Begins a partition whose committed offset is one of a former topic. No requests here.
 pub(super) fn begin_again(row: &Row, founding: Founding, ends: &Ends) -> First {
     // As one that came later, whatever `start` says: nothing of it was ever handed over.
-    let first =
-        begin(&row.id, None, Founding { made_again: true, ..founding }, (Start::Earliest, OutOfRange::Stop), ends);
+    let first = begin(
+        &row.id,
+        None,
+        Founding { made_again: true, ..founding },
+        (Start::At(Position::Earliest), OutOfRange::Stop),
+        ends,
+    );
     let reset = format!(
         "topic {} was deleted and made again, committed offset {} is one of the old topic, going on at {}",
         row.id.topic, row.offset, first.offset

@@ -24,7 +24,10 @@ const FRESH: Founding = Founding { count: 4, fresh: true, made_again: false };
 
 #[test]
 fn a_fresh_group_begins_where_it_was_told_and_commits_that_first() {
-    for (start, offset) in [(Start::Earliest, 10), (Start::Latest, 90), (Start::Time(7), 42)] {
+    for (position, offset) in
+        [(Position::Earliest, 10), (Position::Latest, 90), (Position::Time(7), 42), (Position::Last(20), 70)]
+    {
+        let start = Start::At(position);
         let first = begin(&id(0), None, FRESH, (start, OutOfRange::Stop), &ends(10, 90));
         assert_eq!((first.offset, first.needs_first_commit, first.founding), (offset, true, 4), "{start:?}");
     }
@@ -48,7 +51,7 @@ fn a_group_without_an_offset_that_was_told_to_begin_nowhere_stops_and_commits_no
 fn a_time_younger_than_every_message_is_the_end() {
     let mut ends = ends(10, 90);
     ends.at_time.insert(id(0), -1);
-    let first = begin(&id(0), None, FRESH, (Start::Time(7), OutOfRange::Stop), &ends);
+    let first = begin(&id(0), None, FRESH, (Start::At(Position::Time(7)), OutOfRange::Stop), &ends);
     assert_eq!(first.offset, 90);
 }
 
@@ -59,7 +62,7 @@ fn a_partition_added_later_begins_at_its_first_message() {
     assert_eq!(founding, Founding { count: 4, fresh: false, made_again: false });
     assert!(founding.came_later(4));
     let ends = Ends { low: HashMap::from([(id(4), 3)]), latest: HashMap::from([(id(4), 8)]), ..Ends::default() };
-    let first = begin(&id(4), None, founding, (Start::Latest, OutOfRange::Stop), &ends);
+    let first = begin(&id(4), None, founding, (Start::At(Position::Latest), OutOfRange::Stop), &ends);
     assert_eq!((first.offset, first.founding), (3, 4), "what was produced before it was noticed must be read");
 }
 
@@ -80,7 +83,13 @@ fn the_highest_commit_of_somebody_else_stands_for_the_founding_count() {
 
 #[test]
 fn goes_on_at_the_committed_offset_with_its_note() {
-    let first = begin(&id(0), Some(row(0, 50, "v1;a=1#4")), FRESH, (Start::Latest, OutOfRange::Stop), &ends(10, 90));
+    let first = begin(
+        &id(0),
+        Some(row(0, 50, "v1;a=1#4")),
+        FRESH,
+        (Start::At(Position::Latest), OutOfRange::Stop),
+        &ends(10, 90),
+    );
     assert_eq!((first.offset, first.note.as_str(), first.founding), (50, "v1;a=1", 4));
     assert!(!first.needs_first_commit && first.problem.is_none() && first.reset.is_none());
 }
@@ -88,7 +97,13 @@ fn goes_on_at_the_committed_offset_with_its_note() {
 #[test]
 fn both_ends_are_in_range() {
     for offset in [10, 90] {
-        let first = begin(&id(0), Some(row(0, offset, "")), FRESH, (Start::Latest, OutOfRange::Stop), &ends(10, 90));
+        let first = begin(
+            &id(0),
+            Some(row(0, offset, "")),
+            FRESH,
+            (Start::At(Position::Latest), OutOfRange::Stop),
+            &ends(10, 90),
+        );
         assert_eq!((first.offset, first.problem), (offset, None));
     }
 }
@@ -98,7 +113,7 @@ fn a_committed_offset_that_is_gone_stops_or_moves_as_told() {
     for offset in [9, 91] {
         let at = |policy| {
             let row = Some(row(0, offset, "v1#4"));
-            begin(&id(0), row, FRESH, (Start::Earliest, policy), &ends(10, 90))
+            begin(&id(0), row, FRESH, (Start::At(Position::Earliest), policy), &ends(10, 90))
         };
         let stopped = at(OutOfRange::Stop);
         assert_eq!(stopped.problem, Some(QueueProblem::OutOfRange { offset }));
@@ -127,7 +142,7 @@ fn an_offset_of_a_topic_that_was_made_again_is_not_believed() {
 #[test]
 fn what_a_topic_that_was_made_again_holds_is_read_from_its_first_message() {
     let founding = Founding { made_again: true, ..FRESH };
-    for start in [Start::Latest, Start::Time(7)] {
+    for start in [Start::At(Position::Latest), Start::At(Position::Time(7))] {
         let first = begin(&id(0), None, founding, (start, OutOfRange::Stop), &ends(10, 90));
         assert_eq!((first.offset, first.needs_first_commit), (10, true), "{start:?}");
     }
@@ -137,6 +152,6 @@ fn what_a_topic_that_was_made_again_holds_is_read_from_its_first_message() {
 fn an_offset_behind_an_open_transaction_is_in_range() {
     let mut ends = ends(10, 90);
     ends.high.insert(id(0), 120);
-    let first = begin(&id(0), Some(row(0, 100, "")), FRESH, (Start::Latest, OutOfRange::Earliest), &ends);
+    let first = begin(&id(0), Some(row(0, 100, "")), FRESH, (Start::At(Position::Latest), OutOfRange::Earliest), &ends);
     assert_eq!((first.offset, first.reset), (100, None));
 }

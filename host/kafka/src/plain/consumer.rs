@@ -8,25 +8,11 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use wasmill_core::Position;
 
 use super::message::PlainMessage;
 use crate::error::{ClientError, Code};
 use crate::settings::ClientSettings;
-
-/// Where to begin reading each partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadFrom {
-    /// At the oldest message.
-    Beginning,
-    /// Behind the newest message.
-    End,
-    /// At this offset.
-    Offset(i64),
-    /// At the first message of this time or later, in milliseconds since the epoch.
-    Time(i64),
-    /// This many offsets before the end. Markers and compacted messages count, so fewer messages may come.
-    Last(i64),
-}
 
 /// What [`PlainConsumer::next`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,11 +53,10 @@ impl PlainConsumer {
         settings: &ClientSettings,
         topic: &str,
         partitions: &[i32],
-        from: ReadFrom,
+        from: Position,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let mut config = without_group(settings);
-        config.set("auto.offset.reset", "error").set("fetch.wait.max.ms", "100");
+        let config = reading(settings);
         let what = || format!("topic {topic}");
         let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
         let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
@@ -91,15 +76,18 @@ impl PlainConsumer {
         let mut list = TopicPartitionList::new();
         for &partition in &unread {
             let offset = match from {
-                ReadFrom::Beginning => Offset::Beginning,
-                ReadFrom::End => Offset::End,
-                ReadFrom::Offset(offset) => Offset::Offset(offset),
-                ReadFrom::Time(time) => Offset::Offset(time),
-                ReadFrom::Last(count) => Offset::OffsetTail(count.max(0)),
+                Position::Earliest => Offset::Beginning,
+                Position::Latest => Offset::End,
+                Position::Offset(offset) => Offset::Offset(offset),
+                Position::Time(time) => Offset::Offset(time),
+                Position::Last(count) => {
+                    let (low, high) = consumer.fetch_watermarks(topic, partition, timeout).map_err(failed)?;
+                    Offset::Offset(high.saturating_sub_unsigned(count).max(low))
+                }
             };
             list.add_partition_offset(topic, partition, offset).map_err(failed)?;
         }
-        if let ReadFrom::Time(_) = from {
+        if let Position::Time(_) = from {
             list = consumer.offsets_for_times(list, timeout).map_err(failed)?;
         }
         consumer.assign(&list).map_err(failed)?;
@@ -157,6 +145,14 @@ impl std::fmt::Debug for PlainConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PlainConsumer").field("unread", &self.unread).finish_non_exhaustive()
     }
+}
+
+/// What a [`PlainConsumer`] is made with.
+pub(crate) fn reading(settings: &ClientSettings) -> ClientConfig {
+    let mut config = without_group(settings);
+    config.set("auto.offset.reset", "error");
+    settings.set_default(&mut config, "fetch.wait.max.ms", "100");
+    config
 }
 
 /// What a consumer is made with that belongs to no group.

@@ -5,10 +5,13 @@ mod consumer;
 mod message;
 mod producer;
 
-pub use consumer::{Next, PlainConsumer, ReadFrom};
+pub use consumer::{Next, PlainConsumer};
 pub(crate) use consumer::{Quiet, passes, without_group};
 pub use message::PlainMessage;
 pub use producer::{Placed, PlainProducer};
+
+#[cfg(test)]
+pub(crate) use {consumer::reading, producer::producing};
 
 #[cfg(test)]
 mod tests;

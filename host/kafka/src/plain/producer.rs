@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::bindings as sys;
 
 use super::message::PlainMessage;
@@ -36,13 +37,7 @@ impl PlainProducer {
     /// # Errors
     /// A property that librdkafka refuses.
     pub fn open(settings: &ClientSettings, patience: Duration) -> Result<Self, ClientError> {
-        let mut config = settings.base();
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
-            .set("message.timeout.ms", patience.as_millis().clamp(10, i32::MAX as u128).to_string());
+        let config = producing(settings, patience);
         let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &config, sys::RD_KAFKA_EVENT_DR)?;
         Ok(Self { topics: HashMap::new(), queue: client.main_queue(), client, patience })
     }
@@ -127,6 +122,18 @@ impl PlainProducer {
         }
         count
     }
+}
+
+/// What a producer is made with that sends at once and waits.
+pub(crate) fn producing(settings: &ClientSettings, patience: Duration) -> ClientConfig {
+    let mut config = settings.base();
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "2")
+        .set("message.timeout.ms", patience.as_millis().clamp(10, i32::MAX as u128).to_string());
+    config
 }
 
 impl std::fmt::Debug for PlainProducer {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use wasmill_core::Position;
+
 use super::*;
 use crate::mock::MockBroker;
 use crate::producer::{Fields, Headers, produce};
@@ -28,7 +30,7 @@ fn message(partition: i32, value: &str, timestamp: i64) -> PlainMessage {
     }
 }
 
-fn read(settings: &ClientSettings, partitions: &[i32], from: ReadFrom) -> Vec<String> {
+fn read(settings: &ClientSettings, partitions: &[i32], from: Position) -> Vec<String> {
     let mut consumer = PlainConsumer::open(settings, "t", partitions, from, PATIENCE).unwrap();
     let messages = consumer.read_to_end(usize::MAX, PATIENCE).unwrap();
     messages.into_iter().map(|message| String::from_utf8(message.value.unwrap()).unwrap()).collect()
@@ -54,17 +56,19 @@ fn reads_from_each_kind_of_beginning_to_the_end() {
     for (index, value) in ["a", "b", "c"].into_iter().enumerate() {
         producer.send(&[message(0, value, 1000 * (index as i64 + 1))]).pop().unwrap().unwrap();
     }
-    assert_eq!(read(&settings, &[0], ReadFrom::Beginning), ["a", "b", "c"]);
-    assert_eq!(read(&settings, &[0], ReadFrom::Offset(1)), ["b", "c"]);
-    assert_eq!(read(&settings, &[0], ReadFrom::Last(1)), ["c"]);
-    assert_eq!(read(&settings, &[0, 1], ReadFrom::End), Vec::<String>::new());
-    assert_eq!(read(&settings, &[], ReadFrom::Beginning), ["a", "b", "c"]);
+    assert_eq!(read(&settings, &[0], Position::Earliest), ["a", "b", "c"]);
+    assert_eq!(read(&settings, &[0], Position::Offset(1)), ["b", "c"]);
+    assert_eq!(read(&settings, &[0], Position::Last(1)), ["c"]);
+    assert_eq!(read(&settings, &[0], Position::Last(0)), Vec::<String>::new());
+    assert_eq!(read(&settings, &[0], Position::Last(u64::MAX)), ["a", "b", "c"]);
+    assert_eq!(read(&settings, &[0, 1], Position::Latest), Vec::<String>::new());
+    assert_eq!(read(&settings, &[], Position::Earliest), ["a", "b", "c"]);
 }
 
 #[test]
 fn follows_after_the_end_was_told_once() {
     let (_broker, settings) = started(1);
-    let mut consumer = PlainConsumer::open(&settings, "t", &[], ReadFrom::Beginning, PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&settings, "t", &[], Position::Earliest, PATIENCE).unwrap();
     assert_eq!(consumer.next(PATIENCE).unwrap(), Next::End);
     let mut producer = PlainProducer::open(&settings, PATIENCE).unwrap();
     producer.send(&[message(0, "late", 1)]).pop().unwrap().unwrap();
@@ -75,7 +79,7 @@ fn follows_after_the_end_was_told_once() {
 #[test]
 fn an_offset_that_does_not_exist_is_an_error_not_a_jump() {
     let (_broker, settings) = started(1);
-    let mut consumer = PlainConsumer::open(&settings, "t", &[0], ReadFrom::Offset(500), PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&settings, "t", &[0], Position::Offset(500), PATIENCE).unwrap();
     let error = consumer.next(PATIENCE).unwrap_err();
     assert_eq!(error.code(), Some("_AUTO_OFFSET_RESET"), "{error:?}");
 }
@@ -83,7 +87,7 @@ fn an_offset_that_does_not_exist_is_an_error_not_a_jump() {
 #[test]
 fn a_partition_that_does_not_exist_is_named() {
     let (_broker, settings) = started(1);
-    let error = PlainConsumer::open(&settings, "t", &[3], ReadFrom::Beginning, PATIENCE).unwrap_err();
+    let error = PlainConsumer::open(&settings, "t", &[3], Position::Earliest, PATIENCE).unwrap_err();
     assert!(error.to_string().contains("t/3"), "{error}");
 }
 
@@ -101,7 +105,7 @@ fn a_header_name_that_is_not_utf8_is_read_all_the_same() {
     // Accepted: the list is librdkafka's now.
     std::mem::forget(headers);
     assert_eq!(producer.collect(&mut [None], PATIENCE), 1);
-    let mut consumer = PlainConsumer::open(&settings, "t", &[], ReadFrom::Beginning, PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&settings, "t", &[], Position::Earliest, PATIENCE).unwrap();
     let found = consumer.read_to_end(10, PATIENCE).unwrap();
     assert_eq!(found[0].headers, [("\u{fffd}\u{fffd}".to_owned(), Some(b"v".to_vec()))]);
 }

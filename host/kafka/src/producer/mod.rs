@@ -144,17 +144,13 @@ impl std::fmt::Debug for Producer {
 
 impl ProducerSettings {
     /// librdkafka's configuration of this producer.
-    fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         let mut config = self.client.base();
-        let user = |key: &str| self.client.properties.get(key);
-        if user("batch.size").is_none() {
-            config.set("batch.size", BATCH_BYTES.to_string());
-        }
-        if user("reconnect.backoff.max.ms").is_none() {
-            // The default is ten seconds: that much longer lanes would stand still after an outage.
-            config.set("reconnect.backoff.max.ms", "2000");
-        }
-        let largest = user("message.max.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(MESSAGE_BYTES);
+        self.client.set_default(&mut config, "batch.size", BATCH_BYTES.to_string());
+        // The default is ten seconds: that much longer lanes would stand still after an outage.
+        self.client.set_default(&mut config, "reconnect.backoff.max.ms", "2000");
+        let of_user = self.client.properties.get("message.max.bytes");
+        let largest = of_user.and_then(|bytes| bytes.parse().ok()).unwrap_or(MESSAGE_BYTES);
         // A buffer smaller than a message would answer "full" to it for ever.
         let buffer_kib = self.buffer_bytes.max(2 * largest).div_ceil(1024).clamp(1, i32::MAX as u64);
         config

@@ -5,11 +5,11 @@
 //! `delivery.rs`). Worth knowing beforehand, then. Only what the broker is sure to refuse is refused here.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use crate::admin::ConfigEntry;
+use crate::now_ms;
 use crate::produce_error::SendError;
 
 /// By how much the clocks of host and broker may differ before a timestamp is refused here instead of there.
@@ -108,11 +108,6 @@ impl Checks {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn refused(err: E, text: String) -> SendError {

@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex};
 
 use rdkafka::bindings as sys;
+use wasmill_core::Position;
 
 use super::*;
 use crate::mock::{Api, MockBroker, fault};
-use crate::plain::{PlainConsumer, PlainMessage, ReadFrom};
+use crate::plain::{PlainConsumer, PlainMessage};
 use crate::produce_error::ProduceErrorClass;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -132,7 +133,7 @@ impl Fixture {
 
     fn written(&self) -> Vec<PlainMessage> {
         let settings = client(&self.broker);
-        let mut consumer = PlainConsumer::open(&settings, "out", &[], ReadFrom::Beginning, PATIENCE).unwrap();
+        let mut consumer = PlainConsumer::open(&settings, "out", &[], Position::Earliest, PATIENCE).unwrap();
         consumer.read_to_end(usize::MAX, PATIENCE).unwrap()
     }
 
@@ -201,7 +202,7 @@ fn a_key_goes_to_the_partition_that_java_clients_choose() {
         f.producer.send(&message).unwrap();
     }
     drop(f.sink.until(|state| state.reports.len() == hashes.len()));
-    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], ReadFrom::Beginning, PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], Position::Earliest, PATIENCE).unwrap();
     let found: HashMap<_, _> = consumer
         .read_to_end(usize::MAX, PATIENCE)
         .unwrap()

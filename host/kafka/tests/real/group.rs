@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use wasmill_core::NextOffset;
 use wasmill_kafka::{
     AssignedPartition, Assignor, CommitEntry, CommitError, Member, MemberEvent, MemberHandle, MemberSettings,
-    OutOfRange, QueueProblem, RebalanceHandler, Start, TopicPartition,
+    OutOfRange, Position, QueueProblem, RebalanceHandler, Start, TopicPartition,
 };
 use wasmill_tests::eye::{Message, Offsets};
 use wasmill_tests::shared::{Shared, shared, unique};
@@ -50,7 +50,7 @@ fn offsets(kept: &Mutex<Kept>, partition: i32) -> Vec<i64> {
 fn the_end_is_committed_before_anything_is_read_and_an_added_partition_begins_at_its_first_message() {
     let it = setting("late-partition", 2);
     it.produce(0, 5);
-    let latest = MemberSettings { start: Start::Latest, ..it.settings.clone() };
+    let latest = MemberSettings { start: Start::At(Position::Latest), ..it.settings.clone() };
     let (worker, kept) = keeping(&latest, true);
     worker.wait_assigned(2);
     it.shared
@@ -82,7 +82,7 @@ fn members_of_a_fresh_group_all_begin_at_the_end() {
     for partition in 0..4 {
         it.produce(partition, 3);
     }
-    let latest = MemberSettings { start: Start::Latest, ..it.settings.clone() };
+    let latest = MemberSettings { start: Start::At(Position::Latest), ..it.settings.clone() };
     let workers: Vec<_> = (0..3).map(|_| keeping(&latest, true)).collect();
     it.shared.eye.wait_members(&it.group, 3, Duration::from_secs(20)).unwrap();
     let all = Offsets::from([(0, 3), (1, 3), (2, 3), (3, 3)]);
@@ -117,7 +117,8 @@ fn begins_at_a_time() {
     let messages: Vec<_> =
         (0..10).map(|n| Message { timestamp: Some(1_000_000 + n * 1000), ..Message::new("k", "v").on(0) }).collect();
     it.shared.eye.produce(&it.topic, &messages).unwrap();
-    let (worker, kept) = keeping(&MemberSettings { start: Start::Time(1_006_500), ..it.settings.clone() }, true);
+    let (worker, kept) =
+        keeping(&MemberSettings { start: Start::At(Position::Time(1_006_500)), ..it.settings.clone() }, true);
     until("what is that young", || offsets(&kept, 0) == [7, 8, 9]);
     worker.stop();
 }

@@ -8,10 +8,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
-use wasmill_kafka::TopicPartition;
+use wasmill_core::{BadPosition, Form, Position};
+use wasmill_kafka::{TopicPartition, now_ms};
 use wasmill_pipeline::Handle;
-use wasmill_pipeline::dead_letter::now_ms;
-use wasmill_pipeline::seek::To;
 
 use super::request::{Answer, Body, Refused, find, named, read, refuse};
 use super::state::State;
@@ -69,14 +68,18 @@ pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<Str
     let pipeline = find(&state, &name)?.pipeline;
     let asked: Where = read(body, "send {\"to\": \"earliest\"}, with \"partition\": 0 for one")?;
     let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, text);
+    let read = |text: &str| Position::parse_as(text, now_ms(), &Form::CERTAIN);
     let to = match &asked.to {
-        Some(Value::String(text)) => To::read(text, now_ms()),
-        Some(Value::Number(number)) => To::read(&number.to_string(), now_ms()),
-        _ => Err("\"to\" is missing".to_owned()),
+        Some(Value::String(text)) => read(text),
+        Some(Value::Number(number)) => read(&number.to_string()),
+        _ => Err(BadPosition { text: String::new(), form: None, hint: "\"to\" is missing".to_owned() }),
     };
-    let to = to.map_err(|hint| bad(&format!("it is not said where to; hint: {hint}")))?;
+    let to = to.map_err(|error| {
+        let problem = error.problem().unwrap_or_else(|| "it is not said where to".to_owned());
+        bad(&format!("{problem}; hint: {}", error.hint))
+    })?;
     let ids = wanted(&pipeline, &asked)?;
-    if matches!(to, To::Offset(_)) && ids.len() > 1 {
+    if matches!(to, Position::Offset(_)) && ids.len() > 1 {
         let text = "an offset belongs to one partition, and this process holds several; hint: add --partition N";
         return Err(bad(text));
     }

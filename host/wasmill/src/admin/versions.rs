@@ -27,18 +27,10 @@ struct Asked {
     /// Who asks.
     by: Option<String>,
     /// Instead of the configuration's.
-    rollout: Option<How>,
+    rollout: Option<Rollout>,
     /// The whole group, not this process alone.
     #[serde(default)]
     group: bool,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum How {
-    All,
-    Canary,
-    Shadow,
 }
 
 /// Calls that change something. They are guarded by whoever merges them.
@@ -82,17 +74,12 @@ async fn swap(
         let wanted = Wanted::Component { bytes: bytes.to_vec(), source: shown(asked.source, "uploaded") };
         return swap_group(&running, wanted, shown(asked.by, "admin")).await;
     }
-    let rollout = asked.rollout.map(|how| match how {
-        How::All => Rollout::All,
-        How::Canary => Rollout::Canary,
-        How::Shadow => Rollout::Shadow,
-    });
     let ask = Ask {
         bytes: Some(bytes.to_vec()),
         settings: None,
         source: shown(asked.source, "uploaded"),
         by: shown(asked.by, "admin"),
-        rollout,
+        rollout: asked.rollout,
     };
     answer(spawn_blocking(move || running.swapper.swap(ask)).await)
 }

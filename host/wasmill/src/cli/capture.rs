@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
+use wasmill_core::Position;
 use wasmill_deploy::handler_tests::bless::message;
-use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, ReadFrom};
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage};
 
 use super::cluster::{ANSWER, Cluster, failed};
 use super::output::print;
@@ -80,7 +81,7 @@ impl Capture {
 
     fn messages(&self) -> Result<Vec<PlainMessage>, Failure> {
         let client = self.cluster.client()?;
-        let from = ReadFrom::Offset(self.offset);
+        let from = Position::Offset(self.offset);
         let opened = PlainConsumer::open(&client, &self.topic, &[self.partition], from, ANSWER);
         let mut consumer = opened.map_err(failed)?;
         let mut messages = Vec::new();

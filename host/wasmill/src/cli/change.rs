@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmill_pipeline::dead_letter::now_ms;
-use wasmill_pipeline::seek::To;
+use wasmill_core::{BadPosition, Form, Position};
+use wasmill_kafka::now_ms;
 
 use super::operate::{Target, rows, show};
 use crate::failure::{Exit, Failure};
@@ -52,9 +52,8 @@ pub struct Restart {
 pub struct Seek {
     /// The pipeline's name
     pipeline: String,
-    /// earliest, latest, an offset, a time such as 2026-01-31T00:00:00Z, or an age such as `2h ago`
-    #[arg(long, value_parser = to)]
-    to: To,
+    #[arg(long, help = Form::list(&Form::CERTAIN), allow_negative_numbers = true, value_parser = to)]
+    to: Position,
     /// One partition; without it, all that this process holds
     #[arg(long)]
     partition: Option<i32>,
@@ -68,8 +67,8 @@ pub struct Seek {
     target: Target,
 }
 
-fn to(text: &str) -> Result<To, String> {
-    To::read(text, now_ms())
+fn to(text: &str) -> Result<Position, BadPosition> {
+    Position::parse_as(text, now_ms(), &Form::CERTAIN)
 }
 
 /// Sends what may take long to be answered.
@@ -104,7 +103,7 @@ impl Restart {
 impl Seek {
     /// Asks.
     pub fn run(self) -> Result<Exit, Failure> {
-        let mut body = json!({ "to": self.to.text() });
+        let mut body = json!({ "to": self.to.to_string() });
         if let Some(partition) = self.partition {
             body["partition"] = partition.into();
         }

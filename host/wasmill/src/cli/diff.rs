@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wasmill_config as config;
+use wasmill_core::{Form, Position};
 use wasmill_deploy::handler::loader::Loader;
 use wasmill_deploy::replay::backtest;
 use wasmill_deploy::replay::history::{self, Missing, Plan, Wanted, Which};
@@ -55,9 +56,11 @@ pub struct Diff {
     /// So many messages, at even distances over all that is there; by default 1000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["since", "limit"])]
     sample: Option<u64>,
-    /// All messages so far back (`24h`), or since a time (`2026-01-31T08:00:00Z`)
-    #[arg(long, value_name = "TIME", value_parser = history::since)]
-    since: Option<i64>,
+    #[arg(
+        long, value_name = "TIME", value_parser = history::since,
+        help = format!("All messages from there on: {}; short `24h`", Form::list(&history::SINCE))
+    )]
+    since: Option<Position>,
     /// The first N messages: of all, or of those of --since
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -118,7 +121,8 @@ impl Diff {
         let which = match (self.sample, self.since, self.limit) {
             (None, None, None) => Which::Sample(SAMPLE),
             (Some(count), ..) => Which::Sample(count),
-            (None, time, limit) => Which::Since { time, limit },
+            (None, Some(Position::Time(time)), limit) => Which::Since { time: Some(time), limit },
+            (None, _, limit) => Which::Since { time: None, limit },
         };
         let topics = if self.topic.is_empty() { versions[0].settings.topics.clone() } else { self.topic.clone() };
         let wanted = Wanted { topics, partitions: self.partition.clone(), which };

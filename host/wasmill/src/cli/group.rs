@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use wasmill_kafka::admin::ResetTo;
+use wasmill_core::{BadPosition, Form, Position};
+use wasmill_kafka::now_ms;
 
 use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
 use crate::failure::{Exit, Failure};
@@ -33,27 +34,16 @@ enum Call {
         /// The topic
         #[arg(long)]
         topic: String,
-        /// earliest, latest, an offset, or a time in milliseconds since 1970 as `time:MS`
-        #[arg(long, value_parser = to)]
-        to: ResetTo,
+        #[arg(long, help = Form::list(&Form::CERTAIN), allow_negative_numbers = true, value_parser = to)]
+        to: Position,
         /// Only this partition; may be given several times
         #[arg(long)]
         partition: Vec<i32>,
     },
 }
 
-fn to(text: &str) -> Result<ResetTo, String> {
-    match text {
-        "earliest" => Ok(ResetTo::Earliest),
-        "latest" => Ok(ResetTo::Latest),
-        _ => {
-            let (what, number) = match text.strip_prefix("time:") {
-                Some(number) => (ResetTo::Time as fn(i64) -> ResetTo, number),
-                None => (ResetTo::Offset as fn(i64) -> ResetTo, text),
-            };
-            number.parse().map(what).map_err(|_| "write earliest, latest, an offset, or time:MILLISECONDS".to_owned())
-        }
-    }
+fn to(text: &str) -> Result<Position, BadPosition> {
+    Position::parse_as(text, now_ms(), &Form::CERTAIN)
 }
 
 impl Group {

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use wasmill_core::{BadPosition, Form, Position};
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer, ReadFrom};
+use wasmill_kafka::now_ms;
+use wasmill_kafka::plain::{Next, PlainConsumer, PlainMessage, PlainProducer};
 
 use super::arguments;
 use super::cluster::{ANSWER, Cluster, failed};
@@ -122,9 +124,11 @@ impl Sender {
 pub struct Consume {
     /// The topic
     topic: String,
-    /// Where to begin: beginning, end, an offset, or a time in milliseconds since 1970 as `time:MS`
-    #[arg(long, default_value = "beginning", value_parser = from)]
-    from: ReadFrom,
+    #[arg(
+        long, default_value = "beginning", allow_negative_numbers = true, value_parser = from,
+        help = format!("Where to begin: {}; short `-N` and `2h`", Form::list(&Form::ALL))
+    )]
+    from: Position,
     /// End after so many messages
     #[arg(long)]
     count: Option<usize>,
@@ -138,18 +142,8 @@ pub struct Consume {
     cluster: Cluster,
 }
 
-fn from(text: &str) -> Result<ReadFrom, String> {
-    match text {
-        "beginning" => Ok(ReadFrom::Beginning),
-        "end" => Ok(ReadFrom::End),
-        _ => {
-            let (what, number) = match text.strip_prefix("time:") {
-                Some(number) => (ReadFrom::Time as fn(i64) -> ReadFrom, number),
-                None => (ReadFrom::Offset as fn(i64) -> ReadFrom, text),
-            };
-            number.parse().map(what).map_err(|_| "write beginning, end, an offset, or time:MILLISECONDS".to_owned())
-        }
-    }
+fn from(text: &str) -> Result<Position, BadPosition> {
+    Position::parse(text, now_ms())
 }
 
 impl Consume {
@@ -182,9 +176,10 @@ mod tests {
 
     #[test]
     fn a_place_to_begin_is_a_word_an_offset_or_a_time() {
-        assert_eq!(from("beginning"), Ok(ReadFrom::Beginning));
-        assert_eq!(from("12"), Ok(ReadFrom::Offset(12)));
-        assert_eq!(from("time:1700000000000"), Ok(ReadFrom::Time(1_700_000_000_000)));
+        assert_eq!(from("beginning"), Ok(Position::Earliest));
+        assert_eq!(from("12"), Ok(Position::Offset(12)));
+        assert_eq!(from("-12"), Ok(Position::Last(12)));
+        assert_eq!(from("time:1700000000000"), Ok(Position::Time(1_700_000_000_000)));
         assert!(from("yesterday").is_err());
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::Value;
-use wasmill_config as config;
+use wasmill_config::{self as config, Rollout};
 use wasmill_deploy::handler::loader::{Fetched, Loader};
 use wasmill_deploy::oci::Offline;
 use wasmill_wasm::EngineOptions;
@@ -33,7 +34,7 @@ pub struct Swap {
     /// The new handler: a file, or oci://host/name:tag, which is fetched here and now
     handler: config::Handler,
     /// For which messages first, instead of the configuration's swap.rollout
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = rollouts())]
     rollout: Option<Rollout>,
     /// Do not wait for the end of a canary or a shadow
     #[arg(long)]
@@ -48,14 +49,15 @@ pub struct Swap {
     target: Target,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Rollout {
-    /// For all at once
-    All,
-    /// For a share that grows
-    Canary,
-    /// For none: beside the old one, unheard
-    Shadow,
+/// The rollouts, with what they are in a help text.
+fn rollouts() -> impl TypedValueParser<Value = Rollout> {
+    let help = |rollout| match rollout {
+        Rollout::All => "For all at once",
+        Rollout::Canary => "For a share that grows",
+        Rollout::Shadow => "For none: beside the old one, unheard",
+    };
+    let values = Rollout::ALL.map(|rollout| PossibleValue::new(rollout.as_str()).help(help(rollout)));
+    PossibleValuesParser::new(values).try_map(|text| text.parse::<Rollout>())
 }
 
 /// Go back to the handler before, or end a canary or a shadow
@@ -100,14 +102,7 @@ impl Swap {
         };
         let by = user();
         let mut query = vec![("source", name.as_str()), ("by", by.as_str())];
-        query.extend(self.rollout.map(|rollout| {
-            let word = match rollout {
-                Rollout::All => "all",
-                Rollout::Canary => "canary",
-                Rollout::Shadow => "shadow",
-            };
-            ("rollout", word)
-        }));
+        query.extend(self.rollout.map(|rollout| ("rollout", rollout.as_str())));
         query.extend(self.group.then_some(("group", "true")));
         let path = format!("/api/v1/pipelines/{}/swap", self.pipeline);
         let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
