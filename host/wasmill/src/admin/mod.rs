@@ -4,6 +4,8 @@
 mod changes;
 mod gauges;
 mod guard;
+#[cfg(test)]
+mod pinned;
 mod request;
 mod routes;
 mod state;

@@ -27,10 +27,10 @@ const WEDGED: Duration = Duration::from_secs(30);
 /// The whole status.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    version: &'static str,
-    uptime_seconds: u64,
-    ready: bool,
-    pipelines: Vec<PipelineStatus>,
+    pub(super) version: &'static str,
+    pub(super) uptime_seconds: u64,
+    pub(super) ready: bool,
+    pub(super) pipelines: Vec<PipelineStatus>,
 }
 
 /// The partition that a call is about; none: all of the pipeline.

@@ -7,8 +7,8 @@
 pub mod launch;
 mod live;
 pub mod refused;
-mod reload;
-mod restart;
+pub mod reload;
+pub mod restart;
 pub mod running;
 mod shares;
 pub mod status;
