@@ -2,11 +2,12 @@
 //! interface; units are in them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use serde::Serialize;
-use wasmill_core::partition::View;
+use serde::{Deserialize, Serialize};
+use wasmill_core::partition::{State, View};
 
 use crate::deployed::Deployed;
 use crate::handle::Handle;
@@ -24,7 +25,7 @@ pub struct PipelineStatus {
 }
 
 /// A pipeline, and the version that serves it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServingStatus {
     /// Name in wasmill.toml.
     pub name: String,
@@ -41,7 +42,7 @@ pub struct ServingStatus {
 }
 
 /// How a pipeline's work goes.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkStatus {
     /// Assignments so far.
     pub generations: u64,
@@ -64,7 +65,7 @@ pub struct WorkStatus {
 }
 
 /// A producer that failed for good, and the next one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProducerStatus {
     /// Why it failed.
     pub reason: String,
@@ -75,7 +76,7 @@ pub struct ProducerStatus {
 }
 
 /// A member.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MemberStatus {
     /// Number.
     pub member: usize,
@@ -94,7 +95,7 @@ pub struct MemberStatus {
 }
 
 /// A lane.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LaneStatus {
     /// Number.
     pub lane: usize,
@@ -109,7 +110,7 @@ pub struct LaneStatus {
 }
 
 /// A partition.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PartitionStatus {
     /// Topic.
     pub topic: String,
@@ -121,8 +122,8 @@ pub struct PartitionStatus {
     pub lane: Option<usize>,
     /// The assignment.
     pub generation: u64,
-    /// `starting`, `running`, `waiting`, `stopped`, `paused`, `behind`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: PartitionState,
     /// The offset after the last message handed over.
     pub position: i64,
     /// Every message below it is complete.
@@ -149,6 +150,58 @@ pub struct PartitionStatus {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What a partition is doing, in a word: [`State`] as it is sent and read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionState {
+    /// Its first position is not persisted yet.
+    Starting,
+    /// Messages are delivered as they come.
+    Running,
+    /// It waits and goes on by itself.
+    Waiting,
+    /// It needs a decision, or its topic is gone.
+    Stopped,
+    /// An operator holds it.
+    Paused,
+    /// A later version of the group has had messages of it.
+    Behind,
+    /// The assignment is over.
+    Closed,
+    /// A word of a later version: whoever reads a status may be older than who wrote it.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl From<State> for PartitionState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Starting => Self::Starting,
+            State::Running => Self::Running,
+            State::Waiting => Self::Waiting,
+            State::Stopped => Self::Stopped,
+            State::Paused => Self::Paused,
+            State::Behind => Self::Behind,
+            State::Closed => Self::Closed,
+        }
+    }
+}
+
+impl fmt::Display for PartitionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Starting => State::Starting.as_str(),
+            Self::Running => State::Running.as_str(),
+            Self::Waiting => State::Waiting.as_str(),
+            Self::Stopped => State::Stopped.as_str(),
+            Self::Paused => State::Paused.as_str(),
+            Self::Behind => State::Behind.as_str(),
+            Self::Closed => State::Closed.as_str(),
+            Self::Other(word) => word,
+        })
+    }
 }
 
 impl Handle {
@@ -189,7 +242,7 @@ impl Handle {
             && topics_gone.is_empty()
             && members.iter().all(|member| member.joined)
             && lanes.iter().all(|lane| lane.trouble.is_none())
-            && partitions.iter().all(|partition| partition.state != "stopped");
+            && partitions.iter().all(|partition| partition.state != PartitionState::Stopped);
         let serving = ServingStatus {
             name: shared.name.clone(),
             group: shared.settings.group.clone(),
@@ -235,7 +288,7 @@ fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, e
         member,
         lane,
         generation: partition.generation.0,
-        state: state.as_str(),
+        state: state.into(),
         position: tracker.position().get(),
         watermark: tracker.watermark().get(),
         committed,

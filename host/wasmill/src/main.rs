@@ -1,6 +1,7 @@
 //! wasmill: sandboxed WebAssembly handlers over Kafka topics.
 
 mod admin;
+mod api;
 mod app;
 mod cache;
 mod cli;

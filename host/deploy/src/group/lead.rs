@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmill_kafka::admin::GroupMember;
 use wasmill_kafka::now_ms;
 
@@ -43,14 +43,14 @@ pub struct Running {
 }
 
 /// The group has swapped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swapped {
     /// The pipeline.
     pub pipeline: String,
     /// The group.
     pub group: String,
-    /// `switched`, or `partly` if not every partition has told by then.
-    pub outcome: &'static str,
+    /// How far it went.
+    pub outcome: Done,
     /// The place of the ask in the control topic.
     pub epoch: u64,
     /// The digest before.
@@ -67,8 +67,21 @@ pub struct Swapped {
     pub processes: Vec<Process>,
 }
 
+/// How far a swap of a group went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Done {
+    /// Every partition has told.
+    Switched,
+    /// Not every one by then.
+    Partly,
+    /// A word of a later version: whoever reads an answer may be older than who gave it.
+    #[serde(untagged)]
+    Other(String),
+}
+
 /// Every message below it was completed by the version before, every one from it on by the new.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boundary {
     /// Topic.
     pub topic: String,
@@ -81,7 +94,7 @@ pub struct Boundary {
 }
 
 /// A process of the group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its name.
     pub process: String,
@@ -338,7 +351,7 @@ fn wait_passed_on(control: &Control, epoch: u64, from: String, asked: Asked) -> 
     Swapped {
         pipeline: control.pipeline.clone(),
         group: control.group.clone(),
-        outcome: if untold.is_empty() { "switched" } else { "partly" },
+        outcome: if untold.is_empty() { Done::Switched } else { Done::Partly },
         epoch,
         from,
         to: asked.digest,

@@ -36,7 +36,7 @@ pub struct Boundary {
 }
 
 /// How long a lane stood still.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// The lane.
     pub lane: usize,
@@ -45,7 +45,7 @@ pub struct Pause {
 }
 
 /// How a swap went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Done {
     /// The new version serves all messages.
@@ -58,10 +58,27 @@ pub enum Done {
     RolledBack,
     /// The version that serves is this one.
     Unchanged,
+    /// A word of a later version: whoever reads an answer may be older than who gave it.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl Done {
+    /// In a word, as JSON has it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Swapped => "swapped",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+            Self::RolledBack => "rolled-back",
+            Self::Unchanged => "unchanged",
+            Self::Other(word) => word,
+        }
+    }
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The pipeline.
     pub pipeline: String,

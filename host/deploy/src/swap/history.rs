@@ -19,7 +19,7 @@ const RECENT: usize = 200;
 const FULL_BYTES: u64 = 4 << 20;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// The process started with its configuration's handler.
@@ -38,6 +38,26 @@ pub enum What {
     Rollback,
     /// A version was not let in.
     Refused,
+    /// A word of a later version, for whoever asks a process of that version.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl What {
+    /// In a word, as JSON has it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Start => "start",
+            Self::Swap => "swap",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+            Self::Report => "report",
+            Self::Confirmed => "confirmed",
+            Self::Rollback => "rollback",
+            Self::Refused => "refused",
+            Self::Other(word) => word,
+        }
+    }
 }
 
 /// One event.
@@ -106,7 +126,8 @@ impl History {
         let text = path.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         let lines = text.lines().rev().take(RECENT);
         // A line that was cut by a crash, or that a later version wrote, is nobody's concern.
-        let recent: Vec<Record> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let known = |record: &Record| !matches!(record.what, What::Other(_));
+        let recent: Vec<Record> = lines.filter_map(|line| serde_json::from_str(line).ok()).filter(known).collect();
         Self { path, recent: Mutex::new(recent.into_iter().rev().collect()) }
     }
 
@@ -170,6 +191,7 @@ mod tests {
         for one in [record(What::Start, "a"), record(What::Swap, "b"), record(What::Refused, "c")] {
             history.add(one);
         }
+        history.add(record(What::Other("of-tomorrow".to_owned()), "d"));
         // As a crash would leave it.
         let path = folder.path().join("orders.jsonl");
         let text = fs::read_to_string(&path).expect("a file") + "{\"at\": \"20";
@@ -178,6 +200,16 @@ mod tests {
         assert_eq!(next.served_last().map(|named| named.digest).as_deref(), Some("b"));
         assert_eq!(next.recent().len(), 3);
         assert_eq!(History::open(Some(folder.path()), "other").recent(), []);
+    }
+
+    #[test]
+    fn an_event_is_shown_in_the_word_in_which_it_is_written() {
+        use What::{Canary, Confirmed, Other, Refused, Report, Rollback, Shadow, Start, Swap};
+        let later = Other("of-tomorrow".to_owned());
+        for what in [Start, Swap, Canary, Shadow, Report, Confirmed, Rollback, Refused, later] {
+            assert_eq!(serde_json::to_value(&what).expect("plain data"), what.as_str());
+            assert_eq!(serde_json::from_value::<What>(what.as_str().into()).expect("a word"), what);
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ struct Configured {
 }
 
 /// The version that runs is not the one that the configuration names: a restart brings that one back.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Drift {
     /// The digest of the configuration's handler.
     pub configured: String,
@@ -403,12 +403,12 @@ impl Swapper {
             to = short(&outcome.to.digest), share = outcome.share, partitions = first.collect::<Vec<_>>().join(", "),
             pause_us, waiting = outcome.waiting.len(), reason, "swap"
         );
-        self.count(match what {
+        self.count(match &what {
             What::Swap => "swapped",
             What::Canary => "canary",
             What::Shadow | What::Report => "shadow",
             What::Rollback => "rolled_back",
-            What::Start | What::Confirmed | What::Refused => "other",
+            What::Start | What::Confirmed | What::Refused | What::Other(_) => "other",
         });
         let mut record = Record::now(what, by, Some(outcome.from.clone()), outcome.to.clone());
         record.partitions.clone_from(&outcome.partitions);

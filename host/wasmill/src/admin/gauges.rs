@@ -6,9 +6,9 @@
 
 use std::fmt::Write as _;
 
-use wasmill_pipeline::status::PartitionStatus;
+use wasmill_pipeline::status::{PartitionState, PartitionStatus};
 
-use crate::pipelines::status::PipelineStatus;
+use crate::api::status::{PipelineStatus, Trial};
 
 /// Name, help and value of a partition's gauge; no value, no row.
 type Gauge = (&'static str, &'static str, fn(&PartitionStatus) -> Option<i64>);
@@ -21,7 +21,7 @@ const OF_PARTITIONS: [Gauge; 5] = [
         Some(one.span_messages.cast_signed())
     }),
     ("wasmill_partition_stopped", "1 while the partition waits for an operator", |one| {
-        Some(i64::from(one.state == "stopped"))
+        Some(i64::from(one.state == PartitionState::Stopped))
     }),
 ];
 
@@ -41,8 +41,8 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
             let _ = writeln!(text, "wasmill_plugin_info{{{labels}}} 1");
         };
         row(&pipeline.serving.plugin, &pipeline.serving.source, "serving");
-        if let Some(trial) = pipeline.trial.as_ref().filter(|trial| trial.rollout != "watch") {
-            row(&trial.plugin, &trial.source, trial.rollout);
+        if let Some(trial) = pipeline.trial.as_ref().filter(|trial| trial.rollout != Trial::Watch) {
+            row(&trial.plugin, &trial.source, trial.rollout.as_str());
         }
     }
     head(&mut text, "wasmill_drift", "1 while a restart would bring another handler than the one that serves");

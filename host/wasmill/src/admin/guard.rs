@@ -5,11 +5,18 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use wasmill_config as config;
+
+use super::request::refuse;
+use super::state::State;
 
 /// Where the token is: as configured, else beside the configuration.
 pub fn token_path(config: &config::Config) -> PathBuf {
@@ -51,7 +58,7 @@ pub fn load_token(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Whether the Host names this machine. DNS rebinding makes a foreign name resolve to loopback.
-pub fn names_this_machine(headers: &HeaderMap) -> bool {
+fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -60,8 +67,16 @@ pub fn names_this_machine(headers: &HeaderMap) -> bool {
     matches!(name, "localhost" | "127.0.0.1" | "::1")
 }
 
+/// Lets through who may change something. Before anything of the body is read: whoever may not is not even listened to.
+pub async fn guard(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
+    match may_change(request.headers(), &state.token, state.allow_remote) {
+        Ok(()) => next.run(request).await,
+        Err((status, text)) => refuse(status, text).into_response(),
+    }
+}
+
 /// Whether a call may change something; else what to answer.
-pub fn may_change(headers: &HeaderMap, token: &str, allow_remote: bool) -> Result<(), (StatusCode, &'static str)> {
+fn may_change(headers: &HeaderMap, token: &str, allow_remote: bool) -> Result<(), (StatusCode, &'static str)> {
     if headers.contains_key(header::ORIGIN) {
         return Err((StatusCode::FORBIDDEN, "calls from web pages are refused"));
     }

@@ -1,15 +1,21 @@
 //! The admin port: health, metrics, status, and the calls that move things. It has a thread and a runtime of its own,
-//! so that it answers whatever the pipelines are doing.
+//! so that it answers whatever the pipelines are doing. `router` lists the routes; a subject has a file here, and one with
+//! its requests and answers in `api`.
 
-mod changes;
 mod gauges;
 mod guard;
-#[cfg(test)]
-mod pinned;
+mod health;
+mod history;
+mod metrics;
+mod operate;
+mod reload;
 mod request;
-mod routes;
+mod restart;
+mod router;
+mod seek;
 mod state;
-mod versions;
+mod status;
+mod swap;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +49,7 @@ impl Admin {
         thread::Builder::new().name("admin".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 let served = match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => axum::serve(listener, routes::router(state)).await,
+                    Ok(listener) => axum::serve(listener, router::router(state)).await,
                     Err(error) => Err(error),
                 };
                 if let Err(error) = served {

@@ -1,6 +1,8 @@
 //! Options that several commands read in the same way.
 
 use anyhow::{Context as _, ensure};
+use wasmill_core::{BadPosition, Form, Position};
+use wasmill_kafka::now_ms;
 
 /// `name=value` as given to `--header`.
 pub fn header_argument(text: &str) -> anyhow::Result<(String, Option<Vec<u8>>)> {
@@ -21,6 +23,11 @@ pub fn topic_argument(text: &str) -> anyhow::Result<String> {
         "`{text}` is no topic's name; hint: for several, give the option several times"
     );
     Ok(text.to_owned())
+}
+
+/// A position in a partition, in a form that says which message is meant and not how many.
+pub fn certain_position(text: &str) -> Result<Position, BadPosition> {
+    Position::parse_as(text, now_ms(), &Form::CERTAIN)
 }
 
 fn pair(option: &str, text: &str) -> anyhow::Result<(String, String)> {

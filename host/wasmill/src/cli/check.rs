@@ -1,6 +1,5 @@
 //! `wasmill check`: everything that can be found wrong before anything runs.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use wasmill_pipeline::handler_spec;
 use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
 
 use super::global::Global;
+use super::output::answer;
 use crate::cache::cache_folder;
 use crate::config_file::file;
 use crate::config_file::unreadable;
@@ -46,9 +46,9 @@ impl Check {
         let loaded = match config::load(&file(&self.config)) {
             Ok(loaded) => loaded,
             Err(LoadError::Mistakes(mistakes)) => {
-                self.print(&json!({ "ok": false, "findings": mistakes.0, "handlers": [] }), || {
+                answer(self.json, &json!({ "ok": false, "findings": mistakes.0, "handlers": [] }), || {
                     mistakes.0.iter().map(|finding| format!("{}\n", finding.long())).collect::<Vec<_>>().join("\n")
-                });
+                })?;
                 return Ok(Exit::Usage);
             }
             Err(error) => return Err(unreadable(error)),
@@ -56,7 +56,7 @@ impl Check {
         let handlers = if self.no_handlers { Vec::new() } else { self.handlers(&loaded.config)? };
         let ok = handlers.iter().all(|handler| handler["error"].is_null());
         let report = json!({ "ok": ok, "findings": loaded.warnings, "handlers": handlers });
-        self.print(&report, || {
+        answer(self.json, &report, || {
             let mut text: String = loaded.warnings.iter().map(|warning| format!("{}\n\n", warning.long())).collect();
             for handler in &handlers {
                 text += &line(handler);
@@ -67,19 +67,13 @@ impl Check {
             let (file, warnings) = (self.config.display(), loaded.warnings.len());
             text += &format!("{file}: {pipelines} pipeline(s), {warnings} warning(s){errors}\n");
             text
-        });
+        })?;
         Ok(if ok { Exit::Done } else { Exit::Start })
     }
 
     fn handlers(&self, config: &config::Config) -> Result<Vec<Value>, Failure> {
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
         Ok(config.pipelines.iter().map(|pipeline| handler(&loader, pipeline)).collect())
-    }
-
-    fn print(&self, json: &Value, text: impl Fn() -> String) {
-        let text = if self.json { format!("{json:#}\n") } else { text() };
-        // A reader that went away is no failure.
-        let _ = std::io::stdout().write_all(text.as_bytes());
     }
 }
 

@@ -1,16 +1,14 @@
-//! Which cluster a command talks to, and how its answers are printed.
+//! Which cluster a command talks to.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
 use wasmill_config as config;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::{ClientError, ClientSettings};
 
-use super::output::print;
 use crate::config_file::load;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::pipelines::launch::client_settings;
 
 /// How long the cluster may take to answer.
@@ -69,25 +67,4 @@ pub fn failed(error: ClientError) -> Failure {
         _ => return anyhow::Error::from(error).into(),
     };
     anyhow::anyhow!("{error}; hint: {hint}").into()
-}
-
-/// A table for people.
-pub fn table<const COLUMNS: usize>(
-    header: [&str; COLUMNS],
-    rows: impl IntoIterator<Item = [String; COLUMNS]>,
-) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    table.add_rows(rows);
-    format!("{table}\n")
-}
-
-/// A number that may not be known.
-pub fn known(number: Option<i64>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
-}
-
-/// Prints JSON or text.
-pub fn answer(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
-    if json { print(&format!("{value:#}\n")) } else { print(&text()) }
 }

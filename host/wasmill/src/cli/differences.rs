@@ -7,7 +7,7 @@ use wasmill_deploy::replay::backtest::percent;
 use wasmill_deploy::replay::numbers::Numbers;
 use wasmill_deploy::replay::side_by_side::{Differing, Report};
 
-use super::cluster::table;
+use super::output::table;
 
 /// Fields of the summary that are shown.
 const FIELDS: usize = 15;

@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use serde_json::json;
-use wasmill_core::{BadPosition, Form, Position};
-use wasmill_kafka::now_ms;
+use wasmill_core::{Form, Position};
 
-use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
+use super::arguments::certain_position;
+use super::cluster::{ANSWER, Cluster, failed};
+use super::output::{answer, known, table};
 use crate::failure::{Exit, Failure};
 
 /// Look at a consumer group, or move it
@@ -34,16 +35,12 @@ enum Call {
         /// The topic
         #[arg(long)]
         topic: String,
-        #[arg(long, help = Form::list(&Form::CERTAIN), allow_negative_numbers = true, value_parser = to)]
+        #[arg(long, help = Form::list(&Form::CERTAIN), allow_negative_numbers = true, value_parser = certain_position)]
         to: Position,
         /// Only this partition; may be given several times
         #[arg(long)]
         partition: Vec<i32>,
     },
-}
-
-fn to(text: &str) -> Result<Position, BadPosition> {
-    Position::parse_as(text, now_ms(), &Form::CERTAIN)
 }
 
 impl Group {

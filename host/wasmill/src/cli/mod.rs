@@ -1,10 +1,9 @@
-//! The command line: one file for each command.
+//! The command line: one file for each command; what several of them share is in files that no command is named after.
 
 mod alone;
 mod arguments;
 mod build;
 mod capture;
-mod change;
 mod check;
 mod cluster;
 mod compile_handler;
@@ -14,18 +13,30 @@ mod diff;
 mod differences;
 mod global;
 mod group;
+mod history;
 mod inspect;
 mod invoke;
 mod invoked;
+mod keys;
 mod messages;
 mod new;
-mod operate;
 mod output;
+mod partitions;
+mod pause;
 mod registry;
+mod reload;
+mod restart;
+mod resume;
+mod rollback;
 mod run;
+mod seek;
+mod skip;
+mod status;
 mod swap;
+mod target;
 mod test;
 mod topic;
+mod versions;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use wasmill_config as config;
@@ -86,25 +97,25 @@ enum Command {
     /// Look at a consumer group, or move it
     Group(group::Group),
     /// Show what a running process does: positions, watermarks, lag, what is stopped and why
-    Status(operate::Status),
+    Status(status::Status),
     /// Go on after a stop, a pause or an open breaker
-    Resume(operate::Resume),
+    Resume(resume::Resume),
     /// Keep messages from being handed over, without leaving the group
-    Pause(operate::Pause),
+    Pause(pause::Pause),
     /// Pass over the message at which a partition stands
-    Skip(operate::Skip),
+    Skip(skip::Skip),
     /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
-    Reload(change::Reload),
+    Reload(reload::Reload),
     /// Have one pipeline drain, leave its group and start again with what the configuration says now
-    Restart(change::Restart),
+    Restart(restart::Restart),
     /// Go on at another message, while the pipeline runs
-    Seek(change::Seek),
+    Seek(seek::Seek),
     /// Replace the handler of a running pipeline while messages flow
     Swap(swap::Swap),
     /// Go back to the handler before, or end a canary or a shadow
-    Rollback(swap::Rollback),
+    Rollback(rollback::Rollback),
     /// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
-    History(swap::History),
+    History(history::History),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,
     /// Print every key of wasmill.toml with its type, default and meaning, as Markdown

@@ -1,22 +1,25 @@
-//! `wasmill swap | rollback | history`: which handler a running pipeline has.
+//! `wasmill swap`.
 
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use serde_json::Value;
 use wasmill_config::{self as config, Rollout};
 use wasmill_deploy::handler::loader::{Fetched, Loader};
 use wasmill_deploy::oci::Offline;
+use wasmill_deploy::swap::answer::{Done, Outcome};
+use wasmill_deploy::swap::history::{Record, What};
 use wasmill_wasm::EngineOptions;
 
-use super::cluster::table;
-use super::operate::{Target, on_trial, rows, short, show};
-use super::output::print;
+use super::output::{Sent, answer, print};
+use super::target::{PATIENCE, Target};
+use super::versions::{Waiting, event, on_trial, told, user};
+use crate::api::history::{self, History};
+use crate::api::of_pipeline;
+use crate::api::status::{self, Status, Trial, TrialStatus};
+use crate::api::swap::{Asked, SWAP, Swapped};
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
 
-/// Compilation, cases and the longest call take their time.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often a trial is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -60,36 +63,6 @@ fn rollouts() -> impl TypedValueParser<Value = Rollout> {
     PossibleValuesParser::new(values).try_map(|text| text.parse::<Rollout>())
 }
 
-/// Go back to the handler before, or end a canary or a shadow
-#[derive(Debug, clap::Args)]
-pub struct Rollback {
-    /// The pipeline's name
-    pipeline: String,
-    /// Go back in every process of the consumer group, or in none (swap.control_topic)
-    #[arg(long)]
-    group: bool,
-    /// The answer as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    target: Target,
-}
-
-/// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
-#[derive(Debug, clap::Args)]
-pub struct History {
-    /// The pipeline's name
-    pipeline: String,
-    /// Show so many of the latest events
-    #[arg(long, default_value_t = 20)]
-    last: usize,
-    /// The answer as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    target: Target,
-}
-
 impl Swap {
     /// Sends the handler and tells what came of it.
     pub fn run(self) -> Result<Exit, Failure> {
@@ -100,217 +73,81 @@ impl Swap {
             file @ config::Handler::File(_) => loader.fetch(file, most, Offline::Refused).map_err(Failure::usage)?,
             artifact => loader.fetch(artifact, most, Offline::Refused)?,
         };
-        let by = user();
-        let mut query = vec![("source", name.as_str()), ("by", by.as_str())];
-        query.extend(self.rollout.map(|rollout| ("rollout", rollout.as_str())));
-        query.extend(self.group.then_some(("group", "true")));
-        let path = format!("/api/v1/pipelines/{}/swap", self.pipeline);
+        let asked = Asked { source: Some(name), by: Some(user()), rollout: self.rollout, group: self.group };
+        let path = of_pipeline(SWAP, &self.pipeline);
         let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
-        let answer = self.target.send(&path, &query, PATIENCE, "application/wasm", &bytes)?;
-        let trial = matches!(answer["outcome"].as_str(), Some("canary" | "shadow"));
-        if !trial || self.no_wait {
-            return tell(&answer, self.json);
+        let swapped: Sent<Swapped> = self.target.send(&path, &asked.query(), PATIENCE, "application/wasm", &bytes)?;
+        match &swapped.read {
+            Swapped::Here(Outcome { outcome: Done::Canary | Done::Shadow, to, .. }) if !self.no_wait => {
+                if !self.json {
+                    print(&told(&swapped.read))?;
+                }
+                self.follow(&to.digest)
+            }
+            told_at_once => answer(self.json, &swapped, || told(told_at_once)),
         }
-        if !self.json {
-            print(&told(&answer))?;
-        }
-        self.follow(&answer)
     }
 
-    /// Waits until the trial is over, and tells what came of it.
-    fn follow(&self, answer: &Value) -> Result<Exit, Failure> {
+    /// Waits until the trial of this version is over, and tells what came of it.
+    fn follow(&self, version: &str) -> Result<Exit, Failure> {
         let mut said = String::new();
         loop {
             std::thread::sleep(LOOK);
-            let status = self.target.get("/api/v1/status")?;
-            let pipeline = rows(&status, "pipelines").find(|one| one["name"] == self.pipeline.as_str());
-            let Some(pipeline) = pipeline else { break };
-            let trial = &pipeline["trial"];
-            let beside = matches!(trial["rollout"].as_str(), Some("canary" | "shadow"));
-            if !beside || trial["plugin"] != answer["to"]["digest"] {
-                break;
-            }
+            let status: Status = self.target.get(status::PATH)?;
+            let Some(trial) = trial_of(&status, &self.pipeline, version) else { break };
             let says = on_trial(trial);
             if !self.json && says != said {
                 print(&format!("{says}\n"))?;
                 said = says;
             }
         }
-        let history = self.target.get(&format!("/api/v1/pipelines/{}/history", self.pipeline))?;
-        let about = |one: &&Value| {
-            let (digest, what) = (&answer["to"]["digest"], one["what"].as_str());
-            (one["to"]["digest"] == *digest && what != Some("canary") && what != Some("shadow"))
-                || (one["from"]["digest"] == *digest && what == Some("rollback"))
-        };
-        let Some(end) = rows(&history, "history").filter(about).last() else {
+        let history: History<Sent<Record>> = self.target.get(&of_pipeline(history::PATH, &self.pipeline))?;
+        let Some(end) = history.history.iter().rfind(|one| ends_trial(&one.read, version)) else {
             return Err(anyhow::anyhow!("the trial ended and the history does not say how").into());
         };
-        let taken_back = end["what"] == "rollback";
-        print(&if self.json { format!("{end:#}\n") } else { format!("{}\n", event(end)) })?;
-        Ok(if taken_back { Exit::Failed } else { Exit::Done })
+        answer(self.json, end, || event(&end.read) + "\n")?;
+        Ok(if end.read.what == What::Rollback { Exit::Failed } else { Exit::Done })
     }
 }
 
-impl Rollback {
-    /// Asks.
-    pub fn run(self) -> Result<Exit, Failure> {
-        let path = format!("/api/v1/pipelines/{}/rollback", self.pipeline);
-        let by = user();
-        let mut query = vec![("by", by.as_str())];
-        query.extend(self.group.then_some(("group", "true")));
-        let _waiting = self.group.then(|| Waiting::of(&self.pipeline));
-        let answer = self.target.send(&path, &query, PATIENCE, "application/json", b"{}")?;
-        tell(&answer, self.json)
-    }
+/// The trial of this version beside the one that serves, while it is on.
+fn trial_of<'a>(status: &'a Status, pipeline: &str, version: &str) -> Option<&'a TrialStatus> {
+    let pipeline = status.pipelines.iter().find(|one| one.serving.name == pipeline)?;
+    let beside = |trial: &&TrialStatus| matches!(trial.rollout, Trial::Canary | Trial::Shadow);
+    pipeline.trial.as_ref().filter(beside).filter(|trial| trial.plugin == version)
 }
 
-impl History {
-    /// Asks and prints.
-    pub fn run(self) -> Result<Exit, Failure> {
-        let answer = self.target.get(&format!("/api/v1/pipelines/{}/history", self.pipeline))?;
-        if let Some(error) = answer["error"].as_str() {
-            return Err(anyhow::anyhow!("{error}").into());
-        }
-        let all: Vec<&Value> = rows(&answer, "history").collect();
-        let latest = &all[all.len().saturating_sub(self.last)..];
-        if self.json {
-            return print(&format!("{:#}\n", serde_json::json!({ "pipeline": self.pipeline, "history": latest })));
-        }
-        let line = |one: &&Value| {
-            let first: Vec<String> = rows(one, "partitions").map(boundary).collect();
-            let (reason, first) = (one["reason"].as_str().unwrap_or_default(), first.join(" "));
-            [
-                show(&one["at"]),
-                show(&one["what"]),
-                short(&one["to"]["digest"]),
-                show(&one["to"]["source"]),
-                show(&one["by"]),
-                [reason, &first].join(" ").trim().to_owned(),
-            ]
-        };
-        print(&table(["at", "what", "handler", "of", "by", ""], latest.iter().map(line)))
-    }
-}
-
-/// Something that moves on a terminal while a whole group gets ready. Ends when it is dropped.
-struct Waiting(indicatif::ProgressBar);
-
-impl Waiting {
-    fn of(pipeline: &str) -> Self {
-        let spinner = indicatif::ProgressBar::new_spinner().with_message(format!("{pipeline}: the group gets ready"));
-        spinner.enable_steady_tick(Duration::from_millis(100));
-        Self(spinner)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-/// Who asks, as far as that can be known.
-fn user() -> String {
-    let name = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    format!("{} (wasmill)", name.as_deref().unwrap_or("somebody"))
-}
-
-fn tell(answer: &Value, json: bool) -> Result<Exit, Failure> {
-    print(&if json { format!("{answer:#}\n") } else { told(answer) })
-}
-
-fn boundary(one: &Value) -> String {
-    format!("{}@{}", show(&one["partition"]), show(&one["first_offset"]))
-}
-
-/// One event of the history, in a line.
-fn event(one: &Value) -> String {
-    let reason = one["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let first: Vec<String> = rows(one, "partitions").map(boundary).collect();
-    let first = if first.is_empty() { String::new() } else { format!(", from {} on", first.join(", ")) };
-    format!(
-        "{}: {} of {} serves{first}{reason}",
-        show(&one["what"]),
-        short(&one["to"]["digest"]),
-        show(&one["to"]["source"])
-    )
-}
-
-/// An outcome for people.
-fn told(answer: &Value) -> String {
-    if answer["processes"].is_array() {
-        return told_of_group(answer);
-    }
-    let (name, to, from) =
-        (show(&answer["pipeline"]), short(&answer["to"]["digest"]), short(&answer["from"]["digest"]));
-    let mut text = match answer["outcome"].as_str() {
-        Some("unchanged") => return format!("{name}: {to} serves already\n"),
-        Some("canary") => format!("{name}: {to} gets {} of the messages, {from} the others\n", show(&answer["share"])),
-        Some("shadow") => format!("{name}: {to} runs beside {from}, and nothing that it emits is sent\n"),
-        Some("rolled-back") => format!("{name}: {to} serves again, {from} no longer\n"),
-        _ => format!("{name}: {to} takes over from {from}\n"),
-    };
-    let lane = |one: &Value| one["attempt"].as_u64().map_or(String::new(), |attempt| format!("attempt {attempt}"));
-    let lines = rows(answer, "partitions").map(|one| [show(&one["partition"]), show(&one["first_offset"]), lane(one)]);
-    text += &table(["partition", "first offset", ""], lines);
-    let longest = rows(answer, "lanes").filter_map(|lane| lane["pause_us"].as_u64()).max();
-    if let Some(longest) = longest {
-        let (gate, handover) = (show(&answer["gate_ms"]), show(&answer["handover_ms"]));
-        text += &format!(
-            "the longest pause of a lane was {longest} us; {gate} ms at the gate, {handover} ms to hand over\n"
-        );
-    }
-    let waiting = answer["waiting"].as_array().map_or(0, Vec::len);
-    if waiting > 0 {
-        text += &format!("{waiting} lanes are still in a batch of {from} and pass on after it\n");
-    }
-    text
-}
-
-/// An outcome of a whole group.
-fn told_of_group(answer: &Value) -> String {
-    let (name, to, from) = (show(&answer["pipeline"]), short(&answer["to"]), short(&answer["from"]));
-    let processes = rows(answer, "processes").count();
-    let mut text = format!(
-        "{name}: {to} takes over from {from} in {processes} processes of the group {}, epoch {}\n",
-        show(&answer["group"]),
-        show(&answer["epoch"])
-    );
-    let lines = rows(answer, "partitions").map(|one| {
-        let id = format!("{}/{}", show(&one["topic"]), show(&one["partition"]));
-        [id, show(&one["first_offset"]), show(&one["process"])]
-    });
-    text += &table(["partition", "first offset", "process"], lines);
-    let untold: Vec<String> = rows(answer, "untold").map(show).collect();
-    if !untold.is_empty() {
-        text += &format!("nobody has told of {} yet: nobody holds it, or it does not go on\n", untold.join(", "));
-    }
-    text
+/// Whether this event is how the trial of a version ended: it took over, was reported on, or was taken back.
+fn ends_trial(one: &Record, version: &str) -> bool {
+    (one.to.digest == version && !matches!(one.what, What::Canary | What::Shadow))
+        || (one.from.as_ref().is_some_and(|from| from.digest == version) && one.what == What::Rollback)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::api::history::tests::record;
+    use crate::api::status::tests::status;
 
     #[test]
-    fn an_outcome_names_each_boundary_the_longest_pause_and_who_is_still_busy() {
-        let answer = json!({
-            "pipeline": "orders", "outcome": "swapped", "gate_ms": 120, "handover_ms": 3, "waiting": [2],
-            "from": { "digest": "a".repeat(64) }, "to": { "digest": "b".repeat(64) },
-            "partitions": [{ "partition": "in/0", "first_offset": 7, "attempt": 3 }],
-            "lanes": [{ "lane": 0, "pause_us": 80 }, { "lane": 1, "pause_us": 95 }],
-        });
-        let text = told(&answer);
-        for words in [
-            "orders: bbbbbbbbbbbb takes over from aaaaaaaaaaaa",
-            "in/0",
-            "7",
-            "attempt 3",
-            "longest pause of a lane was 95 us; 120 ms at the gate, 3 ms to hand over",
-            "1 lanes are still in a batch",
-        ] {
-            assert!(text.contains(words), "{words} is missing in\n{text}");
-        }
+    fn a_trial_is_followed_while_it_is_this_version_beside_another() {
+        let mut status = status();
+        assert!(trial_of(&status, "orders", "b").is_some());
+        assert!(trial_of(&status, "orders", "a").is_none());
+        assert!(trial_of(&status, "invoices", "b").is_none());
+        // It took over.
+        status.pipelines[0].trial.as_mut().expect("a trial").rollout = Trial::Watch;
+        assert!(trial_of(&status, "orders", "b").is_none());
+    }
+
+    #[test]
+    fn a_trial_ends_with_an_event_about_its_version_or_with_the_way_back_from_it() {
+        let event = |what| Record { what, ..record() };
+        // They lead from `b` to `a`.
+        assert!(ends_trial(&event(What::Rollback), "b"));
+        assert!(!ends_trial(&event(What::Swap), "b"));
+        assert!(ends_trial(&event(What::Swap), "a"));
+        assert!(ends_trial(&event(What::Report), "a"));
+        assert!(!ends_trial(&event(What::Canary), "a") && !ends_trial(&event(What::Shadow), "a"));
     }
 }

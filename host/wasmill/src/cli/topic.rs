@@ -4,7 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 use wasmill_kafka::admin::NewTopic;
 
-use super::cluster::{ANSWER, Cluster, answer, failed, known, table};
+use super::cluster::{ANSWER, Cluster, failed};
+use super::output::{answer, known, table};
 use crate::failure::{Exit, Failure};
 
 /// Make, list, describe and delete topics

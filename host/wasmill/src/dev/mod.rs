@@ -16,18 +16,19 @@ use wasmill_config as config;
 use wasmill_kafka::mock::MockBroker;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 
+use crate::api::status::PipelineStatus;
 use crate::app::{App, Options, Signals, control_plane};
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
 use crate::pipelines::launch::client_settings;
 use crate::pipelines::running::Running;
-use crate::pipelines::status::PipelineStatus;
 use crate::project::Missing;
 use crate::telemetry;
 pub use build::command as build_command;
 use show::{Onlooker, Screen};
 use wasmill_deploy::messages::jsonl;
 use wasmill_pipeline::shared::Observer;
+use wasmill_pipeline::status::PartitionState;
 
 /// How long the members may take to get their partitions.
 const JOIN: Duration = Duration::from_secs(20);
@@ -199,7 +200,7 @@ impl Feed {
             let status = running.status().work;
             !status.partitions.is_empty()
                 && status.members.iter().all(|member| member.joined)
-                && status.partitions.iter().all(|partition| partition.state != "starting")
+                && status.partitions.iter().all(|partition| partition.state != PartitionState::Starting)
         };
         while !self.handles.iter().all(joined) {
             anyhow::ensure!(Instant::now() < deadline, "the members got no partitions within {} s", JOIN.as_secs());
@@ -234,7 +235,7 @@ impl Feed {
                         (committed < *next).then(|| {
                             let why = held.and_then(|held| held.reason.as_deref());
                             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                            let state = held.map_or("not assigned", |held| held.state);
+                            let state = held.map_or("not assigned".to_owned(), |held| held.state.to_string());
                             format!("{topic}/{number} committed {committed} of {next}, {state}{why}")
                         })
                     },
@@ -268,7 +269,7 @@ fn table(statuses: &[PipelineStatus]) -> String {
                 number(held.committed),
                 number(held.end),
                 number(held.lag),
-                held.state.to_owned(),
+                held.state.to_string(),
             ]);
         }
     }

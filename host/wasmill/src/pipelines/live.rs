@@ -1,8 +1,8 @@
 //! A running pipeline takes up another handler, or other settings, without leaving its group: a swap, through the gate.
 
-use anyhow::{Context as _, anyhow};
-use serde_json::Value;
+use anyhow::Context as _;
 use wasmill_config as config;
+use wasmill_deploy::swap::answer::Outcome;
 use wasmill_deploy::swap::swapper::{Ask, Prepared};
 
 use super::running::Running;
@@ -63,9 +63,8 @@ impl Ready {
     ///
     /// # Errors
     /// It does not start after all, or something else came in between.
-    pub fn switch(self) -> anyhow::Result<Value> {
-        let outcome = self.running.swapper.switch(self.prepared, None)?;
-        serde_json::to_value(outcome).map_err(|error| anyhow!("it took over, and cannot be told of: {error}"))
+    pub fn switch(self) -> anyhow::Result<Outcome> {
+        Ok(self.running.swapper.switch(self.prepared, None)?)
     }
 
     /// The pipeline.

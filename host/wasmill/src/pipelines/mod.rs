@@ -7,9 +7,9 @@
 pub mod launch;
 mod live;
 pub mod refused;
-pub mod reload;
-pub mod restart;
+mod reload;
+mod restart;
 pub mod running;
 mod shares;
-pub mod status;
+mod status;
 pub mod table;

@@ -1,16 +1,14 @@
 //! A change of the pipelines that is refused.
 
-use serde::Serialize;
 use wasmill_config as config;
 use wasmill_deploy::explain;
 
 /// Why nothing was changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Refused {
     /// All of it, a line for each mistake.
     pub error: String,
     /// The mistakes of the file with their places, if it has any, and its warnings.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<config::Finding>,
 }
 

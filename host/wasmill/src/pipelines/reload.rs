@@ -6,8 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::Value;
 use wasmill_config as config;
 use wasmill_deploy::explain;
 use wasmill_pipeline::End;
@@ -18,59 +16,7 @@ use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
 use super::table::{Pipelines, lock};
-
-/// What became of a pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Done {
-    /// Nothing was to be done, and nothing was.
-    Unchanged,
-    /// It runs, and did not before.
-    Started,
-    /// It drained, left its group and is gone.
-    Removed,
-    /// It goes on with another handler or other settings.
-    Swapped,
-    /// The file asks for what a running pipeline cannot take up. It goes on as before, in everything.
-    NotApplied,
-    /// It passed all gates, and something happened to it all the same.
-    Failed,
-}
-
-/// A pipeline in the answer.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// Its name.
-    pub pipeline: String,
-    /// What became of it.
-    pub done: Done,
-    /// The keys that changed; of one that was not applied, those that forbid it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<&'static str>,
-    /// What to do, or what went wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Of a swap: where it took effect.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub swap: Value,
-}
-
-impl Row {
-    fn new(pipeline: &str, done: Done) -> Self {
-        Self { pipeline: pipeline.to_owned(), done, keys: Vec::new(), reason: None, swap: Value::Null }
-    }
-}
-
-/// What a reload did.
-#[derive(Debug, Serialize)]
-pub struct Reloaded {
-    /// Whether the process now is what the file says.
-    pub applied: bool,
-    /// Every pipeline that runs or ran: those of the file in its order, then those that were removed.
-    pub pipelines: Vec<Row>,
-    /// Keys outside the pipelines that changed; only a new process takes them up.
-    pub process: Vec<&'static str>,
-}
+use crate::api::reload::{Done, Reloaded, Row};
 
 /// What is to become of one pipeline of the file.
 enum Step {
@@ -96,7 +42,8 @@ impl Pipelines {
         let _change = self.begin();
         let file = self.file()?;
         let new = config::load(&file.path)?.config;
-        let process = config::process_changes(&file.config, &new).into_iter().map(|change| change.key).collect();
+        let process =
+            config::process_changes(&file.config, &new).into_iter().map(|change| change.key.to_owned()).collect();
         let running = self.handles();
         let goes = |one: &&Running| new.pipelines.iter().all(|pipeline| pipeline.name != one.name());
         let removed: Vec<String> = running.iter().filter(goes).map(|one| one.name().to_owned()).collect();
@@ -107,7 +54,7 @@ impl Pipelines {
         let mut pipelines: Vec<Row> = steps.into_iter().map(|step| self.take(step)).collect();
         pipelines.extend(gone);
         let done = |row: &Row| !matches!(row.done, Done::NotApplied | Done::Failed);
-        let process: Vec<&'static str> = process;
+        let process: Vec<String> = process;
         let applied = process.is_empty() && pipelines.iter().all(done);
         tracing::info!(
             by,
@@ -159,7 +106,7 @@ impl Pipelines {
     fn plan_change(&self, running: &Running, new: &config::Pipeline, by: &str) -> anyhow::Result<Step> {
         let before = live::settings(running);
         let mut changes = config::changes(&before, new);
-        let fixed: Vec<_> = changes.iter().filter(|change| !change.live).map(|change| change.key).collect();
+        let fixed: Vec<_> = changes.iter().filter(|change| !change.live).map(|change| change.key.to_owned()).collect();
         if !fixed.is_empty() {
             // Half of what the file says would be what nobody wrote.
             let mut row = Row::new(&new.name, Done::NotApplied);
@@ -176,7 +123,7 @@ impl Pipelines {
         }
         let ready = live::prepare(running, new, bytes, by)?;
         let mut row = Row::new(&new.name, Done::Swapped);
-        row.keys = changes.iter().map(|change| change.key).collect();
+        row.keys = changes.iter().map(|change| change.key.to_owned()).collect();
         Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone() })))
     }
 
@@ -200,7 +147,7 @@ impl Pipelines {
                 let Change { ready, before, now } = *change;
                 let running = ready.running().clone();
                 let switched = ready.switch().and_then(|swap| {
-                    row.swap = swap;
+                    row.swap = Some(swap);
                     self.reconfigured(&running, &before, &now)
                 });
                 if let Err(error) = switched {
@@ -256,15 +203,7 @@ pub(super) fn unsettled(end: Option<End>) -> Option<String> {
 
 /// `orders: not applied (members)`, for the log.
 fn line(row: &Row) -> String {
-    let done = match row.done {
-        Done::Unchanged => "unchanged",
-        Done::Started => "started",
-        Done::Removed => "removed",
-        Done::Swapped => "swapped",
-        Done::NotApplied => "not applied",
-        Done::Failed => "failed",
-    };
     let keys = if row.keys.is_empty() { String::new() } else { format!(" ({})", row.keys.join(", ")) };
     let reason = row.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-    format!("{} {done}{keys}{reason}", row.pipeline)
+    format!("{} {}{keys}{reason}", row.pipeline, row.done.as_str())
 }

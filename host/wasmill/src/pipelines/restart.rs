@@ -1,7 +1,6 @@
 //! `wasmill restart`: one pipeline drains, leaves its group and starts again with what the file says now. The others go
 //! on.
 
-use serde::Serialize;
 use wasmill_config as config;
 use wasmill_deploy::explain;
 
@@ -9,33 +8,7 @@ use super::refused::Refused;
 use super::reload::unsettled;
 use super::shares::Share;
 use super::table::Pipelines;
-
-/// What a restart did.
-#[derive(Debug, Serialize)]
-pub struct Restarted {
-    /// The pipeline.
-    pub pipeline: String,
-    /// Keys of its table that are other ones now.
-    pub keys: Vec<&'static str>,
-    /// Whether everything that was handed over was settled and committed before it left.
-    pub settled: bool,
-    /// Why not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The partitions that it held, and what was committed of each when it left.
-    pub left: Vec<Left>,
-    /// Keys outside the pipelines that changed; only a new process takes them up.
-    pub process: Vec<&'static str>,
-}
-
-/// A partition that was given back.
-#[derive(Debug, Serialize)]
-pub struct Left {
-    /// Topic and number, as in `orders/3`.
-    pub partition: String,
-    /// What the coordinator last confirmed.
-    pub committed: Option<i64>,
-}
+use crate::api::restart::{Left, Restarted};
 
 impl Pipelines {
     /// Starts a pipeline again. The new one has passed everything before the old one is asked to leave.
@@ -64,7 +37,8 @@ impl Pipelines {
         if self.is_closing() {
             return Err(Refused::of("the process is ending"));
         }
-        let keys = config::changes(&super::live::settings(&old), settings).into_iter().map(|change| change.key);
+        let keys =
+            config::changes(&super::live::settings(&old), settings).into_iter().map(|change| change.key.to_owned());
         // What it holds when it is asked; what comes to it later it commits as well.
         let held: Vec<_> = old.pipeline.partitions().iter().filter_map(|id| old.pipeline.partition(id)).collect();
         let reason = match self.stop(name) {
@@ -81,7 +55,10 @@ impl Pipelines {
             settled: reason.is_none(),
             reason,
             left: left.collect(),
-            process: config::process_changes(&file.config, &new).into_iter().map(|change| change.key).collect(),
+            process: config::process_changes(&file.config, &new)
+                .into_iter()
+                .map(|change| change.key.to_owned())
+                .collect(),
         };
         self.add(prepared).map_err(|error| Refused::of(explain(&error)))?;
         tracing::info!(pipeline = name, by, settled = restarted.settled, "pipeline restarted");

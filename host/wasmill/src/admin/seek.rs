@@ -1,70 +1,25 @@
-//! The calls that change pipelines or move them: reload, restart, seek.
+//! Seek.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State as Shared};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 use wasmill_core::{BadPosition, Form, Position};
 use wasmill_kafka::{TopicPartition, now_ms};
 use wasmill_pipeline::Handle;
 
-use super::request::{Answer, Body, Refused, find, named, read, refuse};
+use super::request::{Answer, Body, Refused, Sorted, find, named, read, refuse, waited};
 use super::state::State;
-use crate::pipelines::refused;
+use crate::api::partition::Row;
+use crate::api::seek::{Move, Sought, Where};
 
 /// How long the cluster may take to say how many partitions a topic has; nothing depends on it.
 const ASK: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// A call without anything to say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-/// Where to move what.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Where {
-    topic: Option<String>,
-    partition: Option<i32>,
-    /// `earliest`, `latest`, an offset, a time, an age.
-    to: Option<Value>,
-}
-
-/// Reads the configuration again.
-pub(super) async fn reload(Shared(state): Shared<Arc<State>>, body: Body) -> Answer {
-    let Nothing {} = read(body, "send {}")?;
-    let pipelines = state.pipelines.clone();
-    changed(move || pipelines.reload("wasmill reload")).await
-}
-
-/// Starts a pipeline again.
-pub(super) async fn restart(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
-    find(&state, &name)?;
-    let Nothing {} = read(body, "send {}")?;
-    let pipelines = state.pipelines.clone();
-    changed(move || pipelines.restart(&name, "wasmill restart")).await
-}
-
-/// Makes a change on a thread that may wait.
-async fn changed<T, F>(change: F) -> Answer
-where
-    T: Serialize + Send + 'static,
-    F: FnOnce() -> Result<T, refused::Refused> + Send + 'static,
-{
-    let refused = |refused: refused::Refused| (StatusCode::CONFLICT, Json(json!(refused)));
-    Ok(Json(json!(waited(change).await?.map_err(refused)?)))
-}
-
-async fn waited<T: Send + 'static>(wait: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-    spawn_blocking(wait).await.map_err(|panic| refuse(StatusCode::INTERNAL_SERVER_ERROR, &panic.to_string()))
-}
-
 /// Moves partitions to other messages.
-pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer {
+pub async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, body: Body) -> Answer<Sought> {
     let pipeline = find(&state, &name)?.pipeline;
     let asked: Where = read(body, "send {\"to\": \"earliest\"}, with \"partition\": 0 for one")?;
     let bad = |text: &str| refuse(StatusCode::BAD_REQUEST, text);
@@ -103,13 +58,9 @@ pub(super) async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<Str
     if !refusals.is_empty() {
         return Err(refuse(StatusCode::CONFLICT, &refusals.join("\n")));
     }
-    let rows = pipeline.seek(targets).await.into_iter().map(|(id, answer)| match answer {
-        Ok(sought) => {
-            json!({ "partition": id.to_string(), "from": sought.from, "to": sought.to, "dropped": sought.dropped })
-        }
-        Err(error) => json!({ "partition": id.to_string(), "error": error }),
-    });
-    Ok(Json(json!({ "sought": rows.collect::<Vec<_>>(), "not_here": not_here })))
+    let moved = pipeline.seek(targets).await.into_iter();
+    let sought = moved.map(|(id, answer)| Row::new(id, answer.map(Move::from))).collect();
+    Ok(Sorted(Sought { sought, not_here }))
 }
 
 /// The partitions of this process that are meant.

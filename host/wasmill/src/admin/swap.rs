@@ -1,56 +1,29 @@
-//! Swap, rollback and history.
+//! Swap and rollback.
 
 use std::sync::Arc;
 
 use axum::body::to_bytes;
 use axum::extract::{Path, Query, Request, State as Shared};
 use axum::http::{StatusCode, header};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
-use wasmill_config::Rollout;
 use wasmill_deploy::group::lead::Wanted;
+use wasmill_deploy::swap::answer::Outcome;
 use wasmill_deploy::swap::gate::{self, Gate, Refusal};
 use wasmill_deploy::swap::swapper::Ask;
 
-use super::request::{Answer, Refused, find, refuse};
+use super::request::{Answer, Refused, Sorted, find, refuse, refuse_with};
 use super::state::State;
+use crate::api::error::Detail;
+use crate::api::swap::{Asked, Swapped};
 use crate::pipelines::running::Running;
 
-/// What a swap is told beside the component, which is the body.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    /// Where the component came from, for people.
-    source: Option<String>,
-    /// Who asks.
-    by: Option<String>,
-    /// Instead of the configuration's.
-    rollout: Option<Rollout>,
-    /// The whole group, not this process alone.
-    #[serde(default)]
-    group: bool,
-}
-
-/// Calls that change something. They are guarded by whoever merges them.
-pub fn changes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/api/v1/pipelines/{name}/swap", post(swap))
-        .route("/api/v1/pipelines/{name}/rollback", post(rollback))
-}
-
-/// Calls that look.
-pub fn looks() -> Router<Arc<State>> {
-    Router::new().route("/api/v1/pipelines/{name}/history", get(history))
-}
-
-async fn swap(
+/// Replaces the handler of a pipeline; the body is the component.
+pub async fn swap(
     Shared(state): Shared<Arc<State>>,
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
     request: Request,
-) -> Answer {
+) -> Answer<Swapped> {
     let running = find(&state, &name)?;
     let settings = running.swapper.settings();
     // One component at a time is kept in memory; others wait outside of the process.
@@ -84,7 +57,12 @@ async fn swap(
     answer(spawn_blocking(move || running.swapper.swap(ask)).await)
 }
 
-async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Answer {
+/// Goes back to the version before.
+pub async fn rollback(
+    Shared(state): Shared<Arc<State>>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Answer<Swapped> {
     let running = find(&state, &name)?;
     let by = shown(asked.by, "admin");
     if asked.group {
@@ -93,7 +71,7 @@ async fn rollback(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, Q
     answer(spawn_blocking(move || running.swapper.rollback(&by)).await)
 }
 
-async fn swap_group(running: &Running, wanted: Wanted, by: String) -> Answer {
+async fn swap_group(running: &Running, wanted: Wanted, by: String) -> Answer<Swapped> {
     let Some(group) = running.group.clone() else {
         let text = format!(
             "{} has no control topic, through which its group could agree; hint: swap.control_topic = \"NAME\", in every \
@@ -102,29 +80,27 @@ async fn swap_group(running: &Running, wanted: Wanted, by: String) -> Answer {
         );
         return Err(refuse(StatusCode::CONFLICT, &text));
     };
-    let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process");
     let swapped = spawn_blocking(move || group.swap(wanted, &by)).await.map_err(|_| broken())?.map_err(|refusal| {
         tracing::warn!(pipeline = %running.name(), reason = refusal.reason, "group refused to swap");
-        let body = serde_json::json!({ "error": refusal.reason, "gate": refusal.gate, "process": refusal.process });
-        (StatusCode::CONFLICT, Json(body))
+        let detail = Detail::Group { gate: refusal.gate, process: refusal.process };
+        refuse_with(StatusCode::CONFLICT, refusal.reason, detail)
     })?;
-    serde_json::to_value(swapped).map(Json).map_err(|_| broken())
+    Ok(Sorted(Swapped::Group(swapped)))
 }
 
-async fn history(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> Answer {
-    let history = find(&state, &name)?.swapper.history();
-    Ok(Json(serde_json::json!({ "pipeline": name, "history": history })))
-}
-
-fn answer<T: Serialize, E>(done: Result<Result<T, Refusal>, E>) -> Answer {
-    let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process");
+fn answer<E>(done: Result<Result<Outcome, Refusal>, E>) -> Answer<Swapped> {
     let outcome = done.map_err(|_| broken())?.map_err(refused)?;
-    serde_json::to_value(outcome).map(Json).map_err(|_| broken())
+    Ok(Sorted(Swapped::Here(outcome)))
+}
+
+fn broken() -> Refused {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, "the swap broke off; hint: see the log of the process")
 }
 
 fn refused(refusal: Refusal) -> Refused {
     let status = if refusal.gate == Gate::Size { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::CONFLICT };
-    (status, Json(serde_json::json!({ "error": refusal.to_string(), "gate": refusal.gate, "reason": refusal.reason })))
+    let error = refusal.to_string();
+    refuse_with(status, error, Detail::Gate { gate: refusal.gate.as_str().to_owned(), reason: refusal.reason })
 }
 
 /// What somebody says of themselves, as far as a log and a page can bear it.
