@@ -2,12 +2,14 @@
 
 mod alone;
 mod arguments;
+mod artifact;
 mod build;
 mod capture;
 mod check;
 mod cluster;
 mod compile_handler;
 mod conformance;
+mod consume;
 mod dev;
 mod diff;
 mod differences;
@@ -18,12 +20,13 @@ mod inspect;
 mod invoke;
 mod invoked;
 mod keys;
-mod messages;
 mod new;
 mod output;
 mod partitions;
 mod pause;
-mod registry;
+mod produce;
+mod pull;
+mod push;
 mod reload;
 mod restart;
 mod resume;
@@ -79,9 +82,9 @@ enum Command {
     /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
     /// Send a handler to a registry
-    Push(registry::Push),
+    Push(push::Push),
     /// Fetch a handler from a registry into the cache, and into a file
-    Pull(registry::Pull),
+    Pull(pull::Pull),
     /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
     /// Run two versions of a handler over messages of a topic, and show where they differ
@@ -91,9 +94,9 @@ enum Command {
     /// Make, list, describe and delete topics
     Topic(topic::Topic),
     /// Send messages: lines of JSON, or one message from options
-    Produce(messages::Produce),
+    Produce(produce::Produce),
     /// Print messages as lines of JSON, without a group
-    Consume(messages::Consume),
+    Consume(consume::Consume),
     /// Look at a consumer group, or move it
     Group(group::Group),
     /// Show what a running process does: positions, watermarks, lag, what is stopped and why
