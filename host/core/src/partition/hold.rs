@@ -240,6 +240,16 @@ impl Holds {
         self.end(Reason::Backoff { attempt: 0 })
     }
 
+    /// Ends what holds the partition for the sake of versions.
+    pub fn end_version_holds(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.end(Reason::VersionBehind { epoch: 0 });
+        self.end(Reason::VersionDraining);
+        self.end(Reason::VersionUnnoted);
+    }
+
     /// Ends those whose time has come.
     pub fn expire(&mut self, now: Instant) {
         self.0.retain(|hold| {
