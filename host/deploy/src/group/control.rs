@@ -1,11 +1,12 @@
 //! A process's view of the control topic, kept up to date by a thread that reads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use wasmill_config as config;
 use wasmill_core::Position;
@@ -67,10 +68,6 @@ pub struct Books {
     warned: bool,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Control {
     /// Checks the topic, reads all of it, and goes on reading on a thread of its own. `None`: the pipeline has no control
     /// topic.
@@ -109,7 +106,7 @@ impl Control {
 
     /// What was read so far.
     pub fn books(&self) -> MutexGuard<'_, Books> {
-        lock(&self.books)
+        self.books.lock()
     }
 
     /// Waits until what was read is as wanted, `timeout` at most.
@@ -121,13 +118,13 @@ impl Control {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-            books = self.changed.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut books, left);
         }
     }
 
     /// Waits until something is read, `timeout` at most.
     pub fn wait(&self, timeout: Duration) {
-        drop(self.changed.wait_timeout(self.books(), timeout));
+        self.changed.wait_for(&mut self.books(), timeout);
     }
 
     /// Waits until everything is read that was written before the call.
@@ -169,7 +166,7 @@ impl Control {
     }
 
     fn send(&self, messages: &[PlainMessage]) -> Result<Vec<u64>, ClientError> {
-        let answers = lock(&self.producer).send(messages);
+        let answers = self.producer.lock().send(messages);
         answers.into_iter().map(|answer| answer.map(|placed| placed.offset.max(0) as u64)).collect()
     }
 

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
 /// Is told what goes on.
 pub trait Reporter: Send + Sync {
@@ -29,7 +29,7 @@ pub struct Kept(Mutex<String>);
 impl Kept {
     /// What was written.
     pub fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -39,7 +39,7 @@ impl Reporter for Kept {
     }
 
     fn line(&self, text: &str) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.extend([text, "\n"]);
     }
 
