@@ -7,6 +7,7 @@ mod cli;
 mod config_file;
 mod dev;
 mod failure;
+mod output_file;
 mod pipelines;
 mod project;
 mod telemetry;
