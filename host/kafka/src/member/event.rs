@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use wasmill_core::RateLimit;
+
 use crate::TopicPartition;
 
 /// What `poll` tells.
@@ -55,18 +57,13 @@ pub enum MemberEvent {
 
 /// Lets the same transient error through once in a while.
 #[derive(Default)]
-pub(super) struct Quiet(HashMap<String, Instant>);
+pub(super) struct Quiet(HashMap<String, RateLimit>);
 
 impl Quiet {
     const INTERVAL: Duration = Duration::from_secs(5);
 
     pub(super) fn admit(&mut self, code: &str, now: Instant) -> bool {
-        let last = self.0.get(code).copied();
-        let admitted = last.is_none_or(|last| now.duration_since(last) >= Self::INTERVAL);
-        if admitted {
-            self.0.insert(code.to_owned(), now);
-        }
-        admitted
+        self.0.entry(code.to_owned()).or_insert(RateLimit::new(1, Self::INTERVAL)).admit(now)
     }
 }
 
