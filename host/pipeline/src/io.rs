@@ -99,6 +99,10 @@ pub trait Guest: Send {
     fn memory_bytes(&self) -> u64 {
         0
     }
+    /// Log lines that it wrote and nobody will read, since it was made.
+    fn dropped_log_lines(&self) -> u64 {
+        0
+    }
     /// Ends a call from another thread.
     fn canceller(&self) -> Option<Canceller> {
         None

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
 use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
@@ -21,6 +20,7 @@ use super::answer::{Done, Named, Outcome, boundaries, pauses};
 use super::gate::{self, Gate, Refusal};
 use super::history::{History, Record, What};
 use super::trial::{End, Plan, Trial};
+use crate::counters;
 use crate::handler::digest::short;
 use crate::handler::file::{Look, look};
 use crate::handler::loader::Loader;
@@ -345,8 +345,7 @@ impl Swapper {
             self.lanes.all().iter().for_each(|lane| drop(lane.unstage()));
         }
         for pause in pauses(&deployed) {
-            let seconds = Duration::from_micros(pause.pause_us).as_secs_f64();
-            histogram!("wasmill_swap_pause_seconds", "pipeline" => self.shared.name.clone()).record(seconds);
+            counters::record_pause(&self.shared.name, Duration::from_micros(pause.pause_us));
         }
         deployed
     }
@@ -360,7 +359,7 @@ impl Swapper {
     }
 
     fn count(&self, outcome: &'static str) {
-        counter!("wasmill_swaps_total", "pipeline" => self.shared.name.clone(), "outcome" => outcome).increment(1);
+        counters::count_swap(&self.shared.name, outcome);
     }
 
     pub(super) fn outcome(
