@@ -100,7 +100,6 @@ pub struct Onlooker {
 }
 
 impl Onlooker {
-    /// For a pipeline.
     pub fn new(pipeline: &config::Pipeline, screen: Screen) -> Self {
         let default = pipeline.output.default.clone().unwrap_or_default();
         Self {

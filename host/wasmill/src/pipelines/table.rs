@@ -26,7 +26,6 @@ pub enum Order {
 
 /// The file that the process runs.
 pub struct File {
-    /// Where it is.
     pub path: PathBuf,
     /// As it was read at the start. What is outside the pipelines stays in force.
     pub config: config::Config,
@@ -90,7 +89,6 @@ impl Pipelines {
         self.entries.lock().running.iter().map(|entry| entry.running.clone()).collect()
     }
 
-    /// One of them.
     pub fn handle(&self, name: &str) -> Option<Running> {
         self.entries.lock().running.iter().find(|entry| entry.running.name() == name).map(|one| one.running.clone())
     }
@@ -174,7 +172,6 @@ impl Pipelines {
         stays.map(|entry| entry.share).collect()
     }
 
-    /// Begins a change of the pipelines.
     pub(super) fn begin(&self) -> Changing<'_> {
         let turn = self.turn.lock();
         self.entries.lock().changing = true;

@@ -89,7 +89,6 @@ pub fn ask_of<'a>(pipelines: impl IntoIterator<Item = &'a config::Pipeline>) -> 
 /// What a build left.
 #[derive(Debug)]
 pub struct Built {
-    /// The component.
     pub path: PathBuf,
     /// What it says of itself.
     pub inspection: Inspection,

@@ -14,7 +14,6 @@ pub trait Reporter: Send + Sync {
     fn begin(&self, step: &str);
     /// A line that it writes.
     fn line(&self, text: &str);
-    /// It is over.
     fn end(&self);
     /// Whether tools may write colours.
     fn colours(&self) -> bool {
@@ -52,7 +51,6 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Begins.
     pub fn new() -> Self {
         Self { bar: std::io::stderr().is_terminal().then(ProgressBar::new_spinner) }
     }
