@@ -64,7 +64,7 @@ impl Running {
 }
 
 impl Instances {
-    /// None yet.
+    /// Without an instance, unless one was made beforehand.
     pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>, side: Side, version: Arc<Version>) -> Self {
         let counters = InstanceCounters::register(&shared.name);
         let mut instances =
@@ -95,7 +95,7 @@ impl Instances {
         unused
     }
 
-    /// The version.
+    /// The version whose instance this is.
     pub fn version(&self) -> &Arc<Version> {
         &self.version
     }

@@ -33,7 +33,7 @@ pub enum Target {
 /// A message to publish. Everything is borrowed; the sink copies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Where to.
+    /// Which topic it goes to.
     pub target: Target,
     /// The partition; `None`: by the key.
     pub partition: Option<i32>,

@@ -33,7 +33,7 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// A process's view of the control topic, for one pipeline.
 pub struct Control {
-    /// The topic.
+    /// The control topic.
     pub topic: String,
     /// The topics that the pipeline reads.
     inputs: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Control {
 pub struct Books {
     /// What is agreed on.
     pub accord: Accord,
-    /// The components.
+    /// The components that were put into the topic.
     pub shelf: Shelf,
     /// Records of a later wasmill were met.
     warned: bool,

@@ -82,7 +82,7 @@ impl Numbers {
 /// Times of any number of messages, in little memory.
 #[derive(Debug, Clone, PartialEq)]
 struct Times {
-    /// Of nanoseconds.
+    /// Times in nanoseconds.
     histogram: Histogram<u64>,
     sum: Duration,
 }

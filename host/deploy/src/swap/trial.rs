@@ -82,7 +82,7 @@ pub struct Report {
 pub struct Differing {
     /// `topic/number`.
     pub partition: String,
-    /// Its offset.
+    /// The offset of the message.
     pub offset: i64,
     /// In what.
     #[serde(flatten)]
@@ -154,7 +154,7 @@ impl Trial {
         if enough { meanwhile } else { all }
     }
 
-    /// Of this message the shadow made something else.
+    /// Notes a message of which the shadow made something else.
     fn differs(&self, id: &TopicPartition, offset: i64, differences: Differences) {
         let Plan::Shadow { differences: most } = self.plan else { return };
         let mut report = self.report.lock();
