@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram, counter, histogram};
 use parking_lot::{Condvar, Mutex};
 use wasmill_core::partition::{Event, Mark};
 use wasmill_core::slice::{self, Action, Answer, Listed, Refusal, When};
 use wasmill_core::{Generation, Promise, Slice};
 use wasmill_kafka::{CommitEntry, CommitError, TopicPartition};
 
+use crate::counters::CommitCounters;
 use crate::delivery::{Delivery, Outcome, Permit};
 use crate::holdings::Holdings;
 use crate::io::Offsets;
@@ -49,9 +49,7 @@ pub struct AtLeastOnce {
     offsets: Mutex<Option<Arc<dyn Offsets>>>,
     last_failure: Mutex<Option<String>>,
     failed_total: AtomicU64,
-    commits: Counter,
-    failed: Counter,
-    seconds: Histogram,
+    counters: CommitCounters,
 }
 
 /// What a commit is made of: partitions that have something to commit, and what.
@@ -60,7 +58,6 @@ type Dues = Vec<(Arc<Partition>, Due)>;
 impl AtLeastOnce {
     /// Nothing is held yet, and there is no client.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
-        let labels = [("pipeline", shared.name.clone())];
         Self {
             holdings: Holdings::default(),
             slice: Mutex::new(new_slice(&shared)),
@@ -69,9 +66,7 @@ impl AtLeastOnce {
             offsets: Mutex::default(),
             last_failure: Mutex::default(),
             failed_total: AtomicU64::new(0),
-            commits: counter!("wasmill_commits_total", &labels),
-            failed: counter!("wasmill_commit_failures_total", &labels),
-            seconds: histogram!("wasmill_commit_seconds", &labels),
+            counters: CommitCounters::register(&shared.name),
             shared,
         }
     }
@@ -227,8 +222,8 @@ impl AtLeastOnce {
             Some(offsets) => offsets.persist(&entries),
             None => Err(CommitError::Other { code: "_STATE".to_owned(), text: "there is no client".to_owned() }),
         };
-        self.seconds.record(started.elapsed().as_secs_f64());
-        self.commits.increment(1);
+        self.counters.seconds.record(started.elapsed().as_secs_f64());
+        self.counters.sent.increment(1);
         let refused: BTreeMap<TopicPartition, CommitError> = match answer {
             Ok(refusals) => {
                 for refusal in &refusals {
@@ -255,7 +250,7 @@ impl AtLeastOnce {
     }
 
     fn failed_with(&self, text: &str) {
-        self.failed.increment(1);
+        self.counters.failed.increment(1);
         self.failed_total.fetch_add(1, Ordering::Relaxed);
         let mut last = self.last_failure.lock();
         if last.as_deref() != Some(text) {

@@ -85,7 +85,7 @@ pub enum Scope {
     Pipeline,
     /// Every partition of the member.
     Member,
-    /// The partition.
+    /// This partition alone.
     Partition,
     /// One message, and in partition order everything behind it.
     Message(i64),
@@ -134,7 +134,7 @@ impl Reason {
 /// One reason, with what there is to say about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hold {
-    /// Why.
+    /// What keeps messages from being delivered.
     pub reason: Reason,
     /// What it holds.
     pub scope: Scope,

@@ -17,7 +17,7 @@ use super::live::{self, Ready};
 use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
-use super::table::{Pipelines, lock};
+use super::table::Pipelines;
 
 /// What became of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -238,7 +238,7 @@ impl Pipelines {
 
     /// Whether the process is ending.
     pub(super) fn is_closing(&self) -> bool {
-        lock(&self.entries).closing
+        self.entries.lock().closing
     }
 }
 
