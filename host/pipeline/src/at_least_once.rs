@@ -29,9 +29,9 @@ use crate::shared::PipelineShared;
 const FLUSH: Duration = Duration::from_millis(20);
 /// How long the committer sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long the last commit of partitions that leave may take. The drain had its own time; a client answers a commit, or
-/// gives up on it, within ten seconds.
-const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long the last commit of partitions that leave may take. The drain had its own time; a client gives up on a commit
+/// after ten seconds, and after ten more on the one before, which has to be answered first.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(22);
 
 type Actions = Vec<Action<TopicPartition, Mark>>;
 type SliceEvent = slice::Event<TopicPartition, Mark>;
@@ -134,18 +134,26 @@ impl AtLeastOnce {
     }
 
     /// Applies an event. What is to be committed is read under the lock under which the slice asked for it: otherwise a
-    /// partition could leave in between, and be committed for its next owner.
+    /// partition could leave in between, and be committed for its next owner. What became of the commit before is told
+    /// first: a note that was refused is due again with the last commit of a partition that leaves.
     fn apply(&self, event: SliceEvent) -> (Actions, Option<Dues>) {
         let mut actions = Vec::new();
         let mut slice = self.slice.lock();
         if let Err(impossible) = slice.apply(event, Instant::now(), &mut actions) {
             tracing::error!(pipeline = %self.shared.name, error = %impossible, "the slice was told what cannot be");
         }
-        let listed = actions.iter().find_map(|action| match action {
-            Action::Persist(listed) => Some(listed),
-            _ => None,
+        let mut dues = None;
+        actions.retain(|action| match action {
+            Action::Tell { partition, generation, outcome } => {
+                self.tell(partition, *generation, outcome);
+                false
+            }
+            Action::Persist(listed) => {
+                dues = Some(self.dues(listed));
+                true
+            }
+            _ => true,
         });
-        let dues = listed.map(|listed| self.dues(listed));
         (actions, dues)
     }
 
@@ -164,7 +172,6 @@ impl AtLeastOnce {
         for action in actions {
             match action {
                 Action::Persist(_) => commit = dues.take(),
-                Action::Tell { partition, generation, outcome } => self.tell(&partition, generation, outcome),
                 Action::Left { partitions, settled } => self.have_left(&partitions, settled),
                 other => {
                     tracing::error!(pipeline = %self.shared.name, action = ?other, "an action without a transaction");
@@ -174,12 +181,12 @@ impl AtLeastOnce {
         commit
     }
 
-    fn tell(&self, id: &TopicPartition, generation: Generation, outcome: slice::Outcome<Mark>) {
+    fn tell(&self, id: &TopicPartition, generation: Generation, outcome: &slice::Outcome<Mark>) {
         let partition = self.holdings.live().get(id).filter(|held| held.generation == generation).cloned();
         let Some(partition) = partition else { return };
         match outcome {
             slice::Outcome::Persisted(Some(mark)) => {
-                partition.apply(Event::Persisted(&mark));
+                partition.apply(Event::Persisted(mark));
                 if let Some(observer) = &self.shared.observer {
                     observer.committed(&partition.id, mark.next);
                 }
