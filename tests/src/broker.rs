@@ -7,10 +7,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::eye::Eye;
 use crate::ports;
@@ -158,7 +158,7 @@ impl Broker {
     }
 
     fn node(&self) -> MutexGuard<'_, Option<Child>> {
-        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+        self.node.lock()
     }
 }
 

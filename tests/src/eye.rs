@@ -8,10 +8,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 pub use crate::message::Message;
@@ -443,7 +444,7 @@ impl Jvm {
             for line in output.lines().map_while(Result::ok) {
                 let Ok(reply) = serde_json::from_str::<Value>(&line) else { continue };
                 let id = reply["id"].as_u64().unwrap_or_default();
-                let mut waiting = receivers.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut waiting = receivers.lock();
                 if reply.get("part").is_some() {
                     waiting.get(&id).map(|receiver| receiver.send(reply));
                 } else {
@@ -451,7 +452,7 @@ impl Jvm {
                 }
             }
             // Nobody answers any more: whoever waits must not wait for ever.
-            receivers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            receivers.lock().clear();
             child.wait().ok();
         });
         let jvm = Self { pid, input: Mutex::new(input), waiting, next: AtomicU64::new(0) };
@@ -488,8 +489,8 @@ impl Jvm {
         request["id"] = json!(id);
         request["call"] = json!(name);
         let (sender, replies) = channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
-        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.lock().insert(id, sender);
+        let mut input = self.input.lock();
         writeln!(input, "{request}").and_then(|()| input.flush()).context("the JVM has ended")?;
         Ok(replies)
     }

@@ -1,9 +1,9 @@
 //! Ports that stay ours while a broker is down.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
+use parking_lot::Mutex;
 
 /// A port of the loopback interface that nobody listens on and that this process has not given away before.
 ///
@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 /// No port is free.
 pub fn free() -> Result<u16> {
     static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut given = GIVEN.lock();
     for _ in 0..1000 {
         let port = rand::random_range(15_000..32_000);
         if !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

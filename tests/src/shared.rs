@@ -3,10 +3,11 @@
 //! A test brings its own topics and groups, so that tests run side by side: two at most, since more make a small
 //! machine so slow that timeouts decide. A test of an outage starts a broker of its own, and holds a place as well.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
+use parking_lot::{Condvar, Mutex};
 
 use crate::broker::{Broker, Options};
 use crate::eye::Eye;
@@ -32,9 +33,9 @@ impl Place {
     }
 
     fn wait(places: u32) -> Self {
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = TAKEN.lock();
         while *taken + places > PLACES {
-            taken = LEFT.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            LEFT.wait(&mut taken);
         }
         *taken += places;
         Self(places)
@@ -43,7 +44,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.0;
+        *TAKEN.lock() -= self.0;
         LEFT.notify_all();
     }
 }

@@ -28,7 +28,7 @@ pub struct Loaded {
 /// A whole file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The cluster.
+    /// How to reach the cluster.
     pub kafka: Kafka,
     /// The admin port; `None` if there is no `[admin]`.
     pub admin: Option<Admin>,
@@ -240,7 +240,7 @@ pub enum Rollout {
 }
 
 impl Rollout {
-    /// All of them.
+    /// Every rollout that there is.
     pub const ALL: [Self; 3] = [Self::All, Self::Canary, Self::Shadow];
 
     /// As the file, the command line and the admin port name it.
@@ -299,7 +299,7 @@ pub struct Shadow {
 /// How long something is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// Messages.
+    /// After so many messages.
     pub messages: u64,
     /// Time.
     pub time: Duration,

@@ -99,7 +99,7 @@ pub enum LoadError {
     Read {
         /// The path as given.
         path: PathBuf,
-        /// Why.
+        /// What the system says.
         source: std::io::Error,
     },
     /// The file has mistakes.

@@ -29,7 +29,7 @@ pub type Route<'a> = Option<&'a dyn Fn(&MessageRef<'_>) -> Side>;
 /// One call: the messages in the lane's batch, under an open run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
-    /// Its run.
+    /// The open run that counts its messages.
     pub run: RunId,
     /// What its answers have to carry.
     pub fence: Fence,
@@ -39,7 +39,7 @@ pub struct Call {
     pub is_leftover: bool,
     /// Which version it goes to.
     pub side: Side,
-    /// Its messages.
+    /// The offsets of its messages.
     pub messages: Messages,
 }
 
@@ -55,7 +55,7 @@ impl Call {
 /// How large a call may be. A first message is always in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallBound {
-    /// Messages.
+    /// The most messages.
     pub messages: usize,
     /// Bytes of keys, values and headers.
     pub bytes: usize,
@@ -64,7 +64,7 @@ pub struct CallBound {
 /// What is delivered next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pick {
-    /// Nothing.
+    /// Nothing can be delivered.
     Nothing,
     /// These messages, to the handler.
     Call(Call),
@@ -72,7 +72,7 @@ pub enum Pick {
     Refused(Call, GivenUp, DeadLetterStage),
     /// One message whose last dead letter was refused, too: the partition cannot get past it. It stays in the backlog.
     Stuck {
-        /// The message.
+        /// The offset of the message.
         offset: i64,
         /// The broker's reason.
         reason: String,

@@ -13,7 +13,7 @@ pub type LaneIndex = usize;
 /// Where a partition was placed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Placed {
-    /// The lane.
+    /// The lane that serves it.
     pub lane: LaneIndex,
     /// The lane did not exist before: it has to be started.
     pub is_new: bool,

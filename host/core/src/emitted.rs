@@ -46,9 +46,9 @@ pub struct EmittedRow {
     pub message: u32,
     /// Number of the topic; 0 is the pipeline's default output.
     pub topic: u32,
-    /// The key.
+    /// Where the key is in the call's bytes.
     pub key: Span,
-    /// The value.
+    /// Where the value is in the call's bytes.
     pub value: Span,
     /// Index of its first row in `Emitted::headers`.
     pub first_header: u32,

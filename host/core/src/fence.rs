@@ -25,7 +25,7 @@ impl Epoch {
 /// Which generation and epoch something in flight belongs to.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Fence {
-    /// The assignment.
+    /// The number of the assignment.
     pub generation: Generation,
     /// The restart within it.
     pub epoch: Epoch,

@@ -10,7 +10,7 @@ pub enum Grant {
 }
 
 impl Grant {
-    /// All of them.
+    /// Every grant that there is.
     pub const ALL: [Self; 2] = [Self::Clock, Self::Random];
 
     /// As `grant` in a pipeline's table names it.
@@ -31,7 +31,7 @@ impl Grant {
 pub struct Grants(u8);
 
 impl Grants {
-    /// Nothing.
+    /// A handler that only computes.
     pub const NONE: Self = Self(0);
     /// Everything that there is.
     pub const ALL: Self = Self(Grant::Clock.bit() | Grant::Random.bit());

@@ -45,7 +45,7 @@ pub struct VersionNote {
 /// its first attempt for ever.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct RetryNote {
-    /// The message.
+    /// The offset of the message.
     pub offset: i64,
     /// Attempts made.
     pub attempts: u32,

@@ -33,7 +33,7 @@ use crate::tracker::{RunId, SpanBound, Tracker};
 /// What a partition begins with.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// The assignment.
+    /// The number of the assignment.
     pub generation: Generation,
     /// Which offset is persisted, and when.
     pub mode: CommitMode,
@@ -67,7 +67,7 @@ pub struct Opened {
 /// A partition went back to its watermark.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rewound {
-    /// The watermark.
+    /// The watermark, from which it reads again.
     pub to: NextOffset,
     /// The partition stopped at this message, for this reason: a topic that takes nothing.
     pub stopped: Option<(i64, String)>,
@@ -89,7 +89,7 @@ pub struct Sought {
 /// What is to be persisted of a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mark {
-    /// The offset.
+    /// The offset to persist.
     pub next: NextOffset,
     /// What goes with it.
     pub note: CommitNote,

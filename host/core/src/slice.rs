@@ -97,7 +97,7 @@ pub enum Phase {
     Rereading,
     /// A call did not come back.
     Overdue,
-    /// The end.
+    /// Nothing is persisted any more.
     Dead,
 }
 
@@ -182,7 +182,7 @@ impl<K: Clone + Ord, M> Slice<K, M> {
         }
     }
 
-    /// What it is doing.
+    /// What the slice is doing.
     pub fn phase(&self) -> Phase {
         self.kind.phase()
     }

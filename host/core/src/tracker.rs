@@ -13,7 +13,7 @@ use crate::offset::{NextOffset, Offset};
 /// How much may be handed over beyond the watermark.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct SpanBound {
-    /// Messages.
+    /// The most messages.
     pub messages: u64,
     /// Bytes of keys, values and headers.
     pub bytes: u64,

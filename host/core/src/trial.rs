@@ -7,9 +7,9 @@ use std::fmt;
 pub struct Share(u32);
 
 impl Share {
-    /// Nothing.
+    /// No message.
     pub const NONE: Self = Self(0);
-    /// Everything.
+    /// Every message.
     pub const ALL: Self = Self(1_000_000);
 
     /// So many parts of a million; more than all is all.
@@ -119,7 +119,7 @@ pub struct Budget {
 /// How fast the calls of a version on trial were.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pace {
-    /// All of them.
+    /// All calls that were timed.
     pub calls: u64,
     /// Those beyond the budget: [`Budget::is_slow`].
     pub slow: u64,
@@ -130,9 +130,9 @@ pub struct Pace {
 pub enum Excess {
     /// Too many messages were given up.
     GivenUp {
-        /// Those that were.
+        /// Messages that were given up.
         given_up: u64,
-        /// Of so many.
+        /// Messages that were settled.
         messages: u64,
         /// So many would have been borne.
         borne: u64,
@@ -148,11 +148,11 @@ pub enum Excess {
     Slow {
         /// Calls in which they did.
         slow: u64,
-        /// Of so many.
+        /// Calls that were timed.
         calls: u64,
         /// Nanoseconds of a message, in the mean.
         new: u64,
-        /// Of the old version.
+        /// The same of the old version.
         old: u64,
     },
 }

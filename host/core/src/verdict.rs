@@ -80,7 +80,7 @@ pub enum Rest {
         delay: Duration,
         /// The attempt it is handed over with.
         next_attempt: u32,
-        /// Why.
+        /// Why it is tried again, for people.
         reason: String,
     },
 }

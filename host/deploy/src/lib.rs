@@ -5,6 +5,7 @@
 //! nouns and the modules that own them are listed in this folder's README.md.
 #![deny(unsafe_code)]
 
+pub mod counters;
 pub mod explain;
 pub mod group;
 pub mod handler;

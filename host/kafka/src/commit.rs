@@ -26,7 +26,7 @@ pub(crate) const NOTE_LIMIT_BYTES: usize = 4096;
 /// What is to be committed for one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitEntry {
-    /// The partition.
+    /// The partition to commit for.
     pub id: TopicPartition,
     /// The offset to go on from.
     pub next: NextOffset,

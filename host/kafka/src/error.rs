@@ -34,7 +34,7 @@ pub enum ClientError {
         what: String,
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
     /// A request was refused and will be again.
@@ -44,7 +44,7 @@ pub enum ClientError {
         what: String,
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
     /// The client is closed.
@@ -228,7 +228,7 @@ pub enum CommitError {
     Other {
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
 }
@@ -236,7 +236,7 @@ pub enum CommitError {
 /// One partition whose offset the group did not take although the request as a whole was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitRefusal {
-    /// The partition.
+    /// The partition whose offset was refused.
     pub id: crate::TopicPartition,
     /// What to do about it.
     pub error: CommitError,

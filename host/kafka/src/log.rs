@@ -5,34 +5,24 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel as Level;
+use wasmill_core::RateLimit;
 
 /// Lines let through in a window; a broker that is away writes several a second and client.
 const LINES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Lets a few lines through per window and counts the rest.
-pub(crate) struct Limit(Mutex<Window>);
-
-struct Window {
-    start: Option<Instant>,
-    lines: u32,
-}
+pub(crate) struct Limit(Mutex<RateLimit>);
 
 impl Limit {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Window { start: None, lines: 0 }))
+        Self(Mutex::new(RateLimit::new(LINES, WINDOW)))
     }
 
     /// Some(how many were held back before) if a line at `now` may be written.
-    fn admit(&self, now: Instant) -> Option<u32> {
-        let mut window = self.0.lock();
-        let mut held_back = 0;
-        if window.start.is_none_or(|start| now.duration_since(start) >= WINDOW) {
-            held_back = window.lines.saturating_sub(LINES);
-            *window = Window { start: Some(now), lines: 0 };
-        }
-        window.lines = window.lines.saturating_add(1);
-        (window.lines <= LINES).then_some(held_back)
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut limit = self.0.lock();
+        limit.admit(now).then(|| limit.take_refused(now))
     }
 }
 

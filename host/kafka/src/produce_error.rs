@@ -81,13 +81,13 @@ pub enum SendError {
         class: ProduceErrorClass,
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
     /// The client can do nothing any more; the sink hears of it as well.
     #[error("the producer has failed: {text}")]
     Fatal {
-        /// What happened.
+        /// librdkafka's text of the error.
         text: String,
     },
 }
@@ -123,7 +123,7 @@ pub struct DeliveryError {
     pub class: ProduceErrorClass,
     /// librdkafka's name of the error, such as `MSG_SIZE_TOO_LARGE`.
     pub code: String,
-    /// What it means.
+    /// librdkafka's text of the error.
     pub text: String,
 }
 

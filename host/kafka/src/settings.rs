@@ -27,7 +27,7 @@ pub struct ClientSettings {
 /// One member of a group.
 #[derive(Debug, Clone)]
 pub struct MemberSettings {
-    /// The client.
+    /// What every client of the process has.
     pub client: ClientSettings,
     /// The group's id.
     pub group: String,

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram, counter, histogram};
 use parking_lot::{Condvar, Mutex};
 use wasmill_core::partition::{Event, Mark};
 use wasmill_core::slice::{self, Action, Answer, Listed, Refusal, When};
 use wasmill_core::{Generation, Promise, Slice};
 use wasmill_kafka::{CommitEntry, CommitError, TopicPartition};
 
+use crate::counters::CommitCounters;
 use crate::delivery::{Delivery, Outcome, Permit};
 use crate::holdings::Holdings;
 use crate::io::Offsets;
@@ -29,9 +29,9 @@ use crate::shared::PipelineShared;
 const FLUSH: Duration = Duration::from_millis(20);
 /// How long the committer sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long the last commit of partitions that leave may take. The drain had its own time; a client answers a commit, or
-/// gives up on it, within ten seconds.
-const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long the last commit of partitions that leave may take. The drain had its own time; a client gives up on a commit
+/// after ten seconds, and after ten more on the one before, which has to be answered first.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(22);
 
 type Actions = Vec<Action<TopicPartition, Mark>>;
 type SliceEvent = slice::Event<TopicPartition, Mark>;
@@ -49,9 +49,7 @@ pub struct AtLeastOnce {
     offsets: Mutex<Option<Arc<dyn Offsets>>>,
     last_failure: Mutex<Option<String>>,
     failed_total: AtomicU64,
-    commits: Counter,
-    failed: Counter,
-    seconds: Histogram,
+    counters: CommitCounters,
 }
 
 /// What a commit is made of: partitions that have something to commit, and what.
@@ -60,7 +58,6 @@ type Dues = Vec<(Arc<Partition>, Due)>;
 impl AtLeastOnce {
     /// Nothing is held yet, and there is no client.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
-        let labels = [("pipeline", shared.name.clone())];
         Self {
             holdings: Holdings::default(),
             slice: Mutex::new(new_slice(&shared)),
@@ -69,9 +66,7 @@ impl AtLeastOnce {
             offsets: Mutex::default(),
             last_failure: Mutex::default(),
             failed_total: AtomicU64::new(0),
-            commits: counter!("wasmill_commits_total", &labels),
-            failed: counter!("wasmill_commit_failures_total", &labels),
-            seconds: histogram!("wasmill_commit_seconds", &labels),
+            counters: CommitCounters::register(&shared.name),
             shared,
         }
     }
@@ -139,18 +134,26 @@ impl AtLeastOnce {
     }
 
     /// Applies an event. What is to be committed is read under the lock under which the slice asked for it: otherwise a
-    /// partition could leave in between, and be committed for its next owner.
+    /// partition could leave in between, and be committed for its next owner. What became of the commit before is told
+    /// first: a note that was refused is due again with the last commit of a partition that leaves.
     fn apply(&self, event: SliceEvent) -> (Actions, Option<Dues>) {
         let mut actions = Vec::new();
         let mut slice = self.slice.lock();
         if let Err(impossible) = slice.apply(event, Instant::now(), &mut actions) {
             tracing::error!(pipeline = %self.shared.name, error = %impossible, "the slice was told what cannot be");
         }
-        let listed = actions.iter().find_map(|action| match action {
-            Action::Persist(listed) => Some(listed),
-            _ => None,
+        let mut dues = None;
+        actions.retain(|action| match action {
+            Action::Tell { partition, generation, outcome } => {
+                self.tell(partition, *generation, outcome);
+                false
+            }
+            Action::Persist(listed) => {
+                dues = Some(self.dues(listed));
+                true
+            }
+            _ => true,
         });
-        let dues = listed.map(|listed| self.dues(listed));
         (actions, dues)
     }
 
@@ -169,7 +172,6 @@ impl AtLeastOnce {
         for action in actions {
             match action {
                 Action::Persist(_) => commit = dues.take(),
-                Action::Tell { partition, generation, outcome } => self.tell(&partition, generation, outcome),
                 Action::Left { partitions, settled } => self.have_left(&partitions, settled),
                 other => {
                     tracing::error!(pipeline = %self.shared.name, action = ?other, "an action without a transaction");
@@ -179,12 +181,12 @@ impl AtLeastOnce {
         commit
     }
 
-    fn tell(&self, id: &TopicPartition, generation: Generation, outcome: slice::Outcome<Mark>) {
+    fn tell(&self, id: &TopicPartition, generation: Generation, outcome: &slice::Outcome<Mark>) {
         let partition = self.holdings.live().get(id).filter(|held| held.generation == generation).cloned();
         let Some(partition) = partition else { return };
         match outcome {
             slice::Outcome::Persisted(Some(mark)) => {
-                partition.apply(Event::Persisted(&mark));
+                partition.apply(Event::Persisted(mark));
                 if let Some(observer) = &self.shared.observer {
                     observer.committed(&partition.id, mark.next);
                 }
@@ -227,8 +229,8 @@ impl AtLeastOnce {
             Some(offsets) => offsets.persist(&entries),
             None => Err(CommitError::Other { code: "_STATE".to_owned(), text: "there is no client".to_owned() }),
         };
-        self.seconds.record(started.elapsed().as_secs_f64());
-        self.commits.increment(1);
+        self.counters.seconds.record(started.elapsed().as_secs_f64());
+        self.counters.sent.increment(1);
         let refused: BTreeMap<TopicPartition, CommitError> = match answer {
             Ok(refusals) => {
                 for refusal in &refusals {
@@ -255,7 +257,7 @@ impl AtLeastOnce {
     }
 
     fn failed_with(&self, text: &str) {
-        self.failed.increment(1);
+        self.counters.failed.increment(1);
         self.failed_total.fetch_add(1, Ordering::Relaxed);
         let mut last = self.last_failure.lock();
         if last.as_deref() != Some(text) {

@@ -1,6 +1,7 @@
-//! The counters of a partition, registered once when it is assigned; the data plane only adds, once a batch.
+//! What is counted of a pipeline, with all its names. Counters are registered once, those of a partition when it is
+//! assigned; the data plane only adds, once a batch.
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
 use wasmill_kafka::TopicPartition;
 
 /// What is counted for one partition.
@@ -31,9 +32,82 @@ pub struct PartitionCounters {
     pub call_seconds: Histogram,
 }
 
-/// Instances of a pipeline that were replaced because their memory only grew.
-pub fn recycled(pipeline: &str) -> Counter {
-    counter!("wasmill_instances_recycled_total", "pipeline" => pipeline.to_owned())
+const HANDED_OVER: &str = "wasmill_handed_over_messages_total";
+const BYTES: &str = "wasmill_handed_over_bytes_total";
+const CALLS: &str = "wasmill_handler_calls_total";
+const CALL_SECONDS: &str = "wasmill_handler_call_seconds";
+const ACKNOWLEDGED: &str = "wasmill_acknowledged_messages_total";
+const EMITTED: &str = "wasmill_emitted_messages_total";
+const RETRIED: &str = "wasmill_retries_total";
+const GIVEN_UP: &str = "wasmill_given_up_messages_total";
+const SKIPPED: &str = "wasmill_skipped_messages_total";
+const CRASHED: &str = "wasmill_handler_crashes_total";
+const RECYCLED: &str = "wasmill_instances_recycled_total";
+const DROPPED_LOG_LINES: &str = "wasmill_handler_log_lines_dropped_total";
+const REWINDS: &str = "wasmill_rewinds_total";
+const STALE: &str = "wasmill_stale_completions_total";
+const COMMITS: &str = "wasmill_commits_total";
+const FAILED_COMMITS: &str = "wasmill_commit_failures_total";
+const COMMIT_SECONDS: &str = "wasmill_commit_seconds";
+
+/// Says of each what it counts. To be called once, before anything is counted.
+pub fn describe() {
+    describe_counter!(HANDED_OVER, "Messages handed over to the handler, repeats included");
+    describe_counter!(BYTES, "Bytes of keys, values and headers handed over");
+    describe_counter!(CALLS, "Calls of the handler, a batch each");
+    describe_histogram!(CALL_SECONDS, "Duration of a handler call");
+    describe_counter!(ACKNOWLEDGED, "Messages the handler acknowledged");
+    describe_counter!(EMITTED, "Outputs and dead letters handed to the producer");
+    describe_counter!(RETRIED, "Retries, asked for or after a crash of a single message");
+    describe_counter!(GIVEN_UP, "Messages given up");
+    describe_counter!(SKIPPED, "Messages skipped: by configuration or by an operator");
+    describe_counter!(CRASHED, "Calls ended by a trap, a deadline, a limit or a broken contract");
+    describe_counter!(RECYCLED, "Instances replaced between two batches because their memory only grew");
+    describe_counter!(DROPPED_LOG_LINES, "Log lines of the handler dropped because it wrote too many in a second");
+    describe_counter!(REWINDS, "Returns of a partition to its watermark");
+    describe_counter!(STALE, "Completions dropped because their generation or epoch was over");
+    describe_counter!(COMMITS, "Commits sent to the coordinator");
+    describe_counter!(FAILED_COMMITS, "Commits that failed; the newest watermarks go with the next one");
+    describe_histogram!(COMMIT_SECONDS, "Duration of a commit");
+}
+
+/// What is counted of a pipeline's instances.
+#[derive(Clone)]
+pub struct InstanceCounters {
+    /// Instances that were replaced because their memory only grew.
+    pub recycled: Counter,
+    /// Log lines that were dropped because an instance wrote too many.
+    pub dropped_log_lines: Counter,
+}
+
+impl InstanceCounters {
+    /// Registers the counters of a pipeline's instances.
+    pub fn register(pipeline: &str) -> Self {
+        let labels = [("pipeline", pipeline.to_owned())];
+        Self { recycled: counter!(RECYCLED, &labels), dropped_log_lines: counter!(DROPPED_LOG_LINES, &labels) }
+    }
+}
+
+/// What is counted of a pipeline's commits.
+pub struct CommitCounters {
+    /// Commits sent.
+    pub sent: Counter,
+    /// Partitions of them that were refused, and commits that failed as a whole.
+    pub failed: Counter,
+    /// Seconds of a commit.
+    pub seconds: Histogram,
+}
+
+impl CommitCounters {
+    /// Registers the counters of a pipeline's commits.
+    pub fn register(pipeline: &str) -> Self {
+        let labels = [("pipeline", pipeline.to_owned())];
+        Self {
+            sent: counter!(COMMITS, &labels),
+            failed: counter!(FAILED_COMMITS, &labels),
+            seconds: histogram!(COMMIT_SECONDS, &labels),
+        }
+    }
 }
 
 impl PartitionCounters {
@@ -45,18 +119,18 @@ impl PartitionCounters {
             ("partition", id.partition.to_string()),
         ];
         Self {
-            handed_over: counter!("wasmill_handed_over_messages_total", &labels),
-            bytes: counter!("wasmill_handed_over_bytes_total", &labels),
-            calls: counter!("wasmill_handler_calls_total", &labels),
-            acknowledged: counter!("wasmill_acknowledged_messages_total", &labels),
-            emitted: counter!("wasmill_emitted_messages_total", &labels),
-            retried: counter!("wasmill_retries_total", &labels),
-            given_up: counter!("wasmill_given_up_messages_total", &labels),
-            skipped: counter!("wasmill_skipped_messages_total", &labels),
-            crashed: counter!("wasmill_handler_crashes_total", &labels),
-            rewinds: counter!("wasmill_rewinds_total", &labels),
-            stale: counter!("wasmill_stale_completions_total", &labels),
-            call_seconds: histogram!("wasmill_handler_call_seconds", &[("pipeline", pipeline.to_owned())]),
+            handed_over: counter!(HANDED_OVER, &labels),
+            bytes: counter!(BYTES, &labels),
+            calls: counter!(CALLS, &labels),
+            acknowledged: counter!(ACKNOWLEDGED, &labels),
+            emitted: counter!(EMITTED, &labels),
+            retried: counter!(RETRIED, &labels),
+            given_up: counter!(GIVEN_UP, &labels),
+            skipped: counter!(SKIPPED, &labels),
+            crashed: counter!(CRASHED, &labels),
+            rewinds: counter!(REWINDS, &labels),
+            stale: counter!(STALE, &labels),
+            call_seconds: histogram!(CALL_SECONDS, &[("pipeline", pipeline.to_owned())]),
         }
     }
 }

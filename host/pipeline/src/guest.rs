@@ -40,6 +40,10 @@ impl Guest for Instance {
         Instance::memory_bytes(self)
     }
 
+    fn dropped_log_lines(&self) -> u64 {
+        Instance::dropped_log_lines(self)
+    }
+
     fn canceller(&self) -> Option<Canceller> {
         Some(Instance::canceller(self))
     }

@@ -18,9 +18,9 @@ use crate::shared::PipelineShared;
 pub struct Handle {
     /// What its threads share.
     pub shared: Arc<PipelineShared>,
-    /// Its lanes.
+    /// The lanes that run its handler.
     pub lanes: Arc<Lanes>,
-    /// Its members.
+    /// Its members of the consumer group.
     pub members: Arc<Vec<Arc<MemberShared>>>,
     pub(super) shutdown: Arc<watch::Sender<bool>>,
 }

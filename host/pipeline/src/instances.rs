@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
 use wasmill_core::{Batch, Emitted, Failure, Side};
 use wasmill_wasm::CallError;
 
-use crate::counters;
+use crate::counters::InstanceCounters;
 use crate::handler_spec::spec;
 use crate::io::Guest;
 use crate::lane::Lane;
@@ -26,29 +27,48 @@ pub struct Instances {
     version: Arc<Version>,
     current: Option<Running>,
     not_before: Option<Instant>,
-    recycled: metrics::Counter,
+    counters: InstanceCounters,
 }
 
 /// An instance and how often it was called.
 pub struct Running {
     guest: Box<dyn Guest>,
     calls: u64,
+    /// Of its log lines that were dropped, so many are counted.
+    counted_log_lines: u64,
+    dropped_log_lines: Counter,
 }
 
 impl Running {
+    /// A new one.
+    fn new(guest: Box<dyn Guest>, dropped_log_lines: Counter) -> Self {
+        Self { guest, calls: 0, counted_log_lines: 0, dropped_log_lines }
+    }
+
+    /// Goes on with one that was used before.
+    fn used(guest: Box<dyn Guest>, dropped_log_lines: Counter) -> Self {
+        let counted_log_lines = guest.dropped_log_lines();
+        // What fails in it now may be what earlier calls left.
+        Self { guest, calls: 1, counted_log_lines, dropped_log_lines }
+    }
+
     /// One call.
     pub fn handle(&mut self, source: u32, partition: i32, batch: &Batch) -> Result<u32, CallError> {
         self.calls += 1;
-        self.guest.handle(source, partition, batch)
+        let answer = self.guest.handle(source, partition, batch);
+        let dropped = self.guest.dropped_log_lines();
+        self.dropped_log_lines.increment(dropped - self.counted_log_lines);
+        self.counted_log_lines = dropped;
+        answer
     }
 }
 
 impl Instances {
-    /// None yet.
+    /// Without an instance, unless one was made beforehand.
     pub fn new(lane: Arc<Lane>, shared: Arc<PipelineShared>, side: Side, version: Arc<Version>) -> Self {
-        let recycled = counters::recycled(&shared.name);
+        let counters = InstanceCounters::register(&shared.name);
         let mut instances =
-            Self { lane, shared, side, version: version.clone(), current: None, not_before: None, recycled };
+            Self { lane, shared, side, version: version.clone(), current: None, not_before: None, counters };
         // One may have been made for it.
         drop(instances.replace(version));
         instances
@@ -63,7 +83,7 @@ impl Instances {
         self.not_before = None;
         self.lane.set_canceller(self.side, None);
         if let Some(instance) = staged {
-            self.started(instance);
+            self.started(Running::new(instance, self.counters.dropped_log_lines.clone()));
         }
         old
     }
@@ -71,15 +91,11 @@ impl Instances {
     /// Goes on with an instance that was used before. Gives the one back that was made for it.
     pub fn resume_with(&mut self, guest: Box<dyn Guest>) -> Option<Box<dyn Guest>> {
         let unused = self.current.take().map(|running| running.guest);
-        self.started(guest);
-        if let Some(running) = &mut self.current {
-            // What fails in it now may be what earlier calls left.
-            running.calls = 1;
-        }
+        self.started(Running::used(guest, self.counters.dropped_log_lines.clone()));
         unused
     }
 
-    /// The version.
+    /// The version whose instance this is.
     pub fn version(&self) -> &Arc<Version> {
         &self.version
     }
@@ -106,18 +122,19 @@ impl Instances {
         Ok(self.current.as_mut().expect("started just above"))
     }
 
-    fn started(&mut self, guest: Box<dyn Guest>) {
+    fn started(&mut self, running: Running) {
+        let guest = &running.guest;
         self.lane.set_canceller(self.side, guest.canceller());
         *self.lane.trouble.lock() = None;
         self.lane.memory_bytes.store(guest.memory_bytes() as usize, Ordering::Relaxed);
         self.not_before = None;
-        self.current = Some(Running { guest, calls: 0 });
+        self.current = Some(running);
     }
 
     fn start(&mut self, now: Instant) -> Result<(), Instant> {
         match self.version.handler.start(&spec(&self.version.settings, self.lane.index)) {
             Ok(instance) => {
-                self.started(instance);
+                self.started(Running::new(instance, self.counters.dropped_log_lines.clone()));
                 Ok(())
             }
             Err(error) => {
@@ -142,7 +159,7 @@ impl Instances {
             pipeline = %self.shared.name, lane = self.lane.index, memory, limit, calls = running.calls,
             "instance replaced: its memory only grew"
         );
-        self.recycled.increment(1);
+        self.counters.recycled.increment(1);
         self.lane.recycled.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -175,5 +192,55 @@ impl Instances {
         if let Some(running) = &self.current {
             self.lane.memory_bytes.store(running.guest.memory_bytes() as usize, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// Drops three more log lines with each call, and two when it is made.
+    struct Chatty {
+        dropped: u64,
+        emitted: Emitted,
+    }
+
+    impl Guest for Chatty {
+        fn handle(&mut self, _: u32, _: i32, batch: &Batch) -> Result<u32, CallError> {
+            self.dropped += 3;
+            Ok(batch.len() as u32)
+        }
+
+        fn emitted(&self) -> &Emitted {
+            &self.emitted
+        }
+
+        fn failures(&self) -> &[Failure] {
+            &[]
+        }
+
+        fn dropped_log_lines(&self) -> u64 {
+            self.dropped
+        }
+    }
+
+    #[test]
+    fn each_dropped_log_line_of_an_instance_is_counted_once() {
+        let total = Arc::new(AtomicU64::new(0));
+        let counted = || total.load(Ordering::Relaxed);
+        let mut running = Running::new(
+            Box::new(Chatty { dropped: 2, emitted: Emitted::default() }),
+            Counter::from_arc(total.clone()),
+        );
+        let call = |running: &mut Running| running.handle(0, 0, &Batch::new()).map(drop).expect("it works");
+        call(&mut running);
+        assert_eq!(counted(), 5, "two of its start, three of the call");
+        call(&mut running);
+        assert_eq!(counted(), 8);
+        let mut used = Running::used(running.guest, Counter::from_arc(total.clone()));
+        call(&mut used);
+        assert_eq!(counted(), 11);
     }
 }

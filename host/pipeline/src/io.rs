@@ -33,7 +33,7 @@ pub enum Target {
 /// A message to publish. Everything is borrowed; the sink copies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// Where to.
+    /// Which topic it goes to.
     pub target: Target,
     /// The partition; `None`: by the key.
     pub partition: Option<i32>,
@@ -97,6 +97,10 @@ pub trait Guest: Send {
     }
     /// Bytes of its memory.
     fn memory_bytes(&self) -> u64 {
+        0
+    }
+    /// Log lines that it wrote and nobody will read, since it was made.
+    fn dropped_log_lines(&self) -> u64 {
         0
     }
     /// Ends a call from another thread.

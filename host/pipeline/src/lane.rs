@@ -21,7 +21,7 @@ pub enum Command {
     Assign(Box<Assignment>),
     /// Deliver nothing more of these; answered once that is so.
     Release {
-        /// Which.
+        /// The partitions that leave.
         ids: Vec<TopicPartition>,
         /// Hears when the lane let go of them.
         done: mpsc::Sender<()>,
@@ -30,7 +30,7 @@ pub enum Command {
     RewindAll,
     /// Start a stopped partition again at the message it stands at, or behind it when `skip` is that message.
     Resume {
-        /// Which.
+        /// The stopped partition.
         id: TopicPartition,
         /// Count this message as complete without handling it.
         skip: Option<i64>,
@@ -53,7 +53,7 @@ pub struct Assignment {
 
 /// A guest made beside those that lanes run.
 pub struct Staged {
-    /// Of which version.
+    /// The version that it runs.
     pub version: Arc<Version>,
     /// Started; nothing was delivered to it yet.
     pub guest: Box<dyn Guest>,

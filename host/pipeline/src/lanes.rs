@@ -38,7 +38,7 @@ impl Lanes {
         Self { shared, inner: Mutex::new(Inner { dispatch, lanes: Vec::new() }) }
     }
 
-    /// All of them.
+    /// Every lane that was started.
     pub fn all(&self) -> Vec<Arc<Lane>> {
         self.inner.lock().lanes.iter().map(|(lane, _)| lane.clone()).collect()
     }

@@ -28,7 +28,7 @@ const CLOSE_SLACK: Duration = Duration::from_secs(10);
 
 /// What a pipeline is started with besides its settings.
 pub struct Parts {
-    /// The cluster.
+    /// How to reach the cluster.
     pub client: ClientSettings,
     /// The handler, compiled.
     pub plugin: Plugin,

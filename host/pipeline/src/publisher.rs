@@ -36,7 +36,7 @@ impl Publisher {
         Self { sink, flight }
     }
 
-    /// The sink.
+    /// Where its messages go.
     pub fn sink(&self) -> &dyn Sink {
         &*self.sink
     }

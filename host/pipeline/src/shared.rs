@@ -48,7 +48,7 @@ pub enum Event {
     },
     /// The group runs a version that this process cannot run.
     VersionLost {
-        /// Why.
+        /// Why it cannot.
         reason: String,
     },
     /// A member's thread ended.

@@ -11,7 +11,7 @@ use crate::io::Handler;
 
 /// A handler, the settings that change with it, and what it has done so far.
 pub struct Version {
-    /// The handler.
+    /// What instances are made of.
     pub handler: Arc<dyn Handler>,
     /// The pipeline's settings under which it runs. Only those that can change while the pipeline runs may differ from
     /// the ones it was started with.

@@ -18,7 +18,7 @@ use crate::version::Version;
 /// How messages are divided between the version that serves and the candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Split {
-    /// By what.
+    /// What decides where a message goes.
     pub by: config::CanaryBy,
     /// What the candidate gets.
     pub share: Share,
@@ -83,7 +83,7 @@ impl Candidate {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Nothing.
+    /// Nothing changes.
     GoOn,
     /// Deliver nothing more until another version serves.
     Suspend,

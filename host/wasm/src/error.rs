@@ -90,7 +90,7 @@ pub enum LoadError {
     /// `handle` or `init` is something else than the contract says.
     #[error("the plugin's export `{name}` fits neither world of wasmill:handler: {reason}")]
     ExportType {
-        /// The export.
+        /// The name of the export.
         name: &'static str,
         /// How it differs.
         reason: String,
@@ -113,10 +113,10 @@ pub enum LoadKind {
 }
 
 impl LoadKind {
-    /// All of them.
+    /// Every kind, in that order.
     pub const ALL: [Self; 5] = [Self::Size, Self::Format, Self::Imports, Self::Contract, Self::Compile];
 
-    /// In a word.
+    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Size => "size",

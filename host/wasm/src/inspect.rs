@@ -37,7 +37,7 @@ pub enum Form {
 pub struct Listed<T> {
     /// In the order of the file.
     pub items: Vec<T>,
-    /// Those beyond.
+    /// How many more there are in the file.
     pub more: usize,
 }
 
@@ -55,7 +55,7 @@ pub struct Import {
 pub struct Producer {
     /// `language`, `processed-by` or `sdk`.
     pub field: String,
-    /// Which one.
+    /// What the field names.
     pub name: String,
     /// Its version; may be empty.
     pub version: String,
@@ -66,7 +66,7 @@ pub struct Producer {
 pub struct Inspection {
     /// SHA-256 of its bytes, in hexadecimal.
     pub digest: String,
-    /// Its bytes.
+    /// The size of the file in bytes.
     pub size: usize,
     /// What kind of file it is.
     pub form: Form,

@@ -155,8 +155,7 @@ impl Instance {
     }
 
     /// Log lines dropped since the instance was made, because it wrote more than `Limits::log_lines_per_second`. The log
-    /// says how many were lost each time; this is their sum, for a metric: a lane counts by how much it has grown since
-    /// the call before.
+    /// says how many were lost each time; this is their sum, for a metric.
     pub fn dropped_log_lines(&self) -> u64 {
         self.store.data().log.dropped()
     }

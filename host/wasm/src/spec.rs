@@ -105,11 +105,11 @@ impl OutputNames {
 /// How serious a handler's log line is.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LogLevel {
-    /// Finest.
+    /// Every step.
     Trace,
     /// For whoever writes the handler.
     Debug,
-    /// Ordinary.
+    /// What happens in the ordinary course.
     Info,
     /// Something to look at.
     Warn,

@@ -13,7 +13,7 @@ pub enum World {
 }
 
 impl World {
-    /// Both of them.
+    /// Every world that is accepted.
     pub(crate) const ALL: [Self; 2] = [Self::Batches, Self::Messages];
 
     /// As the contract names it.

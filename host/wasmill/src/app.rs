@@ -22,7 +22,6 @@ use crate::pipelines::table::{File, Order, Pipelines};
 
 /// What `run` and `dev` start with.
 pub struct Options {
-    /// The checked configuration.
     pub config: config::Config,
     /// The file it comes from, if it is to be read again.
     pub file: Option<File>,
@@ -34,12 +33,9 @@ pub struct Options {
     pub embedded: bool,
 }
 
-/// Everything that runs.
 pub struct App {
-    /// The pipelines.
     pub pipelines: Arc<Pipelines>,
     orders: mpsc::UnboundedReceiver<Order>,
-    /// The admin port.
     pub admin: Option<Admin>,
 }
 
@@ -171,7 +167,6 @@ impl Signals {
         }
     }
 
-    /// Waits for one.
     pub async fn next(&mut self) -> Signal {
         if std::mem::take(&mut self.reload) { Signal::Reload } else { self.wait().await }
     }

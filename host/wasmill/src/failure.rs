@@ -33,7 +33,6 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// How the process ends.
     pub exit: Exit,
-    /// Why.
     pub error: anyhow::Error,
 }
 

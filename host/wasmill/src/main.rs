@@ -1,5 +1,8 @@
 //! wasmill: sandboxed WebAssembly handlers over Kafka topics.
 
+// A binary has no public API. A name that says it all needs no comment.
+#![allow(missing_docs)]
+
 mod admin;
 mod api;
 mod app;
@@ -8,6 +11,7 @@ mod cli;
 mod config_file;
 mod dev;
 mod failure;
+mod output_file;
 mod pipelines;
 mod project;
 mod telemetry;

@@ -59,24 +59,38 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe() {
-    use metrics::{describe_counter as counter, describe_histogram as histogram};
-    counter!("wasmill_handed_over_messages_total", "Messages handed over to the handler, repeats included");
-    counter!("wasmill_handed_over_bytes_total", "Bytes of keys, values and headers handed over");
-    counter!("wasmill_handler_calls_total", "Calls of the handler, a batch each");
-    counter!("wasmill_acknowledged_messages_total", "Messages the handler acknowledged");
-    counter!("wasmill_emitted_messages_total", "Outputs and dead letters handed to the producer");
-    counter!("wasmill_retries_total", "Retries, asked for or after a crash of a single message");
-    counter!("wasmill_given_up_messages_total", "Messages given up");
-    counter!("wasmill_skipped_messages_total", "Messages skipped: by configuration or by an operator");
-    counter!("wasmill_handler_crashes_total", "Calls ended by a trap, a deadline, a limit or a broken contract");
-    counter!(
-        "wasmill_instances_recycled_total",
-        "Instances replaced between two batches because their memory only grew"
-    );
-    counter!("wasmill_rewinds_total", "Returns of a partition to its watermark");
-    counter!("wasmill_stale_completions_total", "Completions dropped because their generation or epoch was over");
-    counter!("wasmill_commits_total", "Commits sent to the coordinator");
-    counter!("wasmill_commit_failures_total", "Commits that failed; the newest watermarks go with the next one");
-    histogram!("wasmill_handler_call_seconds", "Duration of a handler call");
-    histogram!("wasmill_commit_seconds", "Duration of a commit");
+    wasmill_pipeline::counters::describe();
+    wasmill_deploy::counters::describe();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use wasmill_kafka::TopicPartition;
+    use wasmill_pipeline::counters::{CommitCounters, InstanceCounters, PartitionCounters};
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_counted_is_described() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            let counters = PartitionCounters::register("a", &TopicPartition::new("t", 0));
+            counters.call_seconds.record(0.1);
+            CommitCounters::register("a").seconds.record(0.1);
+            InstanceCounters::register("a");
+            wasmill_deploy::counters::count_swap("a", "swapped");
+            wasmill_deploy::counters::record_pause("a", Duration::from_millis(1));
+        });
+        let text = recorder.handle().render();
+        let names = |start: &str| -> BTreeSet<String> {
+            let rest = text.lines().filter_map(|line| line.strip_prefix(start));
+            rest.filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect()
+        };
+        assert_eq!(names("# TYPE ").len(), 19, "{text}");
+        assert_eq!(names("# TYPE "), names("# HELP "), "{text}");
+    }
 }

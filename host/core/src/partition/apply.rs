@@ -17,9 +17,9 @@ use crate::tracker::{Completion, RunId};
 pub enum Event<'a> {
     /// Everything that a call's messages came to is confirmed. `ticket`: outputs were in flight for it.
     Settled {
-        /// When it was opened.
+        /// The fence under which the run was opened.
         fence: Fence,
-        /// Its run.
+        /// The run of the call.
         run: RunId,
         /// Whether it has a ticket.
         ticket: bool,
@@ -28,28 +28,28 @@ pub enum Event<'a> {
     Sending,
     /// Outputs of a call are answered for, and the broker refused some of them.
     Refused {
-        /// When it was opened.
+        /// The fence under which the run was opened.
         fence: Fence,
-        /// Its messages.
+        /// The messages of the call.
         messages: &'a Messages,
         /// What was refused.
         refused: Vec<Refused>,
     },
     /// Sending was given up half-way, or purged: nothing of the call is complete.
     Abandoned {
-        /// When it was opened.
+        /// The fence under which the run was opened.
         fence: Fence,
     },
     /// The dead letter of a message is on its way.
     DeadLettered {
-        /// The message.
+        /// The offset of the message.
         offset: i64,
         /// How much of it.
         stage: DeadLetterStage,
     },
     /// The message at the head is delivered again.
     Retry {
-        /// The message.
+        /// The offset of the message.
         offset: i64,
         /// The attempt it is delivered with.
         attempt: u32,
@@ -57,18 +57,18 @@ pub enum Event<'a> {
         until: Instant,
         /// Now, in milliseconds since 1970: when it failed first, unless it failed before.
         now_ms: i64,
-        /// Why.
+        /// Why it failed.
         reason: String,
     },
     /// Everything up to this message is settled: its attempts need no counting any more.
     SettledUpTo(i64),
     /// The partition cannot get past this message without a decision.
     Stop {
-        /// The message.
+        /// The offset of the message.
         offset: i64,
         /// What kind of stop it is.
         class: StopClass,
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
     /// The source is where [`Next::Reposition`](super::Next::Reposition) said last.
@@ -91,7 +91,7 @@ pub enum Event<'a> {
     OutcomeUnknown,
     /// What the coordinator has, after an unknown outcome.
     Reread {
-        /// The offset.
+        /// The persisted offset.
         next: NextOffset,
         /// What came with it.
         note: &'a CommitNote,

@@ -85,7 +85,7 @@ pub enum Scope {
     Pipeline,
     /// Every partition of the member.
     Member,
-    /// The partition.
+    /// This partition alone.
     Partition,
     /// One message, and in partition order everything behind it.
     Message(i64),
@@ -134,7 +134,7 @@ impl Reason {
 /// One reason, with what there is to say about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hold {
-    /// Why.
+    /// What keeps messages from being delivered.
     pub reason: Reason,
     /// What it holds.
     pub scope: Scope,
@@ -238,6 +238,16 @@ impl Holds {
     /// Ends the backoff.
     pub fn end_backoff(&mut self) -> bool {
         self.end(Reason::Backoff { attempt: 0 })
+    }
+
+    /// Ends what holds the partition for the sake of versions.
+    pub fn end_version_holds(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.end(Reason::VersionBehind { epoch: 0 });
+        self.end(Reason::VersionDraining);
+        self.end(Reason::VersionUnnoted);
     }
 
     /// Ends those whose time has come.

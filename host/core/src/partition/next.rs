@@ -146,6 +146,8 @@ impl Partition {
         let leaving = self.is_leaving();
         let Some(succession) = self.succession.as_mut().filter(|_| begins && !leaving) else { return Admit::Now };
         if succession.is_settled(ask.running) {
+            // It may have become so without being asked: the note was disowned, or the swap was taken back.
+            self.holds.end_version_holds();
             return Admit::Now;
         }
         let stopped = || self.holds.stop().and_then(|(_, hold)| hold.offset());
@@ -157,9 +159,7 @@ impl Partition {
         let in_flight = self.tickets > 0 || rewinds || self.tracker.outstanding() > again;
         let admit = succession.admit(ask.running, next, in_flight);
         let behind = succession.behind();
-        self.holds.end(Reason::VersionBehind { epoch: 0 });
-        self.holds.end(Reason::VersionDraining);
-        self.holds.end(Reason::VersionUnnoted);
+        self.holds.end_version_holds();
         match admit {
             Admit::Now => {}
             Admit::Behind => {

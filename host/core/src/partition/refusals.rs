@@ -59,7 +59,7 @@ impl Refusals {
         self.messages.get(&offset)
     }
 
-    /// Takes it.
+    /// Takes the refusal of this message, if there is one.
     pub(super) fn take(&mut self, offset: i64) -> Option<Refusal> {
         self.messages.remove(&offset)
     }

@@ -38,13 +38,13 @@ pub enum Closed {
 /// What moves a partition while it is held or opening.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Motion {
-    /// Nothing.
+    /// Nothing moves it.
     Steady,
     /// What is in flight has to be answered for first.
     Draining(Drain),
     /// The source has to be put somewhere else before it is read again.
     Repositioning {
-        /// Where to.
+        /// The offset to read on from.
         to: NextOffset,
         /// The last try failed: not before then.
         not_before: Option<Instant>,
@@ -58,7 +58,7 @@ pub enum Drain {
     Rewind,
     /// An operator moves the partition.
     Seek {
-        /// Where to.
+        /// The offset to read on from.
         to: NextOffset,
         /// Then it waits no longer; what is dropped may have been published.
         until: Instant,

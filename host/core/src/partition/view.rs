@@ -26,7 +26,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word.
+    /// The word for it in status.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -43,15 +43,15 @@ impl State {
 /// What there is to say about a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct View {
-    /// What it is doing.
+    /// What the partition is doing.
     pub state: State,
     /// The message that waits, or at which it stands.
     pub offset: Option<i64>,
     /// The attempt that is next.
     pub attempt: Option<u32>,
-    /// When.
+    /// When the next attempt is due.
     pub next_try: Option<Instant>,
-    /// Why.
+    /// Why it is in this state, for people.
     pub reason: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use crate::fence::Generation;
 /// A partition that is asked for what it has to persist.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed<K> {
-    /// Which.
+    /// The partition.
     pub partition: K,
     /// Which holding of it.
     pub generation: Generation,
@@ -27,25 +27,25 @@ pub enum Action<K, M> {
     Begin,
     /// Wait until every output has its report.
     Flush {
-        /// No longer than that.
+        /// When to give up.
         until: Instant,
     },
     /// Ask these partitions for their marks and send them with the group's metadata, read now from the client that
     /// delivered. If that has no generation or member id, send nothing and answer [`CallError::Abortable`].
     SendOffsets {
-        /// Whom to ask.
+        /// The partitions to ask for their offsets.
         list: Vec<Listed<K>>,
-        /// No longer than that.
+        /// When to give up.
         until: Instant,
     },
     /// Commit the transaction.
     Commit {
-        /// No longer than that.
+        /// When to give up.
         until: Instant,
     },
     /// Abort the transaction.
     Abort {
-        /// No longer than that.
+        /// When to give up.
         until: Instant,
     },
     /// Make the last call again with the arguments it had.
@@ -54,37 +54,37 @@ pub enum Action<K, M> {
     Discard,
     /// Make a client with the same transactional id and let it end what an earlier one left open.
     Init {
-        /// No longer than that.
+        /// When to give up.
         until: Instant,
     },
     /// Read the committed offsets and notes of these partitions, stable ones only, and start the partitions again there.
     Fetch(Vec<K>),
     /// The lane may publish and settle.
     Granted {
-        /// For this partition.
+        /// The partition whose lane asked.
         partition: K,
-        /// To be given back.
+        /// The permit, which has to be given back.
         permit: PermitId,
     },
     /// Not now: ask again after [`Action::AskAgain`].
     Wait {
-        /// Who asked.
+        /// The partition whose lane asked.
         partition: K,
     },
     /// The partition leaves or is not held: drop what the call gave back.
     Gone {
-        /// Who asked.
+        /// The partition whose lane asked.
         partition: K,
     },
     /// Permits can be had again.
     AskAgain,
     /// Tell a partition what became of its part of the slice.
     Tell {
-        /// Whom.
+        /// The partition to tell.
         partition: K,
         /// Which holding of it; an earlier one than the present may be meant.
         generation: Generation,
-        /// What.
+        /// What became of it.
         outcome: Outcome<M>,
     },
     /// The partitions of one revoke are no longer part of the slice; nothing more is persisted for them.
@@ -117,7 +117,7 @@ pub enum Outcome<M> {
 /// When [`Event::Tick`] is to be applied.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum When {
-    /// At once.
+    /// It is due now.
     Now,
     /// At that time, unless another event comes first.
     At(Instant),

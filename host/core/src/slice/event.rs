@@ -44,7 +44,7 @@ pub enum Why {
 pub enum Event<K, M> {
     /// Partitions came.
     Assigned {
-        /// Which.
+        /// The partitions that came.
         partitions: Vec<K>,
         /// The number of this holding.
         generation: Generation,
@@ -52,14 +52,14 @@ pub enum Event<K, M> {
     /// Partitions are to leave once what they completed is persisted, at the deadline in any case. Their lanes have given
     /// them back already. Answered by [`Action::Left`].
     Revoke {
-        /// Which.
+        /// The partitions that are to leave.
         partitions: Vec<K>,
         /// The group waits no longer than that.
         deadline: Instant,
     },
     /// Partitions are gone, and may be somebody else's.
     Lost {
-        /// Which.
+        /// The partitions that are gone.
         partitions: Vec<K>,
     },
     /// The member's generation in the group changed. `valid`: it has one, and a member id. Without them nothing is persisted.
@@ -69,18 +69,18 @@ pub enum Event<K, M> {
     },
     /// Everything is to leave, and nothing comes after it. Answered by [`Action::Left`], then [`Action::Stopped`].
     Shutdown {
-        /// No longer than that.
+        /// When everything has to be over.
         deadline: Instant,
     },
     /// A lane has judged a call and wants to publish what it gave back. Answered at once by [`Action::Granted`],
     /// [`Action::Wait`] or [`Action::Gone`].
     PermitAsked {
-        /// Of this partition.
+        /// The partition of the call.
         partition: K,
     },
     /// The permit is given back. Every permit has to be, or nothing is persisted any more.
     PermitReturned {
-        /// Which.
+        /// The permit.
         permit: PermitId,
         /// What was done under it.
         work: Work,
@@ -143,7 +143,7 @@ pub enum CallError {
 /// How a commit of the consumer was refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// For now.
+    /// It may be taken when it is sent again.
     Again,
     /// The generation is over; the revoke or the loss is on its way.
     Closed,

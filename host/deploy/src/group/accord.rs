@@ -19,7 +19,7 @@ const DECISIONS: usize = 32;
 /// An ask that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its epoch.
+    /// The epoch that it would begin.
     pub epoch: u64,
     /// The process that asked.
     pub process: String,

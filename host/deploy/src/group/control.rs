@@ -1,11 +1,12 @@
 //! A process's view of the control topic, kept up to date by a thread that reads.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use wasmill_config as config;
 use wasmill_core::Position;
@@ -32,7 +33,7 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// A process's view of the control topic, for one pipeline.
 pub struct Control {
-    /// The topic.
+    /// The control topic.
     pub topic: String,
     /// The topics that the pipeline reads.
     inputs: Vec<String>,
@@ -61,14 +62,10 @@ pub struct Control {
 pub struct Books {
     /// What is agreed on.
     pub accord: Accord,
-    /// The components.
+    /// The components that were put into the topic.
     pub shelf: Shelf,
     /// Records of a later wasmill were met.
     warned: bool,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Control {
@@ -109,7 +106,7 @@ impl Control {
 
     /// What was read so far.
     pub fn books(&self) -> MutexGuard<'_, Books> {
-        lock(&self.books)
+        self.books.lock()
     }
 
     /// Waits until what was read is as wanted, `timeout` at most.
@@ -121,13 +118,13 @@ impl Control {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-            books = self.changed.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut books, left);
         }
     }
 
     /// Waits until something is read, `timeout` at most.
     pub fn wait(&self, timeout: Duration) {
-        drop(self.changed.wait_timeout(self.books(), timeout));
+        self.changed.wait_for(&mut self.books(), timeout);
     }
 
     /// Waits until everything is read that was written before the call.
@@ -169,7 +166,7 @@ impl Control {
     }
 
     fn send(&self, messages: &[PlainMessage]) -> Result<Vec<u64>, ClientError> {
-        let answers = lock(&self.producer).send(messages);
+        let answers = self.producer.lock().send(messages);
         answers.into_iter().map(|answer| answer.map(|placed| placed.offset.max(0) as u64)).collect()
     }
 

@@ -9,7 +9,7 @@ use wasmill_kafka::admin::GroupMember;
 use wasmill_kafka::now_ms;
 
 use super::accord::{Fate, Readiness};
-use super::control::{ASK, Books, Control, SLACK, lock};
+use super::control::{ASK, Books, Control, SLACK};
 use super::follow::Runner;
 use super::record::{self, Asked, Key, Named, Refused, Standing};
 use crate::explain;
@@ -147,7 +147,7 @@ pub fn lead<R: Runner>(
     wanted: Wanted,
     by: &str,
 ) -> Result<Swapped, Refusal> {
-    let mut leads = lock(&control.leads);
+    let mut leads = control.leads.lock();
     let started = Instant::now();
     control.catch_up(ASK)?;
     // The two belong together: an ask that names a decision and not what that led to would bring back what was before.

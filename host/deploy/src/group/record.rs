@@ -18,7 +18,7 @@ const FORMAT: u64 = 1;
 pub struct Named {
     /// Where it was asked for; zero: it is the one that the initiator's configuration named, before any swap.
     pub epoch: u64,
-    /// Of its component.
+    /// The digest of its component.
     pub digest: String,
     /// Where that came from, for people.
     pub source: String,
@@ -36,7 +36,7 @@ pub struct Standing {
 /// Somebody asks for a version. Its offset is the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Of the component wanted.
+    /// The digest of the component that is wanted.
     pub digest: String,
     /// Where it came from.
     pub source: String,
@@ -54,7 +54,7 @@ pub struct Asked {
 /// An ask is settled. The first decision counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
-    /// Of the ask.
+    /// The epoch of the ask.
     pub epoch: u64,
     /// Everybody swaps; else nobody does.
     pub switched: bool,
@@ -69,7 +69,7 @@ pub struct Decided {
 /// What a process answers to an ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Of the ask.
+    /// The epoch of the ask.
     pub epoch: u64,
     /// At which gate and why it refuses; `None`: it is ready.
     pub refused: Option<Refused>,
@@ -78,9 +78,9 @@ pub struct Answer {
 /// A gate that is shut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// Which.
+    /// The gate that refused.
     pub gate: String,
-    /// Why.
+    /// Why it refused, and what to do.
     pub reason: String,
 }
 
@@ -104,7 +104,7 @@ pub struct Said {
 /// How many parts a component has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Parts.
+    /// Into how many records it is divided.
     pub parts: u32,
     /// Bytes of all.
     pub bytes: u64,
@@ -130,7 +130,7 @@ pub enum Key {
 pub struct Scope(String);
 
 impl Scope {
-    /// Of this pipeline in this group.
+    /// The scope of a pipeline in its group.
     pub fn new(group: &str, pipeline: &str) -> Self {
         Self(format!("{group}/{pipeline}/"))
     }

@@ -36,7 +36,7 @@ struct Pipeline {
 
 /// What a pipeline with a control topic begins with.
 pub struct Beginning {
-    /// The handler.
+    /// The handler that the group runs.
     pub plugin: Plugin,
     /// Where it came from.
     pub source: String,
@@ -55,7 +55,7 @@ impl Beginning {
 }
 
 impl Group {
-    /// Of a pipeline that was just made.
+    /// Makes it for a pipeline that does not run yet.
     pub fn new(
         control: Arc<Control>,
         shared: Arc<PipelineShared>,

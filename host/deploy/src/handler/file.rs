@@ -12,7 +12,7 @@ const REST: Duration = Duration::from_millis(50);
 /// A file as a folder shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Its size.
+    /// The size of the file.
     pub bytes: u64,
     modified: SystemTime,
 }

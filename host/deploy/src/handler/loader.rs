@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_pipeline::handler_spec;
 use wasmill_wasm::{Engine, Plugin, digest};
@@ -120,7 +121,7 @@ impl Loader {
     /// [`Unloadable`]: it is none, or it could not be compiled within the limits.
     pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> Result<Plugin, Unloadable> {
         let digest = digest(bytes);
-        let known = self.recent().iter().find(|plugin| plugin.digest() == digest).cloned();
+        let known = self.recent.lock().iter().find(|plugin| plugin.digest() == digest).cloned();
         if let Some(plugin) = known {
             return Ok(plugin);
         }
@@ -129,16 +130,12 @@ impl Loader {
         }
         let loaded = self.engine.load(bytes);
         let plugin = loaded.map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })?;
-        let mut recent = self.recent();
+        let mut recent = self.recent.lock();
         if recent.len() == RECENT {
             recent.pop_front();
         }
         recent.push_back(plugin.clone());
         Ok(plugin)
-    }
-
-    fn recent(&self) -> MutexGuard<'_, VecDeque<Plugin>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,7 +24,7 @@ const CREATED: &str = "1970-01-01T00:00:00Z";
 pub struct Artifact {
     /// The digest of the component, `sha256:…`.
     pub digest: String,
-    /// Its size.
+    /// The size of the component.
     pub bytes: u64,
 }
 

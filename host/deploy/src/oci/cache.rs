@@ -1,15 +1,14 @@
 //! What was fetched, by digest, and the digest that a tag had. For its owner alone, since a remembered tag is believed
 //! where the registry does not answer; blobs are checked against their digest each time they are read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use wasmill_config::OciReference;
 
 use super::digest::{digest_of, hex};
@@ -131,21 +130,17 @@ fn name(reference: &OciReference) -> Option<String> {
 
 /// Puts a whole file in its place: a process that is killed, or a second one that writes the same, leaves no half.
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let new = path.with_file_name(format!(".new-{}-{number}", std::process::id()));
     let fill = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        // Made for its owner alone.
+        let mut file = NamedTempFile::with_prefix_in(".new-", folder)?;
         file.write_all(bytes)?;
         // Renamed before its bytes are there, it would be an empty file after a loss of power.
-        file.sync_all()?;
-        fs::rename(&new, path)
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
     };
-    let filled = fill();
-    if filled.is_err() {
-        fs::remove_file(&new).ok();
-    }
-    filled.with_context(|| format!("cannot write {}", path.display()))
+    fill().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

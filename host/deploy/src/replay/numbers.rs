@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::handler_tests::lane::{Answer, Verdict};
 
-/// Steps within a doubling: a time is known to one part in so many.
-const STEPS: usize = 16;
+/// How exactly a time is known: to one part in a hundred.
+const SIGNIFICANT_DIGITS: u8 = 2;
 
 /// What a version did with all messages.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -79,54 +80,35 @@ impl Numbers {
 }
 
 /// Times of any number of messages, in little memory.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Times {
-    /// By doubling of nanoseconds, and step within it.
-    counts: Vec<u64>,
-    count: u64,
+    /// Times in nanoseconds.
+    histogram: Histogram<u64>,
     sum: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("0 to 5 digits are allowed");
+        Self { histogram, sum: Duration::ZERO }
+    }
 }
 
 impl Times {
     fn add(&mut self, time: Duration) {
-        let place = place(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        if self.counts.len() <= place {
-            self.counts.resize(place + 1, 0);
-        }
-        self.counts[place] += 1;
-        self.count += 1;
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.histogram.record(nanos).expect("it grows with what is recorded");
         self.sum = self.sum.saturating_add(time);
     }
 
     fn mean(&self) -> Duration {
-        self.sum.checked_div(u32::try_from(self.count).unwrap_or(u32::MAX)).unwrap_or_default()
+        self.sum.checked_div(u32::try_from(self.histogram.len()).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
     /// A time that so large a part of all does not exceed.
     fn quantile(&self, part: f64) -> Duration {
-        let wanted = (self.count as f64 * part).ceil() as u64;
-        let mut seen = 0;
-        for (place, count) in self.counts.iter().enumerate() {
-            seen += count;
-            if seen >= wanted && *count > 0 {
-                return Duration::from_nanos(upper(place));
-            }
-        }
-        Duration::ZERO
+        Duration::from_nanos(self.histogram.value_at_quantile(part))
     }
-}
-
-fn place(nanos: u64) -> usize {
-    let nanos = nanos.max(STEPS as u64);
-    let doubling = nanos.ilog2() as usize;
-    let step = (nanos >> (doubling - STEPS.ilog2() as usize)) as usize - STEPS;
-    (doubling - STEPS.ilog2() as usize) * STEPS + step
-}
-
-/// The largest time of a place.
-fn upper(place: usize) -> u64 {
-    let (doubling, step) = (place / STEPS, place % STEPS);
-    u64::try_from((((STEPS + step + 1) as u128) << doubling) - 1).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -134,14 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_known_to_a_sixteenth() {
+    fn times_are_known_to_a_hundredth() {
         let mut times = Times::default();
         for micros in 1..=1000 {
             times.add(Duration::from_micros(micros));
         }
         let near = |time: Duration, micros: f64| {
             let ratio = time.as_secs_f64() * 1e6 / micros;
-            assert!((0.999..1.07).contains(&ratio), "{time:?} for {micros}");
+            assert!((0.99..1.01).contains(&ratio), "{time:?} for {micros}");
         };
         near(times.quantile(0.99), 990.0);
         near(times.quantile(0.5), 500.0);

@@ -68,7 +68,7 @@ impl Gate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("refused at the gate `{}`: {reason}", gate.as_str())]
 pub struct Refusal {
-    /// Where.
+    /// The gate that refused.
     pub gate: Gate,
     /// Why, and what to do.
     pub reason: String,

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Boundary, Named};
@@ -131,23 +131,19 @@ impl History {
         Self { path, recent: Mutex::new(recent.into_iter().rev().collect()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The digest of the version that served last.
     pub fn served_last(&self) -> Option<Named> {
-        self.lock().iter().rev().find(|record| record.served().is_some()).map(|record| record.to.clone())
+        self.recent.lock().iter().rev().find(|record| record.served().is_some()).map(|record| record.to.clone())
     }
 
     /// The events, the latest last.
     pub fn recent(&self) -> Vec<Record> {
-        self.lock().iter().cloned().collect()
+        self.recent.lock().iter().cloned().collect()
     }
 
     /// Adds one. A disk that takes nothing is told of and changes nothing else.
     pub fn add(&self, record: Record) {
-        let mut recent = self.lock();
+        let mut recent = self.recent.lock();
         if recent.len() == RECENT {
             recent.pop_front();
         }

@@ -10,7 +10,7 @@ use wasmill_pipeline::versions::Split;
 
 use super::answer::{Done, Outcome, boundaries};
 use super::history::{Record, What};
-use super::swapper::{Swapper, lock};
+use super::swapper::Swapper;
 use super::trial::{End, Plan, Trial};
 use crate::handler::digest::short;
 
@@ -34,7 +34,7 @@ impl Swapper {
         let thread = std::thread::Builder::new().name(format!("{}-trial", self.shared.name));
         let spawned = thread.spawn(move || {
             let end = trial.wait();
-            let _turn = lock(&swapper.turn);
+            let _turn = swapper.turn.lock();
             // Something else is in force by now, and whoever put it there has answered for this.
             let (_, current) = swapper.in_force();
             if current.is_some_and(|one| Arc::ptr_eq(&one, &trial)) {
@@ -54,7 +54,7 @@ impl Swapper {
                 self.history.add(record);
             }
             (Plan::Watch, End::Failed(reason)) => {
-                lock(&self.past).pop();
+                self.past.lock().pop();
                 self.go_back(&trial.new, trial.old.clone(), "rollback", Some(&reason));
             }
             (Plan::Canary(split), End::Passed) => self.grow(trial, split.share, by),

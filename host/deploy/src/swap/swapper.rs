@@ -1,11 +1,11 @@
 //! Puts versions in force, one after the other: gate, instances for all lanes, handover, answer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{counter, histogram};
+use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 use wasmill_pipeline::deployed::Deployed;
@@ -20,6 +20,7 @@ use super::answer::{Done, Named, Outcome, boundaries, pauses};
 use super::gate::{self, Gate, Refusal};
 use super::history::{History, Record, What};
 use super::trial::{End, Plan, Trial};
+use crate::counters;
 use crate::handler::digest::short;
 use crate::handler::file::{Look, look};
 use crate::handler::loader::Loader;
@@ -90,10 +91,6 @@ pub struct Drift {
     pub reason: String,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Swapper {
     /// For a pipeline that was just made. `state`: the folder in which its history is kept.
     pub fn new(
@@ -135,7 +132,7 @@ impl Swapper {
 
     /// What is in force, and the trial that is on.
     pub fn in_force(&self) -> (Arc<Deployed>, Option<Arc<Trial>>) {
-        let trial = lock(&self.trial);
+        let trial = self.trial.lock();
         (self.shared.deployed(), trial.clone())
     }
 
@@ -159,7 +156,7 @@ impl Swapper {
 
     /// The configuration names this handler from now on.
     pub fn configure(&self, handler: &config::Handler) {
-        let mut configured = lock(&self.configured);
+        let mut configured = self.configured.lock();
         if configured.handler != *handler {
             configured.handler = handler.clone();
             configured.seen = None;
@@ -176,7 +173,7 @@ impl Swapper {
     /// # Errors
     /// The gate at which it was refused; the version that served goes on.
     pub fn swap(self: &Arc<Self>, ask: Ask) -> Result<Outcome, Refusal> {
-        let _turn = lock(&self.turn);
+        let _turn = self.turn.lock();
         if ask.bytes.is_some() {
             // Before anything is compiled for nothing.
             self.alone("swap PIPELINE FILE.wasm")?;
@@ -190,7 +187,7 @@ impl Swapper {
     /// # Errors
     /// The gate at which it was refused.
     pub fn prepare(&self, ask: Ask) -> Result<Prepared, Refusal> {
-        let _turn = lock(&self.turn);
+        let _turn = self.turn.lock();
         self.pass_gate(ask)
     }
 
@@ -199,7 +196,7 @@ impl Swapper {
     /// # Errors
     /// Another one is on trial, or its instances do not start after all.
     pub fn switch(self: &Arc<Self>, prepared: Prepared, epoch: Option<u64>) -> Result<Outcome, Refusal> {
-        let _turn = lock(&self.turn);
+        let _turn = self.turn.lock();
         self.put_in_force(prepared, epoch)
     }
 
@@ -267,7 +264,7 @@ impl Swapper {
         if self.closed.load(Ordering::Acquire) {
             return Err(Refusal::at(Gate::Busy, "the pipeline is ending"));
         }
-        let trial = lock(&self.trial).clone().filter(|trial| trial.is_beside() && !trial.is_over());
+        let trial = self.trial.lock().clone().filter(|trial| trial.is_beside() && !trial.is_over());
         match trial {
             None => Ok(()),
             Some(trial) => Err(Refusal::at(
@@ -335,7 +332,7 @@ impl Swapper {
     pub(super) fn hand_over(&self, version: Arc<Version>, trial: Option<Arc<Trial>>) -> Arc<Deployed> {
         let time_cap = self.shared.deployed().version.settings.limits.time_cap;
         let (deployed, before) = {
-            let mut on = lock(&self.trial);
+            let mut on = self.trial.lock();
             let deployed = self.lanes.deploy(version, trial.clone().map(|trial| trial as Arc<dyn Overseer>));
             (deployed, std::mem::replace(&mut *on, trial))
         };
@@ -348,14 +345,13 @@ impl Swapper {
             self.lanes.all().iter().for_each(|lane| drop(lane.unstage()));
         }
         for pause in pauses(&deployed) {
-            let seconds = Duration::from_micros(pause.pause_us).as_secs_f64();
-            histogram!("wasmill_swap_pause_seconds", "pipeline" => self.shared.name.clone()).record(seconds);
+            counters::record_pause(&self.shared.name, Duration::from_micros(pause.pause_us));
         }
         deployed
     }
 
     pub(super) fn remember(&self, version: Arc<Version>) {
-        let mut past = lock(&self.past);
+        let mut past = self.past.lock();
         if past.len() == PAST {
             past.remove(0);
         }
@@ -363,7 +359,7 @@ impl Swapper {
     }
 
     fn count(&self, outcome: &'static str) {
-        counter!("wasmill_swaps_total", "pipeline" => self.shared.name.clone(), "outcome" => outcome).increment(1);
+        counters::count_swap(&self.shared.name, outcome);
     }
 
     pub(super) fn outcome(
@@ -422,14 +418,14 @@ impl Swapper {
     /// # Errors
     /// There is none in this process.
     pub fn rollback(self: &Arc<Self>, by: &str) -> Result<Outcome, Refusal> {
-        let _turn = lock(&self.turn);
+        let _turn = self.turn.lock();
         self.alone("rollback PIPELINE")?;
         let (deployed, trial) = self.in_force();
         if let Some(trial) = trial.filter(|trial| trial.is_beside() && !trial.is_over()) {
             trial.finish(End::Ended(format!("ended by {by}")));
             return Ok(self.leave(&trial, by, &format!("ended by {by}")));
         }
-        let Some(before) = lock(&self.past).pop() else {
+        let Some(before) = self.past.lock().pop() else {
             return Err(Refusal::at(
                 Gate::Past,
                 format!(
@@ -444,14 +440,14 @@ impl Swapper {
     /// The pipeline ends: no version comes any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        if let Some(trial) = &*lock(&self.trial) {
+        if let Some(trial) = &*self.trial.lock() {
             trial.finish(End::Ended("the pipeline ended".to_owned()));
         }
     }
 
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
-        let mut configured = lock(&self.configured);
+        let mut configured = self.configured.lock();
         let now = see(&configured.handler);
         if now != configured.seen {
             // The file that is there now is what a restart would run.

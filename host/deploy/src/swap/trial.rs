@@ -3,10 +3,11 @@
 //! Lanes count, and a trial looks at the sum once a call. What it finds is final and takes effect at once
 //! ([`Candidate::withdraw`], [`Ruling::Suspend`]); whoever waits for it ([`Trial::wait`]) then puts something else in force.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 use wasmill_config as config;
 use wasmill_core::{Budget, Excess, Pace, Tally};
@@ -81,7 +82,7 @@ pub struct Report {
 pub struct Differing {
     /// `topic/number`.
     pub partition: String,
-    /// Its offset.
+    /// The offset of the message.
     pub offset: i64,
     /// In what.
     #[serde(flatten)]
@@ -113,10 +114,6 @@ impl Trial {
             changed: Condvar::new(),
             report: Mutex::default(),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<End>> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How it is tried.
@@ -157,14 +154,10 @@ impl Trial {
         if enough { meanwhile } else { all }
     }
 
-    fn lock_report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Of this message the shadow made something else.
+    /// Notes a message of which the shadow made something else.
     fn differs(&self, id: &TopicPartition, offset: i64, differences: Differences) {
         let Plan::Shadow { differences: most } = self.plan else { return };
-        let mut report = self.lock_report();
+        let mut report = self.report.lock();
         report.summary.differs(&differences);
         if report.first.len() < most {
             report.first.push(Differing { partition: id.to_string(), offset, differences });
@@ -173,7 +166,7 @@ impl Trial {
 
     /// What it would have done otherwise so far.
     pub fn report(&self) -> Report {
-        self.lock_report().clone()
+        self.report.lock().clone()
     }
 
     /// A call took so long for so many messages.
@@ -198,7 +191,7 @@ impl Trial {
 
     /// Ends it. What came first counts.
     pub fn finish(&self, end: End) {
-        let mut slot = self.lock();
+        let mut slot = self.end.lock();
         if slot.is_none() {
             // A canary that was found out gets nothing more. One that ended well goes on with its share until something else
             // is in force.
@@ -217,7 +210,7 @@ impl Trial {
     /// Waits until it ends, by itself or because it lasted long enough: a step of a canary both so long and so many
     /// messages, anything else what comes first.
     pub fn wait(&self) -> End {
-        let mut slot = self.lock();
+        let mut slot = self.end.lock();
         loop {
             if let Some(end) = &*slot {
                 return end.clone();
@@ -228,12 +221,12 @@ impl Trial {
             if if both { full && left.is_none() } else { full || left.is_none() } {
                 drop(slot);
                 self.finish(End::Passed);
-                slot = self.lock();
+                slot = self.end.lock();
                 continue;
             }
             // In a canary whose time is up only a message can change anything.
             let wait = left.unwrap_or(Duration::from_secs(3600));
-            slot = self.changed.wait_timeout(slot, wait).unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut slot, wait);
         }
     }
 }
@@ -257,7 +250,7 @@ impl Overseer for Trial {
         }
         if seen.messages >= self.until.messages && !self.full.swap(true, Ordering::AcqRel) {
             // The lock makes sure that who waits is either waiting already or has yet to look.
-            drop(self.lock());
+            drop(self.end.lock());
             self.changed.notify_all();
         }
         Ruling::GoOn
@@ -272,7 +265,7 @@ impl Overseer for Trial {
                 self.differs(both.id, offset, differences);
             }
         });
-        self.lock_report().summary.same(same);
+        self.report.lock().summary.same(same);
     }
 
     /// Where the version that did it can be taken back, the breaker need not open.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use wasmill_core::RateLimit;
+
 use crate::TopicPartition;
 
 /// What `poll` tells.
@@ -13,14 +15,14 @@ pub enum MemberEvent {
     Transient {
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
     /// The member is of no more use. Close it and make a new one, after a while.
     Fatal {
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
     /// Another process uses the same `instance_id`: stop for good, do not fight.
@@ -30,43 +32,38 @@ pub enum MemberEvent {
     },
     /// A message came past its partition's queue: a bug here or in librdkafka, and a message that nobody handles.
     Leaked {
-        /// Where it belongs.
+        /// The partition that it is of.
         id: TopicPartition,
-        /// Its offset.
+        /// The offset of the message.
         offset: i64,
     },
     /// A topic that the member reads is not there: it was deleted, if it ever was.
     TopicGone {
-        /// Its name.
+        /// The name of the topic.
         topic: String,
     },
     /// A topic that was gone is there again. librdkafka may take minutes to notice; a new member sees it at once.
     TopicThere {
-        /// Its name.
+        /// The name of the topic.
         topic: String,
     },
     /// A topic of partitions that are held was deleted and made again: they are those of the old one, and their offsets
     /// mean nothing in the new one. A new member begins at the first messages of that.
     TopicMadeAgain {
-        /// Its name.
+        /// The name of the topic.
         topic: String,
     },
 }
 
 /// Lets the same transient error through once in a while.
 #[derive(Default)]
-pub(super) struct Quiet(HashMap<String, Instant>);
+pub(super) struct Quiet(HashMap<String, RateLimit>);
 
 impl Quiet {
     const INTERVAL: Duration = Duration::from_secs(5);
 
     pub(super) fn admit(&mut self, code: &str, now: Instant) -> bool {
-        let last = self.0.get(code).copied();
-        let admitted = last.is_none_or(|last| now.duration_since(last) >= Self::INTERVAL);
-        if admitted {
-            self.0.insert(code.to_owned(), now);
-        }
-        admitted
+        self.0.entry(code.to_owned()).or_insert(RateLimit::new(1, Self::INTERVAL)).admit(now)
     }
 }
 

@@ -38,7 +38,7 @@ pub trait RebalanceHandler: Send + Sync + 'static {
 pub struct AssignedPartition {
     /// The partition.
     pub id: TopicPartition,
-    /// Its messages.
+    /// Where its messages are taken from.
     pub queue: PartitionQueue,
     /// Where they begin, or would.
     pub start: NextOffset,

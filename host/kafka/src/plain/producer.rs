@@ -16,9 +16,9 @@ use crate::settings::ClientSettings;
 /// Where a produced message ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
-    /// The partition.
+    /// The partition that took it.
     pub partition: i32,
-    /// The offset.
+    /// The offset that it got.
     pub offset: i64,
 }
 

@@ -29,7 +29,7 @@ impl OutputTopic {
         Ok(Self { topic, name: name.into(), checks: None, compressed, inner: Arc::clone(inner) })
     }
 
-    /// Its name.
+    /// The topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -49,7 +49,7 @@ impl std::fmt::Debug for OutputTopic {
 /// A message to publish. Everything is borrowed: [`Producer::send`](super::Producer::send) copies it.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
-    /// Where to.
+    /// The topic to publish to.
     pub topic: &'a OutputTopic,
     /// The partition; absent: by the key as Java clients do, or any for a message without a key.
     pub partition: Option<i32>,

@@ -60,7 +60,7 @@ pub enum QueueProblem {
     Other {
         /// librdkafka's name of the error.
         code: String,
-        /// Its text.
+        /// librdkafka's text of the error.
         text: String,
     },
 }
@@ -218,7 +218,7 @@ impl PartitionQueue {
         Self { slot, positions }
     }
 
-    /// The partition.
+    /// The partition that it reads.
     pub fn id(&self) -> &TopicPartition {
         &self.slot.id
     }

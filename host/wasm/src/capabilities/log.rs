@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wasmill_core::RateLimit;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 
@@ -92,10 +93,11 @@ pub(crate) struct LogGate {
     sink: Arc<dyn LogSink>,
     pub(crate) line_bytes: usize,
     per_second: u32,
-    since: Instant,
-    written: u32,
-    unreported: u64,
+    limit: RateLimit,
     dropped_ever: u64,
+    /// How far the clock of a test is ahead.
+    #[cfg(test)]
+    ahead: Duration,
     /// What the running call said last, dropped lines included.
     pub(crate) words: Words,
 }
@@ -106,10 +108,10 @@ impl LogGate {
             sink,
             line_bytes: limits.log_line_bytes,
             per_second: limits.log_lines_per_second,
-            since: Instant::now(),
-            written: 0,
-            unreported: 0,
+            limit: RateLimit::new(limits.log_lines_per_second, WINDOW),
             dropped_ever: 0,
+            #[cfg(test)]
+            ahead: Duration::ZERO,
             words: Words::default(),
         }
     }
@@ -128,8 +130,9 @@ impl LogGate {
 
     /// How many lines may be written now.
     pub(crate) fn room(&mut self) -> usize {
-        self.roll();
-        self.per_second.saturating_sub(self.written) as usize
+        let now = self.now();
+        self.report_past(now);
+        self.limit.room(now) as usize
     }
 
     /// Writes lines that there was room for, and counts those there was none for.
@@ -137,48 +140,47 @@ impl LogGate {
         for text in &lines.texts {
             self.write(lines.level, text);
         }
-        self.unreported += lines.dropped;
+        self.limit.refuse(lines.dropped);
         self.dropped_ever += lines.dropped;
     }
 
     /// Whether one more line may be written now.
     fn admit(&mut self) -> bool {
-        self.roll();
-        let admitted = self.written < self.per_second;
-        if admitted {
-            self.written += 1;
-        } else {
-            self.unreported += 1;
-            self.dropped_ever += 1;
-        }
+        let now = self.now();
+        self.report_past(now);
+        let admitted = self.limit.admit(now);
+        self.dropped_ever += u64::from(!admitted);
         admitted
     }
 
     /// Says what was dropped once its second is over. After a call, so that the last lines of a flood are not dropped
     /// in silence.
     pub(crate) fn settle(&mut self) {
-        if self.unreported > 0 {
-            self.roll();
+        // Most calls drop nothing, and need not ask the time.
+        if self.limit.refused() > 0 {
+            self.report_past(self.now());
         }
+    }
+
+    fn now(&self) -> Instant {
+        let now = Instant::now();
+        #[cfg(test)]
+        let now = now + self.ahead;
+        now
     }
 
     /// Lets the running second be over.
     #[cfg(test)]
     pub(crate) fn age(&mut self) {
-        self.since = self.since.checked_sub(WINDOW).expect("the clock began more than a second ago");
+        self.ahead += WINDOW;
     }
 
-    fn roll(&mut self) {
-        if self.since.elapsed() < WINDOW {
-            return;
-        }
-        self.since = Instant::now();
-        self.written = 0;
-        self.report();
+    fn report_past(&mut self, now: Instant) {
+        let dropped = self.limit.take_refused(now);
+        self.report(dropped);
     }
 
-    fn report(&mut self) {
-        let dropped = std::mem::take(&mut self.unreported);
+    fn report(&self, dropped: u64) {
         if dropped > 0 {
             let limit = self.per_second;
             self.sink.write(LogLevel::Warn, &format!("{dropped} log lines dropped: more than {limit} in a second"));
@@ -188,7 +190,7 @@ impl LogGate {
 
 impl Drop for LogGate {
     fn drop(&mut self) {
-        self.report();
+        self.report(self.limit.refused());
     }
 }
 

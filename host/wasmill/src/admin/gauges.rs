@@ -3,6 +3,9 @@
 //! Not through the recorder of the counters: that keeps a gauge with its last value for ever, so that a partition which
 //! went to another process would be shown here as well, with the lag of that day. What is not held has no row, which
 //! is how Prometheus is told that a series ends.
+//!
+//! Nor by an encoder: `prometheus-client` writes OpenMetrics, which ends the page with a line behind which the counters could
+//! not follow, and what `metrics-exporter-prometheus` has for it takes two backslashes for one that is escaped already.
 
 use std::fmt::Write as _;
 
@@ -76,4 +79,15 @@ fn head(text: &mut String, name: &str, help: &str) {
 /// A label's value: names are the user's.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_keeps_backslashes_quotes_and_line_feeds() {
+        assert_eq!(escaped("C:\\a\\\\b"), "C:\\\\a\\\\\\\\b");
+        assert_eq!(escaped("\\\"\n"), "\\\\\\\"\\n");
+    }
 }

@@ -15,6 +15,7 @@ use super::artifact::Artifact;
 use super::output::answer;
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
+use crate::output_file::write_whole;
 
 const HELP: &str = "Credentials are those of `docker login`. What was pulled is kept in the cache: a pipeline with this \
 reference starts without the registry, if that does not answer. Exit codes: 0 pulled; 1 the registry does not answer, has \
@@ -50,7 +51,7 @@ impl Pull {
             let _ = writeln!(std::io::stderr(), "warning: it is not kept for a start without the registry: {why}");
         }
         if let Some(path) = &self.output {
-            write(path, &pulled.bytes).map_err(Failure::usage)?;
+            write_whole(path, &pulled.bytes).map_err(Failure::usage)?;
         }
         let refusal = self.refusal(&pulled.bytes)?;
         let mut told = Artifact::of(&self.reference, &pulled.digest, &pulled.bytes, refusal);
@@ -65,15 +66,4 @@ impl Pull {
         let loader = Loader::open(cache_folder()).map_err(Failure::start)?;
         Ok(loader.compile(bytes, &limits).err().map(|refusal| explain(&refusal.into())))
     }
-}
-
-fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    // A pipeline that watches the file must never see half of it.
-    let new = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
-    let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path));
-    if written.is_err() {
-        std::fs::remove_file(&new).ok();
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
 }

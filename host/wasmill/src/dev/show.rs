@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_core::{Batch, Emitted, GivenUp, NextOffset};
 use wasmill_kafka::TopicPartition;
@@ -99,7 +100,6 @@ pub struct Onlooker {
 }
 
 impl Onlooker {
-    /// For a pipeline.
     pub fn new(pipeline: &config::Pipeline, screen: Screen) -> Self {
         let default = pipeline.output.default.clone().unwrap_or_default();
         Self {
@@ -143,7 +143,7 @@ impl Observer for Onlooker {
 
     fn committed(&self, id: &TopicPartition, next: NextOffset) {
         // While a message is tried again and again its offset is committed with each attempt's note.
-        let mut last = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.committed.lock();
         if last.insert(id.clone(), next) == Some(next) {
             return;
         }

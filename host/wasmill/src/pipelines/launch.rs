@@ -29,7 +29,6 @@ pub type Observe = Box<dyn Fn(&config::Pipeline) -> Arc<dyn Observer> + Send + S
 
 /// What all pipelines of the process are started with.
 pub struct Launch {
-    /// Compiles handlers.
     pub loader: Loader,
     /// For every client of the process.
     pub client: ClientSettings,
@@ -45,7 +44,6 @@ pub struct Launch {
 
 /// A pipeline that has passed everything and may run.
 pub struct Prepared {
-    /// The pipeline.
     pub task: Task,
     /// What it may use of the memory.
     pub share: Share,

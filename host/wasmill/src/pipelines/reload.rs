@@ -15,7 +15,7 @@ use super::live::{self, Ready};
 use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
-use super::table::{Pipelines, lock};
+use super::table::Pipelines;
 use crate::api::reload::{Done, Reloaded, Row};
 
 /// What is to become of one pipeline of the file.
@@ -185,7 +185,7 @@ impl Pipelines {
 
     /// Whether the process is ending.
     pub(super) fn is_closing(&self) -> bool {
-        lock(&self.entries).closing
+        self.entries.lock().closing
     }
 }
 

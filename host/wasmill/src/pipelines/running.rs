@@ -10,7 +10,6 @@ use wasmill_pipeline::{End, Handle, Pipeline};
 /// A pipeline of the process, as everybody else sees it.
 #[derive(Clone)]
 pub struct Running {
-    /// The pipeline.
     pub pipeline: Handle,
     /// What puts other handlers in force.
     pub swapper: Arc<Swapper>,
@@ -19,7 +18,6 @@ pub struct Running {
 }
 
 impl Running {
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.pipeline.shared.name
     }
@@ -39,14 +37,12 @@ pub struct Task {
 }
 
 impl Task {
-    /// Of a pipeline that was just made.
     pub fn new(pipeline: Pipeline, swapper: Arc<Swapper>, group: Option<Arc<Group>>) -> Self {
         let running = Running { pipeline: pipeline.handle(), swapper, group };
         let stop = running.group.clone().map(StopGroup);
         Self { pipeline, running, _group: stop }
     }
 
-    /// For everybody else.
     pub fn running(&self) -> &Running {
         &self.running
     }

@@ -1,8 +1,9 @@
 //! The table of the pipelines that run.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use wasmill_config as config;
@@ -25,7 +26,6 @@ pub enum Order {
 
 /// The file that the process runs.
 pub struct File {
-    /// Where it is.
     pub path: PathBuf,
     /// As it was read at the start. What is outside the pipelines stays in force.
     pub config: config::Config,
@@ -62,10 +62,6 @@ struct Entry {
     waiting: Option<oneshot::Sender<End>>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 impl Pipelines {
     /// Loads, rehearses and asks for everything that `config` names. Nothing is consumed before the orders are obeyed.
     ///
@@ -90,12 +86,11 @@ impl Pipelines {
 
     /// The pipelines of this moment, in the order in which they were started.
     pub fn handles(&self) -> Vec<Running> {
-        lock(&self.entries).running.iter().map(|entry| entry.running.clone()).collect()
+        self.entries.lock().running.iter().map(|entry| entry.running.clone()).collect()
     }
 
-    /// One of them.
     pub fn handle(&self, name: &str) -> Option<Running> {
-        lock(&self.entries).running.iter().find(|entry| entry.running.name() == name).map(|one| one.running.clone())
+        self.entries.lock().running.iter().find(|entry| entry.running.name() == name).map(|one| one.running.clone())
     }
 
     /// The settings of every client of the process.
@@ -105,14 +100,14 @@ impl Pipelines {
 
     /// Ends all pipelines in good order. Nothing is started from now on.
     pub fn shut_down(&self) {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         entries.closing = true;
         entries.running.iter().for_each(|entry| entry.running.shut_down());
     }
 
     /// A pipeline ended; to be called within a runtime. True if that was asked for by a change of the pipelines, and says nothing of the process.
     pub fn ended(&self, number: u64, end: &End) -> bool {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let Some(at) = entries.running.iter().position(|entry| entry.number == number) else { return false };
         let mut entry = entries.running.remove(at);
         // Whoever waited may be gone.
@@ -124,13 +119,13 @@ impl Pipelines {
 
     /// Whether nothing runs and nothing is about to.
     pub fn is_over(&self) -> bool {
-        let entries = lock(&self.entries);
+        let entries = self.entries.lock();
         entries.running.is_empty() && (entries.closing || !entries.changing)
     }
 
     /// Hands a prepared pipeline to the loop of the process.
     pub(super) fn add(&self, Prepared { task, share, watch }: Prepared) -> anyhow::Result<()> {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         // Under the lock: a pipeline that came a moment after the shutdown would run on.
         anyhow::ensure!(!entries.closing, "the process is ending");
         entries.next += 1;
@@ -141,7 +136,7 @@ impl Pipelines {
 
     /// Asks a pipeline to drain, commit and leave its group; the answer is how it ended. `None`: it runs no more.
     pub(super) fn stop(&self, name: &str) -> Option<oneshot::Receiver<End>> {
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let entry = entries.running.iter_mut().find(|entry| entry.running.name() == name)?;
         let (ended, answer) = oneshot::channel();
         entry.waiting = Some(ended);
@@ -162,7 +157,7 @@ impl Pipelines {
             return Ok(());
         }
         let watch = self.launch.watch(running, now)?;
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         let same = |entry: &&mut Entry| Arc::ptr_eq(&entry.running.swapper, &running.swapper);
         if let Some(entry) = entries.running.iter_mut().find(same) {
             entry.watch = watch;
@@ -172,15 +167,14 @@ impl Pipelines {
 
     /// The shares of all pipelines but those with these names.
     pub(super) fn shares_without(&self, names: &[&str]) -> Vec<Share> {
-        let entries = lock(&self.entries);
+        let entries = self.entries.lock();
         let stays = entries.running.iter().filter(|entry| !names.contains(&entry.running.name()));
         stays.map(|entry| entry.share).collect()
     }
 
-    /// Begins a change of the pipelines.
     pub(super) fn begin(&self) -> Changing<'_> {
-        let turn = lock(&self.turn);
-        lock(&self.entries).changing = true;
+        let turn = self.turn.lock();
+        self.entries.lock().changing = true;
         Changing { registry: self, _turn: turn }
     }
 
@@ -204,7 +198,7 @@ pub(super) struct Changing<'a> {
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        lock(&self.registry.entries).changing = false;
+        self.registry.entries.lock().changing = false;
         let _ = self.registry.orders.send(Order::Look);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use wasmill_config as config;
 use wasmill_core::Grants;
 use wasmill_wasm::{Inspection, asks, componentize, digest, inspect, note_language};
@@ -11,6 +11,7 @@ use super::folder::{OUTPUT, Project};
 use super::language::Language;
 use super::step::Reporter;
 use super::toolchain;
+use crate::output_file::write_whole;
 
 /// A note of what a build was made of, beside what it leaves.
 const INPUTS: &str = ".inputs";
@@ -88,7 +89,6 @@ pub fn ask_of<'a>(pipelines: impl IntoIterator<Item = &'a config::Pipeline>) -> 
 /// What a build left.
 #[derive(Debug)]
 pub struct Built {
-    /// The component.
     pub path: PathBuf,
     /// What it says of itself.
     pub inspection: Inspection,
@@ -105,11 +105,7 @@ pub fn write(bytes: &[u8], ask: Grants, language: Option<Language>, output: &Pat
     }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let Some(name) = output.file_name() else { bail!("{} names no file", output.display()) };
-    // A pipeline that watches the file must never see half of it.
-    let new = folder.join(format!(".{}.new", name.to_string_lossy()));
-    std::fs::write(&new, &component).with_context(|| format!("cannot write {}", new.display()))?;
-    std::fs::rename(&new, output).with_context(|| format!("cannot write {}", output.display()))?;
+    write_whole(output, &component)?;
     let feigned = asks(bytes).without(ask);
     Ok(Built { path: output.to_owned(), inspection: inspect(&component), feigned })
 }

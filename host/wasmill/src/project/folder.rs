@@ -16,9 +16,7 @@ const NO_SOURCES: [&str; 6] = ["build", "target", "node_modules", "zig-out", "__
 /// A handler's project.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// Its folder.
     pub directory: PathBuf,
-    /// What it is written in.
     pub language: Language,
 }
 

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
 /// Is told what goes on.
 pub trait Reporter: Send + Sync {
@@ -14,7 +14,6 @@ pub trait Reporter: Send + Sync {
     fn begin(&self, step: &str);
     /// A line that it writes.
     fn line(&self, text: &str);
-    /// It is over.
     fn end(&self);
     /// Whether tools may write colours.
     fn colours(&self) -> bool {
@@ -29,7 +28,7 @@ pub struct Kept(Mutex<String>);
 impl Kept {
     /// What was written.
     pub fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -39,7 +38,7 @@ impl Reporter for Kept {
     }
 
     fn line(&self, text: &str) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.extend([text, "\n"]);
     }
 
@@ -52,7 +51,6 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Begins.
     pub fn new() -> Self {
         Self { bar: std::io::stderr().is_terminal().then(ProgressBar::new_spinner) }
     }

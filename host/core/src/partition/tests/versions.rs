@@ -191,3 +191,11 @@ fn a_version_is_disowned_only_while_it_is_waited_for() {
     succession.disown(9);
     assert_eq!((succession.note(), succession.behind()), (None, None));
 }
+
+#[test]
+fn a_disowned_note_lets_go_of_the_partition_also_where_the_group_has_agreed_on_nothing() {
+    let (mut partition, now) = (grouped(0, version(9, 80)), Instant::now());
+    assert_eq!(partition.next(&ask(0), now), Next::Wait);
+    partition.apply(Event::Disowned(9), now);
+    assert_eq!((partition.next(&ask(0), now), partition.view().state), (Next::Deliver, State::Running));
+}
