@@ -26,7 +26,7 @@ use crate::publisher::Publisher;
 use crate::shared::PipelineShared;
 
 /// One piece of the flush of a drain.
-const FLUSH: Duration = Duration::from_millis(20);
+const FLUSH_STEP_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long the committer sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last commit of partitions that leave may take. The drain had its own time; a client gives up on a commit
@@ -304,7 +304,7 @@ impl Delivery for AtLeastOnce {
             }
             // A flush ends the linger, so that the drain does not last as long as that. In short pieces: it waits for
             // everything the producer holds, and other partitions go on sending.
-            publisher.flush(deadline.min(now + FLUSH));
+            publisher.flush(deadline.min(now + FLUSH_STEP_TIMEOUT));
         }
         true
     }

@@ -27,9 +27,9 @@ use crate::partition::Partition;
 use crate::shared::{Event, PipelineShared};
 
 /// How long one poll waits; callbacks and events end it early.
-const POLL: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// After a call was cancelled the lane answers at the next tick of the epoch clock; this is only a bound.
-const CANCELLED: Duration = Duration::from_secs(5);
+const CANCELLED_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One member's doings, shared between its thread, its committer and status.
 pub struct MemberShared {
@@ -231,7 +231,7 @@ impl MemberShared {
         if lost {
             lanes.iter().for_each(|(lane, _)| lane.cancel());
         }
-        let mut until = if lost { Instant::now() + CANCELLED } else { deadline };
+        let mut until = if lost { Instant::now() + CANCELLED_CALL_TIMEOUT } else { deadline };
         while left > 0 {
             match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(()) => left -= 1,
@@ -241,7 +241,7 @@ impl MemberShared {
                     gone.iter().for_each(|partition| partition.apply(Happened::LeaveAtOnce));
                     lanes.iter().for_each(|(lane, _)| lane.cancel());
                     cancelled = true;
-                    until = Instant::now() + CANCELLED;
+                    until = Instant::now() + CANCELLED_CALL_TIMEOUT;
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     tracing::error!(pipeline = %self.shared.name, lanes = left, "lanes did not let go of revoked partitions");
@@ -388,7 +388,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<thread::Jo
 fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
     while !member.closing.load(Ordering::Acquire) {
         *member.last_poll.lock() = Instant::now();
-        let Some(event) = client.poll(POLL) else { continue };
+        let Some(event) = client.poll(POLL_TIMEOUT) else { continue };
         match event {
             MemberEvent::Transient { code, text } => {
                 tracing::warn!(pipeline = %shared.name, member = member.index, code, text, "kafka client reported a problem; it goes on by itself");
