@@ -109,7 +109,7 @@ impl AtLeastOnce {
         let dirty = &self.holdings.dirty;
         while !dirty.is_stopped() {
             let now = Instant::now();
-            let sleep = match self.slice.lock().due(now) {
+            let sleep = match self.due(now) {
                 When::Now => Duration::ZERO,
                 When::At(at) => at.saturating_duration_since(now).min(LOOK_AGAIN),
                 When::Never => LOOK_AGAIN,
@@ -118,14 +118,27 @@ impl AtLeastOnce {
         }
     }
 
+    /// When there is something to commit.
+    pub fn due(&self, now: Instant) -> When {
+        self.slice.lock().due(now)
+    }
+
     /// Sleeps until something is marked or `sleep` is over, and does what is due then.
     pub fn turn(&self, sleep: Duration) {
-        if let Some(urgent) = self.holdings.dirty.take(sleep) {
-            self.say(slice::Event::Marked { urgent });
+        let marked = self.holdings.dirty.take(sleep);
+        self.go_on(marked, Instant::now());
+    }
+
+    /// Does what is due at `now`. `marked`: something may have to be committed; `Some(true)`: at once.
+    pub(crate) fn go_on(&self, marked: Option<bool>, now: Instant) {
+        let began = Instant::now();
+        if let Some(urgent) = marked {
+            self.say_at(slice::Event::Marked { urgent }, now);
         }
         let mut next = Some(slice::Event::Tick);
         while let Some(event) = next.take() {
-            let (actions, dues) = self.apply(event);
+            // A commit takes its time, and a pause begins with its answer.
+            let (actions, dues) = self.apply(event, now + began.elapsed());
             let dues = self.follow(actions, dues);
             next = dues.map(|dues| slice::Event::Answered(self.persist(dues)));
         }
@@ -133,17 +146,21 @@ impl AtLeastOnce {
 
     /// Says what happened, of any thread. No call follows from it here.
     fn say(&self, event: SliceEvent) {
-        let (actions, dues) = self.apply(event);
+        self.say_at(event, Instant::now());
+    }
+
+    fn say_at(&self, event: SliceEvent, now: Instant) {
+        let (actions, dues) = self.apply(event, now);
         let dues = self.follow(actions, dues);
         debug_assert!(dues.is_none(), "a call follows from a tick or an answer only");
     }
 
     /// Applies an event. What is to be committed is read under the lock under which the slice asked for it: otherwise a
     /// partition could leave in between, and be committed for its next owner.
-    fn apply(&self, event: SliceEvent) -> (Actions, Option<Dues>) {
+    fn apply(&self, event: SliceEvent, now: Instant) -> (Actions, Option<Dues>) {
         let mut actions = Vec::new();
         let mut slice = self.slice.lock();
-        if let Err(impossible) = slice.apply(event, Instant::now(), &mut actions) {
+        if let Err(impossible) = slice.apply(event, now, &mut actions) {
             tracing::error!(pipeline = %self.shared.name, error = %impossible, "the slice was told what cannot be");
         }
         let listed = actions.iter().find_map(|action| match action {

@@ -43,8 +43,8 @@ impl Worker {
                 }
                 self.obey(command);
             }
-            let next_look = Instant::now() + LOOK_AGAIN;
-            if let Some(next_look) = self.round(next_look) {
+            let now = Instant::now();
+            if let Some(next_look) = self.round(now, now + LOOK_AGAIN) {
                 self.bench.sides.serving.observe_memory();
                 thread::park_timeout(next_look.saturating_duration_since(Instant::now()));
             }
@@ -53,9 +53,8 @@ impl Worker {
 
     /// One batch of each partition in turn, so that a busy one cannot starve the others. `None`: something was done, look
     /// again at once. Else when to look again, `next_look` at the latest.
-    pub fn round(&mut self, mut next_look: Instant) -> Option<Instant> {
+    pub fn round(&mut self, now: Instant, mut next_look: Instant) -> Option<Instant> {
         let mut worked = false;
-        let now = Instant::now();
         self.pass_on();
         for at in 0..self.slots.len() {
             self.pass_on();
