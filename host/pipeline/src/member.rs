@@ -213,17 +213,17 @@ impl MemberShared {
         for partition in gone {
             partition.apply(if lost { Happened::LeaveAtOnce } else { Happened::Leave });
         }
-        let mut lanes: Vec<(Arc<Lane>, Vec<TopicPartition>)> = Vec::new();
+        let mut lanes: Vec<(Arc<Lane>, Vec<Arc<Partition>>)> = Vec::new();
         for partition in gone {
             let Some(lane) = self.lane_of(&partition.id) else { continue };
             match lanes.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &lane)) {
-                Some((_, ids)) => ids.push(partition.id.clone()),
-                None => lanes.push((lane, vec![partition.id.clone()])),
+                Some((_, partitions)) => partitions.push(partition.clone()),
+                None => lanes.push((lane, vec![partition.clone()])),
             }
         }
         let (done, answers) = mpsc::channel();
-        for (lane, ids) in &lanes {
-            lane.tell(Command::Release { ids: ids.clone(), done: done.clone() });
+        for (lane, partitions) in &lanes {
+            lane.tell(Command::Release { partitions: partitions.clone(), done: done.clone() });
         }
         drop(done);
         let mut left = lanes.len();
@@ -359,11 +359,18 @@ impl Running {
         member.says("joining");
         let client = Member::join(settings, member.clone())?;
         member.has_client(&client.handle());
-        let (polls, sends) = (member.clone(), shared.clone());
-        let poller = spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends))?;
+        // The committer first: without it a revoke would wait for a last commit that nobody makes.
         let commits = member.delivery.clone();
         let committer = spawn(format!("{}-commit-{}", shared.name, member.index), move || commits.run())?;
-        Ok(Self { member, poller, committer })
+        let (polls, sends) = (member.clone(), shared.clone());
+        match spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends)) {
+            Ok(poller) => Ok(Self { member, poller, committer }),
+            Err(error) => {
+                member.delivery.stop();
+                let _ = committer.join();
+                Err(error)
+            }
+        }
     }
 
     /// Waits for both threads; the member was asked to close, or failed.
