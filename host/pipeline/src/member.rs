@@ -286,6 +286,14 @@ impl RebalanceHandler for MemberShared {
     }
 
     fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool) {
+        self.part_with(partitions, lost, || self.has_client(handle));
+    }
+}
+
+impl MemberShared {
+    /// Partitions leave: nothing of them is delivered, in flight or uncommitted any more, or it counts for nothing.
+    /// `has_client` sees to it that the last commit goes through the client that gives them back.
+    pub(crate) fn part_with(&self, partitions: &[TopicPartition], lost: bool, has_client: impl FnOnce()) {
         let started = Instant::now();
         let gone: Vec<Arc<Partition>> = {
             let live = self.delivery.holdings.live();
@@ -301,7 +309,7 @@ impl RebalanceHandler for MemberShared {
         let answered = self.get_back(&gone, deadline, lost);
         let drained = !lost && self.delivery.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.
-        self.has_client(handle);
+        has_client();
         let outcome = self.delivery.end(&gone, lost);
         let settled = if lost {
             gone.iter().all(|one| one.lock().is_persisted())

@@ -213,7 +213,7 @@ impl Handle {
     }
 }
 
-fn lane_status(lane: &Lane, load: usize) -> LaneStatus {
+pub(crate) fn lane_status(lane: &Lane, load: usize) -> LaneStatus {
     LaneStatus {
         lane: lane.index,
         partitions: load,
