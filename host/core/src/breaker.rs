@@ -61,8 +61,8 @@ impl Breaker {
         opened
     }
 
-    /// True if nothing may be handed over.
-    pub fn is_open(&self) -> bool {
+    #[cfg(test)]
+    fn is_open(&self) -> bool {
         self.open
     }
 

@@ -133,6 +133,10 @@ pub struct Partition {
     let_in: Option<Fence>,
     /// The lane waits for a completion.
     wants_wake: bool,
+    /// Nobody is to wait for room for its outputs.
+    abandoned: bool,
+    /// It was closed before its first position, or that of a move, was persisted.
+    never_opened: bool,
 }
 
 impl Partition {
@@ -166,6 +170,8 @@ impl Partition {
             asked_for: None,
             let_in: None,
             wants_wake: false,
+            abandoned: false,
+            never_opened: false,
         }
     }
 
@@ -224,9 +230,10 @@ impl Partition {
         matches!(self.stage, Stage::Leaving { .. } | Stage::Closed(_))
     }
 
-    /// True if even what is being sent is to be dropped.
+    /// True if nobody is to wait for room for its outputs any more. Never taken back: a lane may still be in a call for it
+    /// when the assignment is over.
     pub fn is_abandoned(&self) -> bool {
-        matches!(self.stage, Stage::Leaving { at_once: true, .. } | Stage::Closed(Closed::Lost))
+        self.abandoned
     }
 
     /// True if no outputs are in flight, or none that could still count.
@@ -238,6 +245,7 @@ impl Partition {
     pub fn is_persisted(&self) -> bool {
         self.tracker.outstanding() == 0
             && !self.is_opening()
+            && !self.never_opened
             && self.committed().is_some_and(|committed| committed >= self.tracker.watermark())
     }
 
@@ -261,8 +269,14 @@ impl Partition {
 
     /// The message the partition stands at: the first of `leftover`, the one it stopped at, or the next to be read.
     pub fn stands_at(&self, leftover: Option<i64>) -> i64 {
-        let stopped = || self.holds.stop().and_then(|(_, hold)| hold.offset());
+        let stopped = || self.stopped_at();
         leftover.or_else(stopped).unwrap_or(self.tracker.position().get())
+    }
+
+    /// The message it stopped at. What was taken when the client gave the partition up is delivered all the same, so such a
+    /// stop names no message.
+    fn stopped_at(&self) -> Option<i64> {
+        self.holds.stop().filter(|(class, _)| !class.needs_new_client()).and_then(|(_, hold)| hold.offset())
     }
 
     /// Back to the watermark in a new epoch: what is in flight is dropped, what is complete stays so.
@@ -283,7 +297,7 @@ impl Partition {
         }
         if let Some((offset, reason)) = &stopped {
             let hold = Hold::new(Reason::Stopped(StopClass::Output), now).at(*offset).because(reason.clone());
-            self.holds.put(hold);
+            self.stop(hold);
         }
         Rewound { to, stopped }
     }

@@ -35,7 +35,7 @@ pub struct CommitEntry {
 }
 
 /// The kind of event that answers a commit.
-const ANSWER: i32 = sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
+const COMMIT_EVENT: i32 = sys::RD_KAFKA_EVENT_OFFSET_COMMIT;
 
 /// The one place from which a member commits.
 pub(crate) struct CommitLane {
@@ -55,7 +55,7 @@ impl CommitLane {
         if let Some(queue) = self.queue.take()
             && self.unanswered
         {
-            self.unanswered = queue.wait(ANSWER, deadline.saturating_duration_since(Instant::now())).is_none();
+            self.unanswered = queue.wait(COMMIT_EVENT, deadline.saturating_duration_since(Instant::now())).is_none();
         }
         !self.unanswered
     }
@@ -73,7 +73,7 @@ impl CommitLane {
         }
         let queue = self.queue.get_or_insert_with(|| client.new_queue());
         if self.unanswered {
-            if queue.wait(ANSWER, timeout).is_none() {
+            if queue.wait(COMMIT_EVENT, timeout).is_none() {
                 return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
             }
             self.unanswered = false;
@@ -86,7 +86,7 @@ impl CommitLane {
             return verdict(sent, &[], client.assignment_lost());
         }
         self.unanswered = true;
-        let Some(answer) = queue.wait(ANSWER, timeout) else {
+        let Some(answer) = queue.wait(COMMIT_EVENT, timeout) else {
             return Err(again(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
         };
         self.unanswered = false;

@@ -27,7 +27,7 @@ pub use error::{ClientError, CommitError, CommitRefusal};
 pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
 pub use produce_error::{DeliveryError, ProduceErrorClass, SendError};
 pub use producer::{
-    CLOSE_PATIENCE, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
+    CLOSE_TIMEOUT, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use settings::{ClientSettings, MemberSettings};

@@ -8,7 +8,7 @@ use rdkafka::config::RDKafkaLogLevel as Level;
 use wasmill_core::RateLimit;
 
 /// Lines let through in a window; a broker that is away writes several a second and client.
-const LINES: u32 = 10;
+const LINES_PER_WINDOW: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Lets a few lines through per window and counts the rest.
@@ -16,7 +16,7 @@ pub(crate) struct Limit(Mutex<RateLimit>);
 
 impl Limit {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(RateLimit::new(LINES, WINDOW)))
+        Self(Mutex::new(RateLimit::new(LINES_PER_WINDOW, WINDOW)))
     }
 
     /// Some(how many were held back before) if a line at `now` may be written.

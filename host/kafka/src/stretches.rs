@@ -16,9 +16,9 @@ use crate::plain::{PlainMessage, Quiet, passes, without_group};
 use crate::settings::ClientSettings;
 
 /// How long a client may take to go elsewhere in a partition; it asks nobody for it.
-const SEEK: Duration = Duration::from_secs(10);
+const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages of a stretch up to which it is a short one, for which small fetches do.
-const SHORT: u64 = 200;
+const SHORT_STRETCH_MESSAGES: u64 = 200;
 
 /// A run of offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(crate) fn reading(settings: &ClientSettings, longest: u64) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.min.messages", longest.clamp(100, 20_000).to_string());
     settings.set_default(&mut config, "fetch.wait.max.ms", "20");
-    if longest <= SHORT {
+    if longest <= SHORT_STRETCH_MESSAGES {
         config.set("fetch.message.max.bytes", (128 << 10).to_string());
     }
     config
@@ -169,7 +169,9 @@ impl StretchReader {
         match left.stretches.front() {
             // It follows at once, and the client is there already.
             Some(next) if done.is_some_and(|done| done.from == next.from) => Ok(()),
-            Some(next) => self.consumer.seek(&self.topic, partition, Offset::Offset(next.from), SEEK).map_err(failed),
+            Some(next) => {
+                self.consumer.seek(&self.topic, partition, Offset::Offset(next.from), SEEK_TIMEOUT).map_err(failed)
+            }
             None => {
                 self.left.remove(&partition);
                 let mut list = TopicPartitionList::new();
@@ -192,7 +194,7 @@ mod tests {
     use crate::mock::MockBroker;
     use crate::plain::PlainProducer;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn started(messages: usize) -> (MockBroker, ClientSettings) {
         let broker = MockBroker::start(1).unwrap();
@@ -209,7 +211,7 @@ mod tests {
                 [0, 1].map(|partition| PlainMessage { partition, ..message.clone() })
             })
             .collect();
-        for answer in PlainProducer::open(&settings, PATIENCE).unwrap().send(&all) {
+        for answer in PlainProducer::open(&settings, TIMEOUT).unwrap().send(&all) {
             answer.unwrap();
         }
         (broker, settings)
@@ -220,7 +222,7 @@ mod tests {
         let mut reader = StretchReader::open(settings, "t", stretches).unwrap();
         let (mut came, mut at) = (BTreeMap::<i32, Vec<Vec<i64>>>::new(), BTreeMap::<i32, Vec<i64>>::new());
         loop {
-            match reader.next(PATIENCE).unwrap() {
+            match reader.next(TIMEOUT).unwrap() {
                 Step::Message(message) => {
                     assert_eq!(message.value, Some(message.offset.to_string().into_bytes()));
                     at.entry(message.partition).or_default().push(message.offset);

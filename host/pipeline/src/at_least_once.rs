@@ -26,12 +26,13 @@ use crate::publisher::Publisher;
 use crate::shared::PipelineShared;
 
 /// One piece of the flush of a drain.
-const FLUSH: Duration = Duration::from_millis(20);
+const FLUSH_STEP_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long the committer sleeps at most: the guard against a wake-up that got lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long the last commit of partitions that leave may take. The drain had its own time; a client gives up on a commit
-/// after ten seconds, and after ten more on the one before, which has to be answered first.
-const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(22);
+/// How long the last commit of partitions that leave may take. The drain had its own time. A client gives up on a commit
+/// after ten seconds, and after ten more on the one before it, which has to be answered first; and a periodic commit may be
+/// under way. Shorter, and an orderly end in auto mode could leave a position committed that is beyond the watermark.
+const LAST_COMMIT_TIMEOUT: Duration = Duration::from_secs(42);
 
 type Actions = Vec<Action<TopicPartition, Mark>>;
 type SliceEvent = slice::Event<TopicPartition, Mark>;
@@ -42,8 +43,8 @@ pub struct AtLeastOnce {
     /// What it commits for.
     pub holdings: Holdings,
     slice: Mutex<Slice<TopicPartition, Mark>>,
-    /// What became of partitions that left: settled or not. One revoke at a time waits for it.
-    left: Mutex<Option<bool>>,
+    /// Partitions whose last commit was answered, and whether it persisted all they had. One revoke at a time waits for it.
+    left: Mutex<Option<(Vec<TopicPartition>, bool)>>,
     told: Condvar,
     /// The client, while there is one.
     offsets: Mutex<Option<Arc<dyn Offsets>>>,
@@ -104,23 +105,36 @@ impl AtLeastOnce {
         let dirty = &self.holdings.dirty;
         while !dirty.is_stopped() {
             let now = Instant::now();
-            let sleep = match self.slice.lock().due(now) {
-                When::Now => Duration::ZERO,
-                When::At(at) => at.saturating_duration_since(now).min(LOOK_AGAIN),
-                When::Never => LOOK_AGAIN,
+            let (sleep, patient) = match self.due(now) {
+                When::Now => (Duration::ZERO, false),
+                When::At(at) => (at.saturating_duration_since(now).min(LOOK_AGAIN), true),
+                When::Never => (LOOK_AGAIN, false),
             };
-            self.turn(sleep);
+            self.turn(sleep, patient);
         }
     }
 
-    /// Sleeps until something is marked or `sleep` is over, and does what is due then.
-    pub fn turn(&self, sleep: Duration) {
-        if let Some(urgent) = self.holdings.dirty.take(sleep) {
-            self.say(slice::Event::Marked { urgent });
+    /// When there is something to commit.
+    pub fn due(&self, now: Instant) -> When {
+        self.slice.lock().due(now)
+    }
+
+    /// Sleeps until something is marked (`patient`: until something is urgent) or `sleep` is over, and does what is due then.
+    pub fn turn(&self, sleep: Duration, patient: bool) {
+        let marked = self.holdings.dirty.take(sleep, patient);
+        self.go_on(marked, Instant::now());
+    }
+
+    /// Does what is due at `now`. `marked`: something may have to be committed; `Some(true)`: at once.
+    pub(crate) fn go_on(&self, marked: Option<bool>, now: Instant) {
+        let began = Instant::now();
+        if let Some(urgent) = marked {
+            self.say_at(slice::Event::Marked { urgent }, now);
         }
         let mut next = Some(slice::Event::Tick);
         while let Some(event) = next.take() {
-            let (actions, dues) = self.apply(event);
+            // A commit takes its time, and a pause begins with its answer.
+            let (actions, dues) = self.apply(event, now + began.elapsed());
             let dues = self.follow(actions, dues);
             next = dues.map(|dues| slice::Event::Answered(self.persist(dues)));
         }
@@ -128,7 +142,11 @@ impl AtLeastOnce {
 
     /// Says what happened, of any thread. No call follows from it here.
     fn say(&self, event: SliceEvent) {
-        let (actions, dues) = self.apply(event);
+        self.say_at(event, Instant::now());
+    }
+
+    fn say_at(&self, event: SliceEvent, now: Instant) {
+        let (actions, dues) = self.apply(event, now);
         let dues = self.follow(actions, dues);
         debug_assert!(dues.is_none(), "a call follows from a tick or an answer only");
     }
@@ -136,10 +154,10 @@ impl AtLeastOnce {
     /// Applies an event. What is to be committed is read under the lock under which the slice asked for it: otherwise a
     /// partition could leave in between, and be committed for its next owner. What became of the commit before is told
     /// first: a note that was refused is due again with the last commit of a partition that leaves.
-    fn apply(&self, event: SliceEvent) -> (Actions, Option<Dues>) {
+    fn apply(&self, event: SliceEvent, now: Instant) -> (Actions, Option<Dues>) {
         let mut actions = Vec::new();
         let mut slice = self.slice.lock();
-        if let Err(impossible) = slice.apply(event, Instant::now(), &mut actions) {
+        if let Err(impossible) = slice.apply(event, now, &mut actions) {
             tracing::error!(pipeline = %self.shared.name, error = %impossible, "the slice was told what cannot be");
         }
         let mut dues = None;
@@ -172,7 +190,7 @@ impl AtLeastOnce {
         for action in actions {
             match action {
                 Action::Persist(_) => commit = dues.take(),
-                Action::Left { partitions, settled } => self.have_left(&partitions, settled),
+                Action::Left { partitions, settled } => self.have_left(partitions, settled),
                 other => {
                     tracing::error!(pipeline = %self.shared.name, action = ?other, "an action without a transaction");
                 }
@@ -199,9 +217,9 @@ impl AtLeastOnce {
     }
 
     /// Nothing more is committed for these partitions.
-    fn have_left(&self, ids: &[TopicPartition], settled: bool) {
-        self.holdings.live().retain(|id, _| !ids.contains(id));
-        *self.left.lock() = Some(settled);
+    fn have_left(&self, ids: Vec<TopicPartition>, settled: bool) {
+        self.forget(&ids);
+        *self.left.lock() = Some((ids, settled));
         self.told.notify_all();
     }
 
@@ -304,7 +322,7 @@ impl Delivery for AtLeastOnce {
             }
             // A flush ends the linger, so that the drain does not last as long as that. In short pieces: it waits for
             // everything the producer holds, and other partitions go on sending.
-            publisher.flush(deadline.min(now + FLUSH));
+            publisher.flush(deadline.min(now + FLUSH_STEP_TIMEOUT));
         }
         true
     }
@@ -328,9 +346,10 @@ impl Delivery for AtLeastOnce {
         let deadline = Instant::now() + LAST_COMMIT_TIMEOUT;
         *self.left.lock() = None;
         self.say(slice::Event::Revoke { partitions: ids.clone(), deadline });
-        self.holdings.dirty.mark_urgent();
+        self.holdings.dirty.wake();
         let mut left = self.left.lock();
-        while left.is_none() {
+        // That of an earlier revoke may come late.
+        while left.as_ref().is_none_or(|(left, _)| *left != ids) {
             if self.told.wait_until(&mut left, deadline).timed_out() {
                 drop(left);
                 self.say(slice::Event::TimedOut);
@@ -338,7 +357,7 @@ impl Delivery for AtLeastOnce {
                 break;
             }
         }
-        let settled = left.take().unwrap_or(false);
+        let settled = left.take().is_some_and(|(left, settled)| left == ids && settled);
         drop(left);
         self.forget(&ids);
         if settled {

@@ -1,7 +1,7 @@
 //! The mark that something may have to be committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -11,6 +11,8 @@ pub struct Dirty {
     marked: AtomicBool,
     urgent: AtomicBool,
     stopped: AtomicBool,
+    /// Somebody wants the committer to look, though nothing changed.
+    woken: AtomicBool,
     mutex: Mutex<()>,
     changed: Condvar,
 }
@@ -27,6 +29,12 @@ impl Dirty {
     pub fn mark_urgent(&self) {
         self.urgent.store(true, Ordering::Release);
         self.marked.store(true, Ordering::Release);
+        self.notify();
+    }
+
+    /// Has the committer look at what is due, without marking anything.
+    pub fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
         self.notify();
     }
 
@@ -50,10 +58,22 @@ impl Dirty {
     }
 
     /// Waits until marked, or until `timeout`; clears the mark. `None`: nothing was marked. `Some(true)`: urgent.
-    pub fn take(&self, timeout: Duration) -> Option<bool> {
+    ///
+    /// `patient`: there is something to commit already, and its time is known, so that only what is urgent, a wake or the
+    /// end is waited for. A mark stays then: whoever marks again pays one atomic swap and wakes nobody.
+    pub fn take(&self, timeout: Duration, patient: bool) -> Option<bool> {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        let calls = || is(&self.urgent) || is(&self.woken) || is(&self.stopped) || (!patient && is(&self.marked));
+        let end = Instant::now() + timeout;
         let mut guard = self.mutex.lock();
-        if !self.marked.load(Ordering::Acquire) && !timeout.is_zero() {
-            self.changed.wait_for(&mut guard, timeout);
+        while !calls() {
+            if self.changed.wait_until(&mut guard, end).timed_out() {
+                break;
+            }
+        }
+        self.woken.store(false, Ordering::Release);
+        if patient && !is(&self.urgent) {
+            return None;
         }
         // The mark first: what is marked urgent in between is marked again.
         let marked = self.marked.swap(false, Ordering::AcqRel);

@@ -15,7 +15,7 @@ use wasmill_kafka::{DeliveryError, DeliverySink, ProduceErrorClass, Report};
 use crate::partition::Partition;
 
 /// The sender's own hold on a ticket while it is still sending: reports may come before the last send.
-const SENDING: u64 = 1 << 40;
+const SENDER_HOLD: u64 = 1 << 40;
 
 /// A call whose outputs are on their way.
 struct Ticket {
@@ -57,7 +57,8 @@ impl Flight {
     pub fn open(&self, partition: &Arc<Partition>, fence: Fence, run: RunId, messages: Messages) -> TicketId {
         partition.apply(Event::Sending);
         let partition = partition.clone();
-        let ticket = Ticket { partition, fence, run, messages, left: SENDING, abandoned: false, refused: Vec::new() };
+        let ticket =
+            Ticket { partition, fence, run, messages, left: SENDER_HOLD, abandoned: false, refused: Vec::new() };
         let id = self.tickets.lock().insert(ticket);
         TicketId(u32::try_from(id).expect("tickets in flight are bounded by the in-flight windows"))
     }
@@ -80,7 +81,7 @@ impl Flight {
                 Some(last) => ticket.messages = ticket.messages.up_to(last),
                 None => ticket.abandoned = true,
             }
-            ticket.left -= SENDING - count;
+            ticket.left -= SENDER_HOLD - count;
             (ticket.left == 0).then(|| tickets.remove(id.0 as usize))
         };
         if let Some(ticket) = finished {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use wasmill_core::partition::{Event, State};
+use wasmill_core::partition::{Closed, Event, Stage};
 use wasmill_kafka::TopicPartition;
 
 use crate::lane::Command;
@@ -62,7 +62,10 @@ impl Handle {
             }
             let Some(partition) = self.partition(&id) else { continue };
             partition.apply(Event::Paused(false));
-            let stopped = partition.lock().view().state == State::Stopped;
+            let stopped = {
+                let machine = partition.lock();
+                machine.holds().stop().is_some() || matches!(machine.stage(), Stage::Closed(Closed::Orphaned(_)))
+            };
             if stopped || only.is_some() {
                 let answer = self.ask_resume(&id, None);
                 asked.push((id, answer));
@@ -84,9 +87,10 @@ impl Handle {
 
     /// Asks at once; the future is the answer.
     fn ask_resume(&self, id: &TopicPartition, skip: Option<i64>) -> impl Future<Output = Result<i64, String>> + use<> {
-        let lane = self.members.iter().find_map(|member| member.lane_of(id));
+        let partition = self.partition(id);
+        let lane = partition.as_ref().and_then(|partition| self.members.get(partition.member)?.lane_of(id));
         let (done, answer) = oneshot::channel();
-        let asked = lane.map(|lane| lane.tell(Command::Resume { id: id.clone(), skip, done }));
+        let asked = lane.zip(partition).map(|(lane, partition)| lane.tell(Command::Resume { partition, skip, done }));
         let id = id.clone();
         async move {
             if asked.is_none() {

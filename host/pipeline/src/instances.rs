@@ -17,7 +17,7 @@ use crate::shared::PipelineShared;
 use crate::version::Version;
 
 /// How long to wait before trying again after an instance could not be made.
-const AGAIN: Duration = Duration::from_secs(1);
+const START_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The lane's instance of one version.
 pub struct Instances {
@@ -144,7 +144,7 @@ impl Instances {
                     tracing::error!(pipeline = %self.shared.name, lane = self.lane.index, "{text}");
                     *trouble = Some(text);
                 }
-                let again = now + AGAIN;
+                let again = now + START_RETRY_DELAY;
                 self.not_before = Some(again);
                 Err(again)
             }

@@ -7,7 +7,7 @@ use std::thread::Thread;
 
 use parking_lot::Mutex;
 use wasmill_core::Side;
-use wasmill_kafka::{TopicPartition, Wake};
+use wasmill_kafka::Wake;
 use wasmill_wasm::Canceller;
 
 use crate::delivery::Delivery;
@@ -21,8 +21,8 @@ pub enum Command {
     Assign(Box<Assignment>),
     /// Deliver nothing more of these; answered once that is so.
     Release {
-        /// The partitions that leave.
-        ids: Vec<TopicPartition>,
+        /// By assignment, not by name: another member of the process may have got the same partition meanwhile.
+        partitions: Vec<Arc<Partition>>,
         /// Hears when the lane let go of them.
         done: mpsc::Sender<()>,
     },
@@ -31,7 +31,7 @@ pub enum Command {
     /// Start a stopped partition again at the message it stands at, or behind it when `skip` is that message.
     Resume {
         /// The stopped partition.
-        id: TopicPartition,
+        partition: Arc<Partition>,
         /// Count this message as complete without handling it.
         skip: Option<i64>,
         /// Hears what happened.

@@ -15,7 +15,7 @@ use crate::versions::Overseer;
 use crate::worker::Worker;
 
 /// More threads and guests than this serve nobody, however many partitions there are.
-const MOST_LANES: usize = 64;
+const MAX_LANES: usize = 64;
 
 /// The lanes of a pipeline.
 pub struct Lanes {
@@ -33,7 +33,7 @@ struct Inner {
 impl Lanes {
     /// None yet: they are made as partitions come.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
-        let limit = shared.settings.lanes.unwrap_or(MOST_LANES).clamp(1, MOST_LANES);
+        let limit = shared.settings.lanes.unwrap_or(MAX_LANES).clamp(1, MAX_LANES);
         let dispatch = Dispatch::new(shared.settings.order, limit);
         Self { shared, inner: Mutex::new(Inner { dispatch, lanes: Vec::new() }) }
     }

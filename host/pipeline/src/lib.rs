@@ -35,6 +35,8 @@ mod shadow;
 pub mod shared;
 mod slot;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod version;
 pub mod versions;
 mod worker;

@@ -27,9 +27,9 @@ use crate::partition::Partition;
 use crate::shared::{Event, PipelineShared};
 
 /// How long one poll waits; callbacks and events end it early.
-const POLL: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// After a call was cancelled the lane answers at the next tick of the epoch clock; this is only a bound.
-const CANCELLED: Duration = Duration::from_secs(5);
+const CANCELLED_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One member's doings, shared between its thread, its committer and status.
 pub struct MemberShared {
@@ -213,17 +213,17 @@ impl MemberShared {
         for partition in gone {
             partition.apply(if lost { Happened::LeaveAtOnce } else { Happened::Leave });
         }
-        let mut lanes: Vec<(Arc<Lane>, Vec<TopicPartition>)> = Vec::new();
+        let mut lanes: Vec<(Arc<Lane>, Vec<Arc<Partition>>)> = Vec::new();
         for partition in gone {
             let Some(lane) = self.lane_of(&partition.id) else { continue };
             match lanes.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &lane)) {
-                Some((_, ids)) => ids.push(partition.id.clone()),
-                None => lanes.push((lane, vec![partition.id.clone()])),
+                Some((_, partitions)) => partitions.push(partition.clone()),
+                None => lanes.push((lane, vec![partition.clone()])),
             }
         }
         let (done, answers) = mpsc::channel();
-        for (lane, ids) in &lanes {
-            lane.tell(Command::Release { ids: ids.clone(), done: done.clone() });
+        for (lane, partitions) in &lanes {
+            lane.tell(Command::Release { partitions: partitions.clone(), done: done.clone() });
         }
         drop(done);
         let mut left = lanes.len();
@@ -231,7 +231,7 @@ impl MemberShared {
         if lost {
             lanes.iter().for_each(|(lane, _)| lane.cancel());
         }
-        let mut until = if lost { Instant::now() + CANCELLED } else { deadline };
+        let mut until = if lost { Instant::now() + CANCELLED_CALL_TIMEOUT } else { deadline };
         while left > 0 {
             match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(()) => left -= 1,
@@ -241,7 +241,7 @@ impl MemberShared {
                     gone.iter().for_each(|partition| partition.apply(Happened::LeaveAtOnce));
                     lanes.iter().for_each(|(lane, _)| lane.cancel());
                     cancelled = true;
-                    until = Instant::now() + CANCELLED;
+                    until = Instant::now() + CANCELLED_CALL_TIMEOUT;
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     tracing::error!(pipeline = %self.shared.name, lanes = left, "lanes did not let go of revoked partitions");
@@ -286,6 +286,14 @@ impl RebalanceHandler for MemberShared {
     }
 
     fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool) {
+        self.part_with(partitions, lost, || self.has_client(handle));
+    }
+}
+
+impl MemberShared {
+    /// Partitions leave: nothing of them is delivered, in flight or uncommitted any more, or it counts for nothing.
+    /// `has_client` sees to it that the last commit goes through the client that gives them back.
+    pub(crate) fn part_with(&self, partitions: &[TopicPartition], lost: bool, has_client: impl FnOnce()) {
         let started = Instant::now();
         let gone: Vec<Arc<Partition>> = {
             let live = self.delivery.holdings.live();
@@ -301,7 +309,7 @@ impl RebalanceHandler for MemberShared {
         let answered = self.get_back(&gone, deadline, lost);
         let drained = !lost && self.delivery.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.
-        self.has_client(handle);
+        has_client();
         let outcome = self.delivery.end(&gone, lost);
         let settled = if lost {
             gone.iter().all(|one| one.lock().is_persisted())
@@ -359,11 +367,18 @@ impl Running {
         member.says("joining");
         let client = Member::join(settings, member.clone())?;
         member.has_client(&client.handle());
-        let (polls, sends) = (member.clone(), shared.clone());
-        let poller = spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends))?;
+        // The committer first: without it a revoke would wait for a last commit that nobody makes.
         let commits = member.delivery.clone();
         let committer = spawn(format!("{}-commit-{}", shared.name, member.index), move || commits.run())?;
-        Ok(Self { member, poller, committer })
+        let (polls, sends) = (member.clone(), shared.clone());
+        match spawn(format!("{}-member-{}", shared.name, member.index), move || poll(client, &polls, &sends)) {
+            Ok(poller) => Ok(Self { member, poller, committer }),
+            Err(error) => {
+                member.delivery.stop();
+                let _ = committer.join();
+                Err(error)
+            }
+        }
     }
 
     /// Waits for both threads; the member was asked to close, or failed.
@@ -388,7 +403,7 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<thread::Jo
 fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
     while !member.closing.load(Ordering::Acquire) {
         *member.last_poll.lock() = Instant::now();
-        let Some(event) = client.poll(POLL) else { continue };
+        let Some(event) = client.poll(POLL_TIMEOUT) else { continue };
         match event {
             MemberEvent::Transient { code, text } => {
                 tracing::warn!(pipeline = %shared.name, member = member.index, code, text, "kafka client reported a problem; it goes on by itself");

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
-use wasmill_core::partition::{Closed, Effects, Event, Mark, Partition as Machine, Sought, Start, Urgency};
+use wasmill_core::partition::{
+    Closed, Effects, Event, Mark, Partition as Machine, SeekRefused, Sought, Start, Urgency,
+};
 use wasmill_core::{Generation, NextOffset, Offset};
 use wasmill_kafka::{TopicPartition, Wake};
 
@@ -36,8 +38,8 @@ pub struct Partition {
     /// Counters of this partition.
     pub counters: PartitionCounters,
     machine: Mutex<Machine>,
-    /// Who waits for a move to be persisted.
-    seeker: Mutex<Option<SeekAnswer>>,
+    /// Who waits for a move to be persisted, and where to. Locked under the machine, and alone.
+    seeker: Mutex<Option<(NextOffset, SeekAnswer)>>,
     dirty: Arc<Dirty>,
     wake: OnceLock<Wake>,
 }
@@ -106,7 +108,7 @@ impl Partition {
             self.counters.stale.increment(1);
         }
         if let Some(sought) = moved
-            && let Some(seeker) = self.seeker.lock().take()
+            && let Some((_, seeker)) = self.seeker.lock().take_if(|(to, _)| to.get() == sought.to)
         {
             let _ = seeker.send(Ok(sought));
         }
@@ -127,13 +129,19 @@ impl Partition {
 
     /// Begins a move; `answer` hears when the new position is persisted.
     pub fn seek(&self, to: NextOffset, until: Instant, answer: SeekAnswer) {
-        let refused = match self.lock().seek(to, until) {
+        let mut machine = self.lock();
+        let mut seeker = self.seeker.lock();
+        // One at a time until the new position is persisted: the answer to one would be taken for that to the other.
+        let busy = seeker.as_ref().is_some_and(|(_, answer)| !answer.is_closed());
+        let begun = if busy { Err(SeekRefused::Moving) } else { machine.seek(to, until) };
+        let refused = match begun {
             Ok(()) => {
-                *self.seeker.lock() = Some(answer);
+                *seeker = Some((to, answer));
                 return;
             }
             Err(refused) => refused,
         };
+        drop((seeker, machine));
         let _ = answer.send(Err(format!("partition {} cannot be moved: {refused}", self.id)));
     }
 

@@ -70,7 +70,7 @@ struct Slot {
 }
 
 /// A client that lasted so long was well; the next failure is a first one again.
-const WELL: Duration = Duration::from_secs(60);
+const CLIENT_HEALTHY_AFTER: Duration = Duration::from_secs(60);
 
 /// How long to rest between two clients: longer each time.
 struct Rest {
@@ -85,7 +85,7 @@ impl Rest {
     }
 
     fn next(&mut self) -> Duration {
-        if self.started.elapsed() > WELL {
+        if self.started.elapsed() > CLIENT_HEALTHY_AFTER {
             self.backoff.reset();
         }
         self.backoff.next_delay(rand::random())

@@ -11,7 +11,7 @@ use crate::io::{Outgoing, Sink};
 use crate::partition::Partition;
 
 /// One wait for room. Between two of them it is asked whether the partition is still wanted.
-const ROOM_WAIT: Duration = Duration::from_millis(50);
+const ROOM_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Why an output was not taken.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Publisher {
                     if partition.lock().is_abandoned() {
                         return Err(Unsent::Abandoned);
                     }
-                    self.sink.reserve(ROOM_WAIT);
+                    self.sink.reserve(ROOM_TIMEOUT);
                 }
                 Err(SendError::Refused { class, code, text }) => {
                     let reason = format!("{code}: {text}");

@@ -2,7 +2,7 @@
 
 use wasmill_config::OutOfRange;
 use wasmill_core::partition::{DeadLetterStage, Event, Rewound, Sought, StopClass, Urgency};
-use wasmill_core::{AfterCrash, Call, ErrorClass, GivenUp, after_crash};
+use wasmill_core::{AfterCrash, Call, ErrorClass, GivenUp, NextOffset, Offset, after_crash};
 use wasmill_kafka::QueueProblem;
 use wasmill_wasm::CallError;
 
@@ -106,7 +106,9 @@ impl Slot {
                     "offset {offset} is out of range: retention overtook the group, or the topic was made again; `wasmill resume` goes on at the first message that is left"
                 );
                 if bench.shared.settings.out_of_range == OutOfRange::Stop {
-                    let offset = self.stands_at();
+                    // Messages that came along with it are delivered first.
+                    let last = bench.batch.messages().last().map(|message| message.offset);
+                    let offset = last.map_or_else(|| self.stands_at(), |last| NextOffset::after(Offset(last)).get());
                     self.stop(bench, offset, StopClass::OutOfRange, reason);
                 } else {
                     // librdkafka never fetches this partition again by itself; a new client resolves its position.

@@ -14,11 +14,11 @@ use wasmill_kafka::TopicPartition;
 use crate::handle::Handle;
 
 /// How long outputs in flight may take to be confirmed before they are dropped. What was dropped may have been published.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker may take to say where a partition begins and ends.
-const ASK: Duration = Duration::from_secs(10);
+const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the coordinator may take to confirm the new position, beside the drain.
-const COMMIT: Duration = Duration::from_secs(20);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Handle {
     /// The offset that is meant, asked of the broker; it may wait.
@@ -30,13 +30,15 @@ impl Handle {
         let Some(client) = member.and_then(|member| member.handle()) else {
             return Err(format!("partition {id} is not assigned to this process"));
         };
-        let (low, high) = client.fetch_watermarks(id, ASK).map_err(|error| error.to_string())?;
+        let (low, high) = client.fetch_watermarks(id, WATERMARK_TIMEOUT).map_err(|error| error.to_string())?;
         let offset = match to {
             Position::Earliest => low,
             Position::Latest => high,
             Position::Offset(offset) => offset,
             Position::Last(count) => high.saturating_sub_unsigned(count).max(low),
-            Position::Time(ms) => client.offset_at(id, ms, ASK).map_err(|error| error.to_string())?.unwrap_or(high),
+            Position::Time(ms) => {
+                client.offset_at(id, ms, WATERMARK_TIMEOUT).map_err(|error| error.to_string())?.unwrap_or(high)
+            }
         };
         if !(low..=high).contains(&offset) {
             return Err(format!(
@@ -56,12 +58,12 @@ impl Handle {
         for (id, to) in targets {
             let (done, answer) = oneshot::channel();
             if let Some(partition) = self.partition(&id) {
-                partition.seek(to, Instant::now() + DRAIN, done);
+                partition.seek(to, Instant::now() + DRAIN_TIMEOUT, done);
                 partition.wake();
             }
             asked.push((id, answer));
         }
-        let until = tokio::time::Instant::now() + DRAIN + COMMIT;
+        let until = tokio::time::Instant::now() + DRAIN_TIMEOUT + COMMIT_TIMEOUT;
         let mut sought = Vec::new();
         for (id, answer) in asked {
             let answer = match tokio::time::timeout_at(until, answer).await {

@@ -246,10 +246,9 @@ impl Slot {
         if let Some(observer) = &bench.shared.observer {
             observer.handled(&partition.id, &bench.batch, emitted, settled, &failed);
         }
-        let publisher = self.publisher.clone();
         let publication = Publication {
             shared: &bench.shared,
-            publisher: &publisher,
+            publisher: &self.publisher,
             partition: &partition,
             batch: &bench.batch,
             emitted,

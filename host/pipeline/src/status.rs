@@ -266,7 +266,7 @@ impl Handle {
     }
 }
 
-fn lane_status(lane: &Lane, load: usize) -> LaneStatus {
+pub(crate) fn lane_status(lane: &Lane, load: usize) -> LaneStatus {
     LaneStatus {
         lane: lane.index,
         partitions: load,

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wasmill_core::partition::Event;
-use wasmill_kafka::TopicPartition;
 
 use crate::bench::Bench;
 use crate::deployed::First;
 use crate::lane::{Assignment, Command, Lane};
 use crate::mutant::{self, Mutant};
+use crate::partition::Partition;
 use crate::shared::PipelineShared;
 use crate::slot::{Slot, Turn};
 
@@ -43,8 +43,8 @@ impl Worker {
                 }
                 self.obey(command);
             }
-            let next_look = Instant::now() + LOOK_AGAIN;
-            if let Some(next_look) = self.round(next_look) {
+            let now = Instant::now();
+            if let Some(next_look) = self.round(now, now + LOOK_AGAIN) {
                 self.bench.sides.serving.observe_memory();
                 thread::park_timeout(next_look.saturating_duration_since(Instant::now()));
             }
@@ -53,9 +53,8 @@ impl Worker {
 
     /// One batch of each partition in turn, so that a busy one cannot starve the others. `None`: something was done, look
     /// again at once. Else when to look again, `next_look` at the latest.
-    pub fn round(&mut self, mut next_look: Instant) -> Option<Instant> {
+    pub fn round(&mut self, now: Instant, mut next_look: Instant) -> Option<Instant> {
         let mut worked = false;
-        let now = Instant::now();
         self.pass_on();
         for at in 0..self.slots.len() {
             self.pass_on();
@@ -83,15 +82,15 @@ impl Worker {
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::Assign(assignment) => self.assign(*assignment),
-            Command::Release { ids, done } => {
-                self.release(&ids);
+            Command::Release { partitions, done } => {
+                self.release(&partitions);
                 let _ = done.send(());
             }
             Command::RewindAll => self.slots.iter_mut().for_each(|slot| slot.rewind(&self.bench)),
-            Command::Resume { id, skip, done } => {
-                let answer = match self.slots.iter_mut().find(|slot| slot.partition.id == id) {
+            Command::Resume { partition, skip, done } => {
+                let answer = match self.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.partition, &partition)) {
                     Some(slot) => slot.resume(&self.bench, skip),
-                    None => Err(format!("partition {id} is not here")),
+                    None => Err(format!("partition {} is not here", partition.id)),
                 };
                 let _ = done.send(answer);
             }
@@ -107,9 +106,9 @@ impl Worker {
         self.slots.push(slot);
     }
 
-    fn release(&mut self, ids: &[TopicPartition]) {
+    fn release(&mut self, partitions: &[Arc<Partition>]) {
         self.slots.retain(|slot| {
-            let stays = !ids.contains(&slot.partition.id);
+            let stays = !partitions.iter().any(|gone| Arc::ptr_eq(gone, &slot.partition));
             if !stays
                 && mutant::is(Mutant::DropRetriesOnRevoke)
                 && let Some((fence, run)) = slot.backlog.open_run()

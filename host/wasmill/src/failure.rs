@@ -66,6 +66,6 @@ mod tests {
 
     #[test]
     fn a_compiler_that_refuses_ends_as_one_that_cannot_start() {
-        assert_eq!(Exit::Start as u8, wasmill_deploy::handler::compiler::REFUSED);
+        assert_eq!(Exit::Start as u8, wasmill_deploy::handler::compiler::REFUSED_EXIT_CODE);
     }
 }

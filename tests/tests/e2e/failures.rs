@@ -72,6 +72,8 @@ fn given_up_alone(shared: &Shared, handler: &str, class: &str, lines: &str) -> R
     let limits = "retry.attempts = 2\nretry.backoff = \"10ms\"\nlimits.time = \"100ms\"\nlimits.time_cap = \"2s\"";
     let mut mill = Mill::start(&options(&case, shared, handler, &format!("{limits}\n{lines}"))?)?;
     shared.eye.wait_committed(&case.name, &case.input, &Offsets::from([(0, 20)]), SOON).context(handler.to_owned())?;
+    let dropped = mill.metric("wasmill_handler_log_lines_dropped_total", &case.name)?;
+    ensure!((dropped > 0.0) == (handler == "chatter"), "{handler}: {dropped} log lines were dropped");
     ensure!(mill.stop()?.success(), "{handler}: it ends in good order");
     let expected: Vec<_> = (0..20).filter(|n| *n != 7).map(|n| n.to_string()).collect();
     ensure!(case.outputs(&shared.eye)? == expected, "{handler}: {:?}", case.outputs(&shared.eye)?);

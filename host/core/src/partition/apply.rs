@@ -172,7 +172,7 @@ impl Partition {
             }
             Event::Stop { offset, class, reason } => {
                 self.holds.end_backoff();
-                self.hold(Hold::new(Reason::Stopped(class), now).at(offset).because(reason));
+                self.stop(Hold::new(Reason::Stopped(class), now).at(offset).because(reason));
                 Effects::persist(Urgency::Soon)
             }
             Event::Repositioned => {
@@ -231,6 +231,14 @@ impl Partition {
     fn hold(&mut self, hold: Hold) {
         if !self.tracker.is_closed() {
             self.holds.put(hold);
+        }
+    }
+
+    /// Stops the partition. A stop that only a new client ends is not replaced: what was asked of this client later would be
+    /// asked of one that has given the partition up.
+    pub(super) fn stop(&mut self, hold: Hold) {
+        if !self.holds.stop().is_some_and(|(class, _)| class.needs_new_client()) {
+            self.hold(hold);
         }
     }
 
@@ -411,6 +419,7 @@ impl Partition {
     }
 
     fn leave(&mut self, now: bool) -> Effects {
+        self.abandoned |= now;
         self.stage = match std::mem::replace(&mut self.stage, Stage::Resolving) {
             Stage::Leaving { opening, at_once } => Stage::Leaving { opening, at_once: at_once || now },
             Stage::Opening => Stage::Leaving { opening: true, at_once: now },
@@ -425,6 +434,8 @@ impl Partition {
         // The first end counts: a partition that was lost is not revoked in good order afterwards, and the reason of one
         // whose topic is gone stays on the status page until the group takes it away.
         if !matches!(self.stage, Stage::Closed(_)) {
+            self.never_opened = self.is_opening();
+            self.abandoned |= closed == Closed::Lost;
             self.stage = Stage::Closed(closed);
         }
         self.tracker.close();

@@ -144,15 +144,14 @@ impl Partition {
         // Nothing is ever committed for a group that may not begin: it stops, and the source says why.
         let begins = self.persisted.is_some() || self.is_opening();
         let leaving = self.is_leaving();
+        let next = ask.leftover.map(|(first, _)| first).or(self.stopped_at());
         let Some(succession) = self.succession.as_mut().filter(|_| begins && !leaving) else { return Admit::Now };
         if succession.is_settled(ask.running) {
             // It may have become so without being asked: the note was disowned, or the swap was taken back.
             self.holds.end_version_holds();
             return Admit::Now;
         }
-        let stopped = || self.holds.stop().and_then(|(_, hold)| hold.offset());
-        let first = ask.leftover.map(|(first, _)| first);
-        let next = first.or_else(stopped).unwrap_or(self.tracker.position().get());
+        let next = next.unwrap_or(self.tracker.position().get());
         // What was purged from a producer that failed is not in flight any more, and goes again.
         let again = ask.leftover.map_or(0, |(_, messages)| messages);
         let rewinds = self.motion == Motion::Draining(Drain::Rewind);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::record::{Asked, Decided, Key, Named, Refused, Said, Standing};
 
 /// Decisions that are remembered for whoever asked.
-const DECISIONS: usize = 32;
+const MAX_DECISIONS: usize = 32;
 
 /// An ask that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Accord {
         }
         self.decisions
             .insert(decided.epoch, if decided.switched { None } else { Some(decided.reason.unwrap_or_default()) });
-        while self.decisions.len() > DECISIONS {
+        while self.decisions.len() > MAX_DECISIONS {
             self.decisions.pop_first();
         }
         self.settle(decided.epoch, decided.standing);

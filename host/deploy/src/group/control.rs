@@ -19,17 +19,17 @@ use super::record::{self, Decided, Key, Scope, Standing, Unread};
 use super::shelf::{self, Shelf};
 
 /// How long the cluster may take to answer.
-pub(super) const ASK: Duration = Duration::from_secs(15);
+pub(super) const CLUSTER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long all of the topic may take to be read at the start.
-const READ: Duration = Duration::from_secs(120);
+const FIRST_READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a record may take to be written.
-const WRITE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits.
-const POLL: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// The initiator of a swap gives up first; the others are for when it is gone.
-pub(super) const SLACK: Duration = Duration::from_secs(5);
-/// How long a reader that failed rests.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const INITIATOR_HEAD_START: Duration = Duration::from_secs(5);
+/// How long a reader that failed waits before it tries again.
+pub(super) const READER_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A process's view of the control topic, for one pipeline.
 pub struct Control {
@@ -77,7 +77,7 @@ impl Control {
         client.client_id = format!("{}-{}-control", client.client_id, settings.name);
         let admin = Admin::open(&client)?;
         check_topic(&admin, &topic)?;
-        let consumer = PlainConsumer::open(&client, &topic, &[0], Position::Earliest, ASK)?;
+        let consumer = PlainConsumer::open(&client, &topic, &[0], Position::Earliest, CLUSTER_TIMEOUT)?;
         let control = Arc::new(Self {
             topic,
             inputs: settings.topics.clone(),
@@ -86,7 +86,7 @@ impl Control {
             process: process_name(),
             timeout: settings.swap.group_timeout,
             scope: Scope::new(&settings.group, &settings.name),
-            producer: Mutex::new(PlainProducer::open(&client, WRITE)?),
+            producer: Mutex::new(PlainProducer::open(&client, WRITE_TIMEOUT)?),
             client,
             admin,
             books: Mutex::default(),
@@ -100,7 +100,9 @@ impl Control {
             .name(format!("{}-control", settings.name))
             .spawn(move || reads.read(consumer))
             .context("cannot start the thread that reads the control topic")?;
-        control.catch_up(READ).with_context(|| format!("cannot read the control topic {}", control.topic))?;
+        control
+            .catch_up(FIRST_READ_TIMEOUT)
+            .with_context(|| format!("cannot read the control topic {}", control.topic))?;
         Ok(Some(control))
     }
 
@@ -130,7 +132,7 @@ impl Control {
     /// Waits until everything is read that was written before the call.
     pub fn catch_up(&self, timeout: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + timeout;
-        let described = self.admin.describe_topic(&self.topic, timeout.min(ASK))?;
+        let described = self.admin.describe_topic(&self.topic, timeout.min(CLUSTER_TIMEOUT))?;
         let ends = described.partitions.first().and_then(|partition| partition.low.zip(partition.high));
         let (low, high) = ends.context("it has no leader")?;
         let left = deadline.saturating_duration_since(Instant::now());
@@ -183,7 +185,7 @@ impl Control {
 
     /// All partitions that the pipeline reads, as the cluster has them now; none if it does not answer.
     pub(super) fn partitions(&self) -> Vec<(String, i32)> {
-        let known = self.admin.topics(ASK).unwrap_or_default();
+        let known = self.admin.topics(CLUSTER_TIMEOUT).unwrap_or_default();
         let read = known.into_iter().filter(|topic| self.inputs.contains(&topic.name));
         read.flat_map(|topic| topic.partitions.into_iter().map(move |one| (topic.name.clone(), one.id))).collect()
     }
@@ -209,7 +211,7 @@ impl Control {
     fn read(&self, mut consumer: PlainConsumer) {
         let mut told = false;
         while !self.is_stopped() {
-            match consumer.next(POLL) {
+            match consumer.next(POLL_TIMEOUT) {
                 Ok(Next::Message(message)) => {
                     self.apply(*message);
                     told = false;
@@ -219,9 +221,9 @@ impl Control {
                     if !std::mem::replace(&mut told, true) {
                         tracing::error!(pipeline = %self.pipeline, topic = %self.topic, %error, "cannot read the control topic; trying again");
                     }
-                    thread::sleep(AGAIN);
+                    thread::sleep(READER_RETRY_DELAY);
                     let from = Position::Offset(self.books().accord.read_to() as i64);
-                    if let Ok(again) = PlainConsumer::open(&self.client, &self.topic, &[0], from, ASK) {
+                    if let Ok(again) = PlainConsumer::open(&self.client, &self.topic, &[0], from, CLUSTER_TIMEOUT) {
                         consumer = again;
                     }
                 }
@@ -277,7 +279,7 @@ impl Books {
 /// A topic that is not compacted would forget, one of several partitions would have no order.
 fn check_topic(admin: &Admin, topic: &str) -> anyhow::Result<()> {
     let hint = format!("hint: wasmill topic create {topic} --partitions 1 --set cleanup.policy=compact");
-    let described = match admin.describe_topic(topic, ASK) {
+    let described = match admin.describe_topic(topic, CLUSTER_TIMEOUT) {
         Ok(described) => described,
         Err(error) if error.code() == Some("UNKNOWN_TOPIC_OR_PART") || error.code() == Some("_UNKNOWN_TOPIC") => {
             bail!("the control topic {topic} does not exist; {hint}")
@@ -290,7 +292,7 @@ fn check_topic(admin: &Admin, topic: &str) -> anyhow::Result<()> {
         "the control topic {topic} has {partitions} partitions, and 1 is needed: records of several have no order; hint: \
          name another topic, made with wasmill topic create NAME --partitions 1 --set cleanup.policy=compact"
     );
-    let entries = match admin.topic_config(topic, ASK) {
+    let entries = match admin.topic_config(topic, CLUSTER_TIMEOUT) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::warn!(topic, %error, "whether the control topic is compacted is not to be had");

@@ -10,12 +10,12 @@ use wasmill_core::VersionNote;
 use wasmill_kafka::TopicPartition;
 
 use super::accord::Attempt;
-use super::control::{AGAIN, ASK, Control, SLACK};
+use super::control::{CLUSTER_TIMEOUT, Control, INITIATOR_HEAD_START, READER_RETRY_DELAY};
 use super::record::{self, Answer, Key, Named, Refused, Said, Standing};
 use crate::explain;
 
 /// How often it looks without being told.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the agreement of a group needs of a pipeline.
 pub trait Runner: Send + Sync + 'static {
@@ -87,7 +87,7 @@ impl<R: Runner> Follower<R> {
     fn run(&mut self) {
         while !self.control.is_stopped() {
             self.step();
-            self.control.wait(LOOK);
+            self.control.wait(CHECK_INTERVAL);
         }
         // Nobody need wait for it any more.
         let _ = self.control.write(&Key::Said(self.control.process.clone()), None);
@@ -207,7 +207,7 @@ impl<R: Runner> Follower<R> {
             Some(known) => known,
             None => *self.open.insert((open.epoch, Instant::now())),
         };
-        if since.elapsed() < self.control.timeout + SLACK {
+        if since.elapsed() < self.control.timeout + INITIATOR_HEAD_START {
             return;
         }
         let reason = format!(
@@ -258,11 +258,11 @@ impl<R: Runner> Follower<R> {
             Ok(offset) => {
                 self.said = now;
                 // Read back before the next look: else it would seem deleted.
-                self.control.wait_until(ASK, |books| (books.accord.read_to() > offset).then_some(()));
+                self.control.wait_until(CLUSTER_TIMEOUT, |books| (books.accord.read_to() > offset).then_some(()));
             }
             Err(error) => {
                 tracing::warn!(pipeline = %self.control.pipeline, %error, "cannot write to the control topic; trying again");
-                self.rests_until = Some(Instant::now() + AGAIN);
+                self.rests_until = Some(Instant::now() + READER_RETRY_DELAY);
             }
         }
     }
@@ -270,12 +270,12 @@ impl<R: Runner> Follower<R> {
     /// Partitions that wait for a version which this control topic never had: it was deleted and made again.
     fn look_behind(&mut self) {
         let later: Vec<u64> = self.runner.behind().into_iter().filter(|epoch| *epoch > self.runs).collect();
-        if later.is_empty() || self.looked.is_some_and(|looked| looked.elapsed() < AGAIN) {
+        if later.is_empty() || self.looked.is_some_and(|looked| looked.elapsed() < READER_RETRY_DELAY) {
             return;
         }
         self.looked = Some(Instant::now());
         // A note names a version only after that was decided, so whoever has read to the end of now has met the decision.
-        if self.control.catch_up(ASK).is_err() {
+        if self.control.catch_up(CLUSTER_TIMEOUT).is_err() {
             return;
         }
         let current = self.control.books().accord.current().map_or(0, |current| current.epoch);

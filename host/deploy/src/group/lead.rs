@@ -9,15 +9,15 @@ use wasmill_kafka::admin::GroupMember;
 use wasmill_kafka::now_ms;
 
 use super::accord::{Fate, Readiness};
-use super::control::{ASK, Books, Control, SLACK};
+use super::control::{Books, CLUSTER_TIMEOUT, Control, INITIATOR_HEAD_START};
 use super::follow::Runner;
 use super::record::{self, Asked, Key, Named, Refused, Standing};
 use crate::explain;
 
 /// How often the group is asked who is in it.
-const LOOK: Duration = Duration::from_millis(200);
+const MEMBER_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// A member of which no process has told for so long is none of wasmill's with this control topic.
-const STRANGER: Duration = Duration::from_secs(10);
+const UNKNOWN_MEMBER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is wanted.
 pub enum Wanted {
@@ -149,7 +149,7 @@ pub fn lead<R: Runner>(
 ) -> Result<Swapped, Refusal> {
     let mut leads = control.leads.lock();
     let started = Instant::now();
-    control.catch_up(ASK)?;
+    control.catch_up(CLUSTER_TIMEOUT)?;
     // The two belong together: an ask that names a decision and not what that led to would bring back what was before.
     let Begun { standing, after, bytes, source } = begin(control, running, wanted)?;
     // Here first: what this process refuses need not go to anybody.
@@ -165,7 +165,7 @@ pub fn lead<R: Runner>(
     let from = standing.current.digest.clone();
     // Only what is open may be decided, and only what was read back is known to be.
     let read = |fate: Fate| (fate != Fate::Unread).then_some(fate);
-    if control.wait_until(ASK, |books| read(books.accord.fate(epoch))) == Some(Fate::Open) {
+    if control.wait_until(CLUSTER_TIMEOUT, |books| read(books.accord.fate(epoch))) == Some(Fate::Open) {
         let decided = match wait_ready(control, epoch, started) {
             Ok(()) => control.decide(epoch, true, Standing { current: named, previous: Some(standing.current) }, None),
             Err(Some(refusal)) => control.decide(epoch, false, standing, Some(told_whole(&refusal))),
@@ -177,7 +177,7 @@ pub fn lead<R: Runner>(
         }
     }
     let settled = |fate: Fate| (!matches!(fate, Fate::Unread | Fate::Open)).then_some(fate);
-    match control.wait_until(control.timeout + 2 * SLACK, |books| settled(books.accord.fate(epoch))) {
+    match control.wait_until(control.timeout + 2 * INITIATOR_HEAD_START, |books| settled(books.accord.fate(epoch))) {
         Some(Fate::Switched) => Ok(wait_passed_on(control, epoch, from, asked)),
         Some(Fate::Refused(reason)) => Err(remembered(&reason)),
         Some(_) => Err(Refusal::of(
@@ -234,7 +234,7 @@ fn begin(control: &Control, running: Running, wanted: Wanted) -> Result<Begun, R
 
 /// Deletes what says nothing any more.
 fn tidy_up(control: &Control, standing: &Standing) -> Result<(), Refusal> {
-    let described = control.admin.group_members(&control.group, ASK)?;
+    let described = control.admin.group_members(&control.group, CLUSTER_TIMEOUT)?;
     let keys = {
         let books = control.books();
         let mut kept = vec![standing.current.digest.as_str()];
@@ -260,7 +260,8 @@ fn wait_ready(control: &Control, epoch: u64, started: Instant) -> Result<(), Opt
     loop {
         // The order matters: who is in the group first, then what their processes said. Whoever joins in between has read
         // that this is asked, and gets ready before joining.
-        let described = control.admin.group_members(&control.group, ASK).map_err(|error| Some(error.into()))?;
+        let described =
+            control.admin.group_members(&control.group, CLUSTER_TIMEOUT).map_err(|error| Some(error.into()))?;
         let (fate, readiness) = {
             let books = control.books();
             let members = described.members.iter().map(|member| member.id.as_str());
@@ -278,7 +279,7 @@ fn wait_ready(control: &Control, epoch: u64, started: Instant) -> Result<(), Opt
         for id in &strangers {
             strange.entry(id.clone()).or_insert_with(Instant::now);
         }
-        if let Some((id, _)) = strange.iter().find(|(_, since)| since.elapsed() >= STRANGER) {
+        if let Some((id, _)) = strange.iter().find(|(_, since)| since.elapsed() >= UNKNOWN_MEMBER_TIMEOUT) {
             return Err(Some(foreign(control, &described.members, id)));
         }
         if started.elapsed() >= control.timeout {
@@ -288,7 +289,7 @@ fn wait_ready(control: &Control, epoch: u64, started: Instant) -> Result<(), Opt
                 format!("nobody swaps: not ready within {limit}: {}; hint: swap.group_timeout", names.join(", "));
             return Err(Some(Refusal::of(text)));
         }
-        control.wait(LOOK);
+        control.wait(MEMBER_CHECK_INTERVAL);
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The form of the values. A record of another is passed over.
-const FORMAT: u64 = 1;
+const FORMAT_VERSION: u64 = 1;
 
 /// A version that the group runs or ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ impl Scope {
 /// The text of a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut value = serde_json::to_value(value).unwrap_or_default();
-    value["format"] = FORMAT.into();
+    value["format"] = FORMAT_VERSION.into();
     value.to_string().into_bytes()
 }
 
@@ -190,7 +190,7 @@ pub enum Unread {
 pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unread> {
     let value: Value = serde_json::from_slice(value).map_err(|error| Unread::Damaged(error.to_string()))?;
     match value["format"].as_u64() {
-        Some(FORMAT) => serde_json::from_value(value).map_err(|error| Unread::Damaged(error.to_string())),
+        Some(FORMAT_VERSION) => serde_json::from_value(value).map_err(|error| Unread::Damaged(error.to_string())),
         other => Err(Unread::Format(other.unwrap_or(0))),
     }
 }

@@ -12,7 +12,7 @@ use wasmill_pipeline::member::MemberShared;
 use wasmill_pipeline::shared::{Event, PipelineShared};
 use wasmill_wasm::Plugin;
 
-use super::control::{Control, SLACK};
+use super::control::{Control, INITIATOR_HEAD_START};
 use super::follow::{Follower, Runner};
 use super::lead::{Refusal, Running, Swapped, Wanted, lead};
 use super::record::Refused;
@@ -75,7 +75,7 @@ impl Group {
     /// member that nobody has heard of.
     pub fn wait_ready_to_join(&self) {
         let process = &self.control.process;
-        self.control.wait_until(self.control.timeout + SLACK, |books| {
+        self.control.wait_until(self.control.timeout + INITIATOR_HEAD_START, |books| {
             let Some(open) = books.accord.open() else { return Some(()) };
             let answer = books.accord.of(process).and_then(|said| said.answer.as_ref());
             answer.filter(|answer| answer.epoch == open.epoch).map(drop)

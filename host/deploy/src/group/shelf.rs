@@ -173,7 +173,7 @@ mod tests {
     use wasmill_kafka::mock::MockBroker;
     use wasmill_kafka::plain::PlainProducer;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn put(shelf: &mut Shelf, scope: &Scope, messages: &[PlainMessage], from: u64) {
         for (offset, message) in (from..).zip(messages) {
@@ -198,7 +198,7 @@ mod tests {
         let digest = wasmill_wasm::digest(&bytes);
         let mut messages = messages("control", &scope, &bytes).expect("messages");
         assert_eq!(messages.len(), 4);
-        let mut producer = PlainProducer::open(&client, PATIENCE).expect("a producer");
+        let mut producer = PlainProducer::open(&client, TIMEOUT).expect("a producer");
         let mut shelf = Shelf::default();
         for sent in producer.send(&messages) {
             sent.expect("sent");
@@ -206,7 +206,7 @@ mod tests {
         put(&mut shelf, &scope, &messages[..3], 0);
         assert!(!shelf.has(&digest) && shelf.place(&digest).is_none(), "without its manifest nobody knows its end");
         put(&mut shelf, &scope, &messages, 0);
-        let fetch = |shelf: &Shelf| shelf.place(&digest).expect("a place").fetch(&client, "control", &scope, PATIENCE);
+        let fetch = |shelf: &Shelf| shelf.place(&digest).expect("a place").fetch(&client, "control", &scope, TIMEOUT);
         assert_eq!(fetch(&shelf).expect("the component"), bytes);
         // Somebody else writes into the topic.
         messages[1].value.as_mut().expect("a value")[7] ^= 1;

@@ -19,13 +19,13 @@ use crate::explain;
 /// The hidden command of this program that compiles: [`compile_here`], with `--cache`, `--memory` and `--time`.
 pub const COMMAND: &str = "compile-handler";
 /// How that command ends if the handler is refused.
-pub const REFUSED: u8 = 3;
+pub const REFUSED_EXIT_CODE: u8 = 3;
 /// What is read of what the compiler says.
 const REASON_BYTES: u64 = 16 << 10;
 /// Seconds that a compiler nobody waits for may go on.
-const SLACK: u64 = 5;
+const CPU_SLACK_SECONDS: u64 = 5;
 /// How much later than everything else the compiler gets a processor: nearly last.
-const NICE: i32 = 15;
+const COMPILER_NICENESS: i32 = 15;
 
 /// Why there is no plugin.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub(super) fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits)
         return Ok(());
     }
     // It came to an answer, and the answer is no.
-    if status.code() == Some(i32::from(REFUSED))
+    if status.code() == Some(i32::from(REFUSED_EXIT_CODE))
         && let Some((kind, reason)) = said.split_once('\n')
         && let Some(kind) = LoadKind::ALL.into_iter().find(|one| one.as_str() == kind)
     {
@@ -154,11 +154,11 @@ impl Bounds {
         setrlimit(Resource::Data, at_most(self.memory))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         // Whoever asked keeps the time; this is for when they are gone.
-        setrlimit(Resource::Cpu, at_most((self.time + SLACK).saturating_mul(processors)))?;
+        setrlimit(Resource::Cpu, at_most((self.time + CPU_SLACK_SECONDS).saturating_mul(processors)))?;
         // A crash is told by the one who asked; a core file of gigabytes helps nobody.
         setrlimit(Resource::Core, at_most(0))?;
         // Both are favours: where they are not granted it goes on without.
-        let _ = nice(NICE);
+        let _ = nice(COMPILER_NICENESS);
         let _ = std::fs::write("/proc/self/oom_score_adj", "800");
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, bail};
 
 /// How long a file must have been as it is.
-const REST: Duration = Duration::from_millis(50);
+const SETTLE_DELAY: Duration = Duration::from_millis(50);
 
 /// A file as a folder shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn settle(path: &Path) -> anyhow::Result<()> {
     let seen = || look(path).with_context(|| format!("cannot read handler {}", path.display()));
     let mut before = seen()?;
     for _ in 0..100 {
-        std::thread::sleep(REST);
+        std::thread::sleep(SETTLE_DELAY);
         let now = seen()?;
         if now == before && now.bytes > 0 {
             return Ok(());

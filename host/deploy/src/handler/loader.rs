@@ -25,8 +25,8 @@ pub struct Loader {
     recent: Arc<Mutex<VecDeque<Plugin>>>,
 }
 
-/// So many of them.
-const RECENT: usize = 16;
+/// Handlers that are kept for whoever swaps to and fro.
+const MAX_RECENT_PLUGINS: usize = 16;
 
 /// The bytes of a handler, and where they are from.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl Loader {
         let loaded = self.engine.load(bytes);
         let plugin = loaded.map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })?;
         let mut recent = self.recent.lock();
-        if recent.len() == RECENT {
+        if recent.len() == MAX_RECENT_PLUGINS {
             recent.pop_front();
         }
         recent.push_back(plugin.clone());

@@ -201,8 +201,8 @@ fn text(object: Map<String, Value>) -> String {
     shown(&Value::Object(object).to_string())
 }
 
-/// Bytes of a line of a difference.
-const LINE: usize = 2000;
+/// Characters that are shown of a line of a difference.
+const MAX_LINE_CHARACTERS: usize = 2000;
 
 /// As much of a text as people read, on one line.
 fn shown(text: &str) -> String {
@@ -211,7 +211,7 @@ fn shown(text: &str) -> String {
         // Nothing else: what is shown can be copied into the case.
         if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
     }
-    match line.char_indices().nth(LINE) {
+    match line.char_indices().nth(MAX_LINE_CHARACTERS) {
         Some((end, _)) => format!("{} ... ({} bytes)", &line[..end], text.len()),
         None => line,
     }

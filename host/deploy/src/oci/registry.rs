@@ -23,15 +23,17 @@ const MANIFESTS: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 /// How often a registry is asked that does not answer.
-const ATTEMPTS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 /// The wait before it is asked again; it doubles.
-const PAUSE: Duration = Duration::from_millis(250);
-const CONNECT: Duration = Duration::from_secs(4);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(250);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long it may be silent within an answer.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long a manifest may take, and a component.
-const ASK: Duration = Duration::from_secs(60);
-const TRANSFER: Duration = Duration::from_secs(600);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a manifest may take.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a component may take.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Why something was not to be had.
 #[derive(Debug)]
@@ -93,8 +95,8 @@ impl Registry {
         };
         let config = ClientConfig {
             protocol,
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(SILENCE),
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
             user_agent: concat!("wasmill/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
@@ -116,14 +118,15 @@ impl Registry {
     pub async fn manifest(&self) -> Result<Vec<u8>, Trouble> {
         let ask = async || {
             let asked = self.client.pull_manifest_raw(&self.reference, &self.credentials.auth, &MANIFESTS);
-            self.within(ASK, asked).await
+            self.within(MANIFEST_TIMEOUT, asked).await
         };
         Ok(patiently(ask).await?.0.to_vec())
     }
 
     /// A blob of so many bytes, with this digest. `progress` is told how many are here.
     pub async fn blob(&self, digest: &str, bytes: u64, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<u8>, Trouble> {
-        let whole = patiently(async || self.within(TRANSFER, self.read_blob(digest, bytes, progress)).await).await?;
+        let whole =
+            patiently(async || self.within(TRANSFER_TIMEOUT, self.read_blob(digest, bytes, progress)).await).await?;
         let found = digest_of(&whole);
         if found != digest {
             // Of the same length and something else: by mistake or on purpose, it is not what the manifest names.
@@ -162,13 +165,13 @@ impl Registry {
     /// Sends a blob, unless the registry has it.
     pub async fn push_blob(&self, bytes: &[u8], digest: &str) -> Result<(), Trouble> {
         self.client.store_auth_if_needed(self.reference.resolve_registry(), &self.credentials.auth).await;
-        let has = self.within(ASK, self.client.blob_exists(&self.reference, digest)).await;
+        let has = self.within(MANIFEST_TIMEOUT, self.client.blob_exists(&self.reference, digest)).await;
         if matches!(has, Ok(true)) {
             return Ok(());
         }
         let send = async || {
             let sent = self.client.push_blob(&self.reference, bytes.to_vec(), digest);
-            self.within(TRANSFER, sent).await.map(drop)
+            self.within(TRANSFER_TIMEOUT, sent).await.map(drop)
         };
         patiently(send).await
     }
@@ -177,7 +180,7 @@ impl Registry {
     pub async fn push_manifest(&self, manifest: Vec<u8>) -> Result<(), Trouble> {
         let kind = MANIFEST.parse().context("a media type of ours")?;
         let sent = self.client.push_manifest_raw(&self.reference, manifest, kind);
-        self.within(ASK, sent).await.map(drop)
+        self.within(MANIFEST_TIMEOUT, sent).await.map(drop)
     }
 
     async fn within<T>(&self, time: Duration, task: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {
@@ -258,8 +261,8 @@ impl Registry {
 
 /// Asks again, a few times, where there was no answer.
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    let mut pause = PAUSE;
-    for _ in 1..ATTEMPTS {
+    let mut pause = FIRST_RETRY_DELAY;
+    for _ in 1..MAX_ATTEMPTS {
         match ask().await {
             Err(Trouble::Away(reason)) => tracing::debug!(reason, "asking the registry again"),
             answered => return answered,

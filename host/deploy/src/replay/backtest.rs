@@ -14,9 +14,9 @@ use super::side_by_side::{Bounds, Report, replay};
 use crate::explain;
 
 /// How long the cluster may take to say what there is.
-const ANSWER: Duration = Duration::from_secs(15);
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Differing messages that a report has field by field.
-const KEPT: usize = 10;
+const REPORTED_DIFFERENCES: usize = 10;
 
 /// Runs both versions over the messages that the settings name.
 ///
@@ -46,12 +46,14 @@ pub fn run(
     let topics = settings.topic.clone().map_or_else(|| new.settings.topics.clone(), |topic| vec![topic]);
     let wanted = Wanted { topics, partitions: Vec::new(), which: settings.messages.into() };
     let plan =
-        Plan::make(&Admin::open(client)?, &wanted, ANSWER.min(settings.time)).map_err(|missing| match missing {
-            Missing::Cluster(error) => anyhow::Error::from(error),
-            Missing::Partition(topic, partition, _) => anyhow::anyhow!("{topic} has no partition {partition}"),
-        })?;
+        Plan::make(&Admin::open(client)?, &wanted, CLUSTER_TIMEOUT.min(settings.time)).map_err(
+            |missing| match missing {
+                Missing::Cluster(error) => anyhow::Error::from(error),
+                Missing::Partition(topic, partition, _) => anyhow::anyhow!("{topic} has no partition {partition}"),
+            },
+        )?;
     let there = plan.most();
-    let bounds = Bounds { deadline: Some(deadline), kept: KEPT };
+    let bounds = Bounds { deadline: Some(deadline), kept: REPORTED_DIFFERENCES };
     let report = replay(client, plan, [old, new], &bounds, &mut |_| ())?;
     if !report.complete && report.summary.messages == 0 && there > 0 {
         let time = humantime::format_duration(settings.time);

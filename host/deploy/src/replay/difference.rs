@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::text::cut;
 
 /// Differences of one message that are kept.
-pub(super) const KEPT: usize = 50;
+pub(super) const MAX_FIELD_DIFFERENCES: usize = 50;
 
 /// A field in which two versions do not agree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,7 +35,7 @@ impl Differences {
 
     /// Notes a difference, or counts it. `field` is made only if it is kept.
     pub(super) fn add(&mut self, field: impl FnOnce() -> String, old: Option<String>, new: Option<String>) {
-        if self.fields.len() < KEPT {
+        if self.fields.len() < MAX_FIELD_DIFFERENCES {
             self.fields.push(Difference { field: cut(&field(), 0), old, new });
         } else {
             self.more += 1;

@@ -11,9 +11,9 @@ use wasmill_kafka::stretches::Stretch;
 use wasmill_kafka::{ClientError, TopicPartition, now_ms};
 
 /// A sample of a partition is taken at so many places at most, from its oldest messages to its newest.
-const PLACES: u64 = 20;
+const MAX_PLACES: u64 = 20;
 /// Fewer messages of a sample are not divided: each place costs a fetch.
-const AT_A_PLACE: u64 = 25;
+const MESSAGES_AT_A_PLACE: u64 = 25;
 
 /// Which messages.
 #[derive(Debug, Clone)]
@@ -160,7 +160,7 @@ fn spread(from: i64, end: i64, count: u64) -> Vec<Stretch> {
     if count >= available {
         return vec![Stretch { from, end, count: available }];
     }
-    let places = (count / AT_A_PLACE).clamp(1, PLACES);
+    let places = (count / MESSAGES_AT_A_PLACE).clamp(1, MAX_PLACES);
     let each = |place: u64| count * (place + 1) / places - count * place / places;
     // What is not read lies between the places, in equal parts.
     let gaps = |place: u64| u128::from(available - count) * u128::from(place) / u128::from(places - 1);

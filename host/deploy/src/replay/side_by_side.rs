@@ -19,10 +19,10 @@ use super::text::shown;
 use crate::handler_tests::lane::{Answer, Lane, Verdict};
 
 /// How long the brokers may say nothing before that is a failure.
-const SILENCE: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(200);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 /// So few messages are timed in the first call too.
-const FEW: usize = 10;
+const FEW_MESSAGES: usize = 10;
 /// Messages of all partitions that wait to fill their batches, in bytes.
 const WAITING_BYTES: usize = 64 << 20;
 
@@ -169,7 +169,7 @@ impl Replay<'_> {
                 self.report.complete = false;
                 return Ok(());
             }
-            let step = reader.next(LOOK)?;
+            let step = reader.next(POLL_TIMEOUT)?;
             if !matches!(step, Step::Nothing) {
                 heard = Instant::now();
             }
@@ -194,8 +194,8 @@ impl Replay<'_> {
                     bytes -= mine.bytes;
                     self.batch(mine.messages)?;
                 }
-                Step::Nothing if heard.elapsed() > SILENCE => {
-                    let silence = humantime::format_duration(SILENCE);
+                Step::Nothing if heard.elapsed() > SILENCE_TIMEOUT => {
+                    let silence = humantime::format_duration(SILENCE_TIMEOUT);
                     bail!("topic {topic}: nothing came for {silence}; hint: is the cluster there?");
                 }
                 Step::Nothing => {}
@@ -231,7 +231,7 @@ impl Replay<'_> {
         let crashed = self.old.lane.crashes() + self.new.lane.crashes() > crashes;
         self.now = if crashed { (self.now / 2).max(1) } else { (self.now * 2).min(self.most) };
         // An instance's first call finds nothing in memory. Of a few messages there is no other.
-        let timed = self.batches > 0 || messages.len() < FEW;
+        let timed = self.batches > 0 || messages.len() < FEW_MESSAGES;
         self.batches += 1;
         for ((message, old), new) in messages.iter().zip(&old).zip(&new) {
             // The time was up for one of them: what the other made of it is compared with nothing.

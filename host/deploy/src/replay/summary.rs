@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::difference::Differences;
 
 /// Fields that are counted by name. A value with names that are different in each message has as many fields as messages.
-const FIELDS: usize = 200;
+const MAX_NAMED_FIELDS: usize = 200;
 
 /// Counts of compared messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ impl Summary {
         for field in fields {
             if let Some(count) = self.fields.get_mut(&field) {
                 *count += 1;
-            } else if self.fields.len() < FIELDS {
+            } else if self.fields.len() < MAX_NAMED_FIELDS {
                 self.fields.insert(field, 1);
             } else {
                 self.other_fields += 1;
@@ -120,6 +120,6 @@ mod tests {
         for number in 0..1000 {
             summary.differs(&differences(&[&format!("output 0 value.user{number}")]));
         }
-        assert_eq!((summary.fields.len(), summary.other_fields), (FIELDS, 1000 - FIELDS as u64));
+        assert_eq!((summary.fields.len(), summary.other_fields), (MAX_NAMED_FIELDS, 1000 - MAX_NAMED_FIELDS as u64));
     }
 }

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Boundary, Named};
 
 /// Records that are kept in memory, and read when a process starts.
-const RECENT: usize = 200;
+const MAX_RECENT_RECORDS: usize = 200;
 /// A file of so many bytes is put aside, in the place of the one that was put aside before.
-const FULL_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +124,7 @@ impl History {
     pub fn open(folder: Option<&Path>, pipeline: &str) -> Self {
         let path = folder.map(|folder| folder.join(format!("{pipeline}.jsonl")));
         let text = path.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        let lines = text.lines().rev().take(RECENT);
+        let lines = text.lines().rev().take(MAX_RECENT_RECORDS);
         // A line that was cut by a crash, or that a later version wrote, is nobody's concern.
         let known = |record: &Record| !matches!(record.what, What::Other(_));
         let recent: Vec<Record> = lines.filter_map(|line| serde_json::from_str(line).ok()).filter(known).collect();
@@ -144,7 +144,7 @@ impl History {
     /// Adds one. A disk that takes nothing is told of and changes nothing else.
     pub fn add(&self, record: Record) {
         let mut recent = self.recent.lock();
-        if recent.len() == RECENT {
+        if recent.len() == MAX_RECENT_RECORDS {
             recent.pop_front();
         }
         if let Some(path) = &self.path
@@ -161,7 +161,7 @@ fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(name)?;
     }
-    if fs::metadata(path).is_ok_and(|meta| meta.len() > FULL_BYTES) {
+    if fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_FILE_BYTES) {
         fs::rename(path, path.with_extension("jsonl.1")).with_context(name)?;
     }
     let mut line = serde_json::to_vec(record)?;
@@ -211,10 +211,10 @@ mod tests {
     #[test]
     fn as_many_as_are_of_use_stay_in_memory() {
         let history = History::open(None, "orders");
-        for number in 0..=RECENT {
+        for number in 0..=MAX_RECENT_RECORDS {
             history.add(record(What::Swap, &number.to_string()));
         }
         let recent = history.recent();
-        assert_eq!((recent.len(), recent[0].to.digest.as_str()), (RECENT, "1"));
+        assert_eq!((recent.len(), recent[0].to.digest.as_str()), (MAX_RECENT_RECORDS, "1"));
     }
 }

@@ -26,9 +26,9 @@ use crate::handler::file::{Look, look};
 use crate::handler::loader::Loader;
 
 /// Versions that are kept for the way back.
-const PAST: usize = 10;
+const MAX_PAST_VERSIONS: usize = 10;
 /// Beyond the longest call that a lane may be in: how long a swap waits for lanes before it answers.
-const SLACK: Duration = Duration::from_secs(5);
+const LANES_TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 
 /// What is to take over.
 pub struct Ask {
@@ -339,7 +339,7 @@ impl Swapper {
         if let Some(trial) = before {
             trial.finish(End::Ended("another version came".to_owned()));
         }
-        deployed.handover.wait(Instant::now() + time_cap + SLACK);
+        deployed.handover.wait(Instant::now() + time_cap + LANES_TIMEOUT_SLACK);
         // Of lanes that ended meanwhile.
         if deployed.handover.waits().is_empty() {
             self.lanes.all().iter().for_each(|lane| drop(lane.unstage()));
@@ -352,7 +352,7 @@ impl Swapper {
 
     pub(super) fn remember(&self, version: Arc<Version>) {
         let mut past = self.past.lock();
-        if past.len() == PAST {
+        if past.len() == MAX_PAST_VERSIONS {
             past.remove(0);
         }
         past.push(version);

@@ -16,7 +16,7 @@ use crate::explain;
 use crate::handler::file::{look, settle};
 
 /// A change is one once nothing happened for so long: tools write in several steps.
-pub const QUIET: Duration = Duration::from_millis(300);
+pub const DEBOUNCE_DELAY: Duration = Duration::from_millis(300);
 
 /// What keeps a watch alive.
 pub type Watch = Debouncer<RecommendedWatcher, RecommendedCache>;
@@ -30,7 +30,7 @@ pub fn start(swapper: Arc<Swapper>, handler: &config::Handler) -> anyhow::Result
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().context("a handler is a file")?.to_owned();
     let (changed, changes) = mpsc::sync_channel(1);
-    let mut debouncer = new_debouncer(QUIET, None, move |result: DebounceEventResult| {
+    let mut debouncer = new_debouncer(DEBOUNCE_DELAY, None, move |result: DebounceEventResult| {
         let Ok(events) = result else { return };
         let ours = |path: &PathBuf| path.file_name() == Some(&name);
         if events.iter().any(|event| !event.kind.is_access() && event.paths.iter().any(ours)) {

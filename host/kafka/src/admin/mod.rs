@@ -24,7 +24,7 @@ pub(crate) use topics::partition_count;
 pub use topics::{ConfigEntry, NewTopic};
 
 /// How often a request is repeated that has to wait for the cluster, such as for a new topic to be known.
-const AGAIN: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A client for admin calls.
 pub struct Admin {
@@ -100,7 +100,9 @@ impl Admin {
         let deadline = Instant::now() + timeout;
         loop {
             match attempt(deadline.saturating_duration_since(Instant::now())) {
-                Err(error) if error.is_transient() && Instant::now() + AGAIN < deadline => std::thread::sleep(AGAIN),
+                Err(error) if error.is_transient() && Instant::now() + RETRY_DELAY < deadline => {
+                    std::thread::sleep(RETRY_DELAY)
+                }
                 other => return other,
             }
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::mock::{MockBroker, fault};
 use crate::plain::{PlainMessage, PlainProducer};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn started() -> (MockBroker, ClientSettings) {
     let broker = MockBroker::start(2).unwrap();
@@ -18,12 +18,12 @@ fn started() -> (MockBroker, ClientSettings) {
 #[test]
 fn describes_partitions_with_their_offsets() {
     let (_broker, settings) = started();
-    let mut producer = PlainProducer::open(&settings, PATIENCE).unwrap();
+    let mut producer = PlainProducer::open(&settings, TIMEOUT).unwrap();
     let message = |partition| PlainMessage { topic: "t".into(), partition, ..PlainMessage::default() };
     for answer in producer.send(&[message(1), message(1), message(2)]) {
         answer.unwrap();
     }
-    let topic = Admin::open(&settings).unwrap().describe_topic("t", PATIENCE).unwrap();
+    let topic = Admin::open(&settings).unwrap().describe_topic("t", TIMEOUT).unwrap();
     let offsets: Vec<_> =
         topic.partitions.iter().map(|partition| (partition.id, partition.low, partition.high)).collect();
     assert_eq!(offsets, [(0, Some(0), Some(0)), (1, Some(0), Some(2)), (2, Some(0), Some(1))]);
@@ -34,7 +34,7 @@ fn describes_partitions_with_their_offsets() {
 fn lists_topics_by_name() {
     let (broker, settings) = started();
     broker.create_topic("a", 1).unwrap();
-    let topics = Admin::open(&settings).unwrap().topics(PATIENCE).unwrap();
+    let topics = Admin::open(&settings).unwrap().topics(TIMEOUT).unwrap();
     let names: Vec<_> = topics.iter().map(|topic| (topic.name.as_str(), topic.partitions.len())).collect();
     assert_eq!(names, [("a", 1), ("t", 3)]);
 }
@@ -43,7 +43,7 @@ fn lists_topics_by_name() {
 fn a_topic_that_may_not_be_seen_is_an_error() {
     let (broker, settings) = started();
     broker.topic_error("t", fault::TOPIC_AUTHORIZATION).unwrap();
-    let error = Admin::open(&settings).unwrap().describe_topic("t", PATIENCE).unwrap_err();
+    let error = Admin::open(&settings).unwrap().describe_topic("t", TIMEOUT).unwrap_err();
     assert_eq!(error.code(), Some("TOPIC_AUTHORIZATION_FAILED"));
 }
 
@@ -65,7 +65,7 @@ fn a_broker_that_is_away_is_a_transient_error_in_time() {
 fn what_no_topic_can_have_is_refused_without_a_broker() {
     let admin = Admin::open(&ClientSettings { bootstrap: "127.0.0.1:1".into(), ..ClientSettings::default() }).unwrap();
     let new = NewTopic { name: "a\0b".into(), ..NewTopic::default() };
-    assert!(matches!(admin.create_topic(&new, PATIENCE), Err(ClientError::Nul { .. })));
+    assert!(matches!(admin.create_topic(&new, TIMEOUT), Err(ClientError::Nul { .. })));
     let negative = NewTopic { name: "n".into(), partitions: Some(-5), ..NewTopic::default() };
-    assert!(matches!(admin.create_topic(&negative, PATIENCE), Err(ClientError::Refused { .. })));
+    assert!(matches!(admin.create_topic(&negative, TIMEOUT), Err(ClientError::Refused { .. })));
 }

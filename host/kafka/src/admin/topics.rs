@@ -9,7 +9,7 @@ use rdkafka::bindings::rd_kafka_admin_op_t as Op;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use super::metadata::{Metadata, TopicDescription};
-use super::{AGAIN, Admin, check, slice};
+use super::{Admin, RETRY_DELAY, check, slice};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
 use crate::native::{Client, c_string, text_in};
@@ -63,8 +63,8 @@ impl Admin {
         loop {
             match self.describe_topic(&topic.name, deadline.saturating_duration_since(Instant::now())) {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() + AGAIN >= deadline => return Err(error),
-                Err(_) => std::thread::sleep(AGAIN),
+                Err(error) if Instant::now() + RETRY_DELAY >= deadline => return Err(error),
+                Err(_) => std::thread::sleep(RETRY_DELAY),
             }
         }
     }

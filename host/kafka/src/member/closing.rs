@@ -23,7 +23,7 @@ use super::context::Context;
 
 /// How long the client may take to end once its partitions are given back. librdkafka gives its last request, `LeaveGroup`,
 /// five seconds and looks once a second.
-pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(7);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// How the client went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

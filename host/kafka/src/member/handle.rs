@@ -21,7 +21,7 @@ use crate::offsets;
 /// How long a seek waits for librdkafka's answer.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it tries again for a partition whose assignment is about to take effect.
-const SEEK_PATIENCE: Duration = Duration::from_secs(2);
+const SEEK_RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What other threads do with a member. Cheap to clone; keeps nothing alive.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl MemberHandle {
         if state.is_retired() {
             return Err(ClientError::Closed);
         }
-        let patience = Instant::now() + SEEK_PATIENCE;
+        let patience = Instant::now() + SEEK_RETRY_TIMEOUT;
         loop {
             let code = seek_once(open.client(), id, to)?;
             let settling = code.is(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE)

@@ -12,7 +12,7 @@ use crate::queue::Take;
 
 /// How long a retired queue is left alone. A fetch that was under way at the revoke has been answered by then: the broker
 /// waits a tenth of a second.
-const SETTLE: Duration = Duration::from_millis(1500);
+const RETIREMENT_DELAY: Duration = Duration::from_millis(1500);
 
 /// Queues of partitions that went.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(super) struct Retired {
 
 impl Janitor {
     pub(super) fn keep(&mut self, id: TopicPartition, source: Box<dyn Take>, now: Instant) {
-        self.retired.push(Retired { id, source, due: now + SETTLE });
+        self.retired.push(Retired { id, source, due: now + RETIREMENT_DELAY });
     }
 
     /// Those whose time has come.
@@ -108,7 +108,7 @@ mod tests {
         member.shared.janitor.lock().keep(id.clone(), source, now);
         member.shared.live.lock().insert(id.clone(), held);
         let before = seen.len();
-        member.shared.sweep(now + SETTLE);
+        member.shared.sweep(now + RETIREMENT_DELAY);
         assert!(seen.len() >= before, "a partition that is back has a reader, whose messages these are");
 
         consumer.unsubscribe();
@@ -116,11 +116,11 @@ mod tests {
         member.shared.janitor.lock().keep(id.clone(), Box::new(SplitQueue::cut(native, &id).unwrap()), now);
         drop(live);
         // Nothing is taken before its time.
-        member.shared.sweep(now + SETTLE / 2);
+        member.shared.sweep(now + RETIREMENT_DELAY / 2);
         poll_until(&member, || consumer.assignment().is_ok_and(|assignment| assignment.count() == 0));
         let outdated = seen.len();
         assert!(outdated > 0, "the library would have given them back itself");
-        member.shared.sweep(now + SETTLE);
+        member.shared.sweep(now + RETIREMENT_DELAY);
         assert_eq!(seen.len(), 0, "{outdated} were there");
         drop(seen);
         member.close();

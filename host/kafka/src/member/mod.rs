@@ -151,7 +151,7 @@ impl Member {
         self.watch.lock().close();
         // Nobody may use the client from here on; this waits for calls that are under way, and each of them has a bound.
         self.shared.shut();
-        let deadline = Instant::now() + closing::CLOSE_PATIENCE;
+        let deadline = Instant::now() + closing::CLOSE_TIMEOUT;
         // What is left of it is enough for a client that has nothing to wait for.
         let answered = self.shared.settle_commits(deadline - Duration::from_secs(1));
         closing::end(consumer, answered, deadline);

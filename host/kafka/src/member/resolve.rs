@@ -22,7 +22,7 @@ use crate::settings::MemberSettings;
 /// How long one request may take before it is made again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// How long finding the first positions may take: the group waits, and librdkafka gives the member up when it is not
 /// polled for `max.poll.interval.ms`.
@@ -100,7 +100,7 @@ impl Asking<'_> {
     ) -> Result<Vec<Row>, ClientError> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let answer = ask(left.clamp(PAUSE, REQUEST_TIMEOUT)).and_then(|rows| {
+            let answer = ask(left.clamp(RETRY_DELAY, REQUEST_TIMEOUT)).and_then(|rows| {
                 let failed = rows.iter().find(|row| row.err.is_error());
                 match failed.map(|row| (row.id.clone(), row.err)) {
                     Some((id, err)) => Err(ClientError::request(format!("{what} of {id}"), err)),
@@ -113,7 +113,7 @@ impl Asking<'_> {
                         return Err(ClientError::Closed);
                     }
                     tracing::debug!(%error, "asking again");
-                    thread::sleep(PAUSE);
+                    thread::sleep(RETRY_DELAY);
                 }
                 answer => return answer,
             }
@@ -168,7 +168,7 @@ impl Asking<'_> {
                     return Err(ClientError::request("topic ids", Code(E::RD_KAFKA_RESP_ERR__TIMED_OUT as i32)));
                 }
                 _ if self.client.assignment_lost() => return Err(ClientError::Closed),
-                _ => thread::sleep(PAUSE),
+                _ => thread::sleep(RETRY_DELAY),
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::queue::{Positions, Slot};
 use crate::settings::MemberSettings;
 
 /// Events kept for the next poll; more of them say nothing new.
-const EVENTS: usize = 256;
+const MAX_WAITING_EVENTS: usize = 256;
 
 /// The other half of what a member knows of a partition it holds.
 pub(super) struct Live {
@@ -82,7 +82,7 @@ impl Shared {
 
     pub(super) fn tell(&self, event: MemberEvent) {
         let mut events = self.events.lock();
-        if events.len() < EVENTS {
+        if events.len() < MAX_WAITING_EVENTS {
             events.push_back(event);
         }
     }

@@ -15,7 +15,7 @@ use super::describe::{Described, Question};
 use super::event::MemberEvent;
 use crate::native::ClientRef;
 
-const INTERVAL: Duration = Duration::from_secs(3);
+const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A topic of partitions that are held, with the id it had when they came.
 pub(super) type Held = (Arc<str>, Option<String>);
@@ -42,7 +42,7 @@ impl TopicWatch {
         if let Some(question) = &self.question {
             let Some(answer) = question.answer(Duration::ZERO) else { return Vec::new() };
             self.question = None;
-            self.next = Some(now + INTERVAL);
+            self.next = Some(now + TOPIC_CHECK_INTERVAL);
             // A question that failed says nothing about topics.
             return self.judge.hear(&held(), &answer.unwrap_or_default());
         }
@@ -50,7 +50,7 @@ impl TopicWatch {
             return Vec::new();
         }
         self.question = Question::ask(client, &topics());
-        self.next = Some(now + INTERVAL);
+        self.next = Some(now + TOPIC_CHECK_INTERVAL);
         Vec::new()
     }
 

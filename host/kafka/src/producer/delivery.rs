@@ -25,11 +25,11 @@ use crate::native::{Client, Event, Queue};
 use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
 
 /// How long a dropped producer waits for its delivery thread before it leaves it behind.
-pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the thread sleeps when nothing happens. It is woken when it is to stop.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE_POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long the reports of a last purge may take.
-const LAST_REPORTS: Duration = Duration::from_secs(3);
+const PURGE_REPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client with the thread that reads its reports. Dropping it purges what is left, reports that, and ends the client.
 pub(crate) struct Running {
@@ -92,7 +92,7 @@ impl Drop for Running {
         // The thread waits until it alone has it, so that the client always ends there and never blocks who drops.
         drop(delivery);
         // A sink may hold the last producer: the thread cannot wait for itself.
-        if std::thread::current().id() != self.thread && self.finished.get_mut().recv_timeout(CLOSE_PATIENCE).is_err() {
+        if std::thread::current().id() != self.thread && self.finished.get_mut().recv_timeout(CLOSE_TIMEOUT).is_err() {
             tracing::warn!("a kafka producer did not end in time and is left behind");
         }
     }
@@ -194,7 +194,7 @@ impl Delivery {
                 Ok(()) => return Second::Sent,
                 Err(SendError::QueueFull) if self.stop.load(Ordering::SeqCst) => return Second::Stopped,
                 Err(SendError::QueueFull) => {
-                    alone.room.wait(IDLE);
+                    alone.room.wait(IDLE_POLL_TIMEOUT);
                 }
                 Err(SendError::Fatal { .. }) => return Second::Stopped,
                 Err(SendError::Refused { .. }) => return Second::Impossible,
@@ -224,7 +224,7 @@ fn run(delivery: Arc<Delivery>) {
     let queue = delivery.client.main_queue();
     let mut reader = Reader::default();
     while !delivery.stop.load(Ordering::SeqCst) {
-        if let Some(event) = queue.poll(IDLE) {
+        if let Some(event) = queue.poll(IDLE_POLL_TIMEOUT) {
             reader.read(&delivery, event);
         }
     }
@@ -233,7 +233,7 @@ fn run(delivery: Arc<Delivery>) {
         std::thread::yield_now();
     }
     delivery.client.purge();
-    let deadline = Instant::now() + LAST_REPORTS;
+    let deadline = Instant::now() + PURGE_REPORT_TIMEOUT;
     while delivery.client.outstanding() > 0 && Instant::now() < deadline {
         if let Some(event) = queue.poll(Duration::from_millis(10)) {
             reader.read(&delivery, event);

@@ -7,7 +7,7 @@
 //! Whatever may pass by itself (broker away, leader moving, too few replicas, timeouts) is never reported: the message stays
 //! in the buffer and is tried again without end, and back-pressure ([`SendError::QueueFull`]) is all that is seen of it.
 //! Exactly one report comes for each message that [`Producer::send`] accepted, also when the producer is dropped; the one
-//! exception is a drop that takes longer than [`CLOSE_PATIENCE`].
+//! exception is a drop that takes longer than [`CLOSE_TIMEOUT`].
 
 mod delivery;
 mod record;
@@ -26,7 +26,7 @@ use crate::error::ClientError;
 use crate::native::Client;
 use crate::produce_error::SendError;
 use crate::settings::ClientSettings;
-pub use delivery::CLOSE_PATIENCE;
+pub use delivery::CLOSE_TIMEOUT;
 use delivery::Running;
 pub(crate) use record::{Fields, Headers, produce};
 pub use report::{DeliverySink, Report};
@@ -34,7 +34,7 @@ pub use rules::TopicRules;
 pub use send::{Outgoing, OutputTopic};
 
 /// How long [`Producer::partitions`] waits for an answer.
-const METADATA_PATIENCE: Duration = Duration::from_secs(10);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes librdkafka puts in one batch by default. A topic whose `max.message.bytes` is lower refuses full batches, which
 /// then go out again one message at a time: set the property `batch.size` for such topics.
 const BATCH_BYTES: u32 = 262_144;
@@ -107,7 +107,7 @@ impl Producer {
     /// # Errors
     /// The topic does not exist, or no broker answered within ten seconds.
     pub fn partitions(&self, topic: &str) -> Result<i32, ClientError> {
-        crate::admin::partition_count(self.client(), topic, METADATA_PATIENCE)
+        crate::admin::partition_count(self.client(), topic, METADATA_TIMEOUT)
     }
 
     /// Messages accepted and not yet reported, counting some events too: 0 means none.
@@ -126,7 +126,7 @@ impl Producer {
         let all = self.flush(timeout);
         if !all {
             self.purge();
-            self.flush(CLOSE_PATIENCE);
+            self.flush(CLOSE_TIMEOUT);
         }
         all
     }

@@ -12,11 +12,11 @@ use crate::native::{Client, Topic};
 use crate::produce_error::SendError;
 
 /// The most fields a message has: topic, partition, flags, value, key, token, timestamp, headers.
-const FIELDS: usize = 8;
+const MAX_FIELDS: usize = 8;
 
 /// The arguments of one `rd_kafka_produceva`, on the stack and not zeroed first: they are 72 bytes each.
 pub(crate) struct Fields {
-    items: [MaybeUninit<sys::rd_kafka_vu_t>; FIELDS],
+    items: [MaybeUninit<sys::rd_kafka_vu_t>; MAX_FIELDS],
     len: usize,
 }
 
@@ -24,7 +24,7 @@ type Union = sys::rd_kafka_vu_s__bindgen_ty_1;
 
 impl Fields {
     pub(crate) fn new() -> Self {
-        let mut fields = Self { items: [const { MaybeUninit::uninit() }; FIELDS], len: 0 };
+        let mut fields = Self { items: [const { MaybeUninit::uninit() }; MAX_FIELDS], len: 0 };
         // librdkafka copies value and key before the call returns.
         fields.push(V::RD_KAFKA_VTYPE_MSGFLAGS, Union { i: sys::RD_KAFKA_MSG_F_COPY });
         fields

@@ -12,7 +12,7 @@ use crate::produce_error::SendError;
 
 /// Bytes of key and headers of one message that are not counted: the bound on the number of messages covers them, and the
 /// shared counter stays untouched by ordinary messages.
-const FREE_BYTES: usize = 1024;
+const UNCOUNTED_BYTES: usize = 1024;
 
 /// The state of the buffer as far as librdkafka does not keep it.
 pub(crate) struct Room {
@@ -26,7 +26,7 @@ pub(crate) struct Room {
 
 /// The weight of a message whose key and headers have this many bytes.
 pub(crate) fn weight_of(bytes: usize) -> u64 {
-    if bytes > FREE_BYTES { bytes as u64 } else { 0 }
+    if bytes > UNCOUNTED_BYTES { bytes as u64 } else { 0 }
 }
 
 impl Room {

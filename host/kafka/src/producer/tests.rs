@@ -9,7 +9,7 @@ use crate::mock::{Api, MockBroker, fault};
 use crate::plain::{PlainConsumer, PlainMessage};
 use crate::produce_error::ProduceErrorClass;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Keeps what it is told, and lets a test wait for it.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Kept {
     /// Waits until `done` says so of the state.
     fn until(&self, done: impl Fn(&State) -> bool) -> std::sync::MutexGuard<'_, State> {
         let state = self.state.lock().unwrap();
-        let (state, timeout) = self.changed.wait_timeout_while(state, PATIENCE, |state| !done(state)).unwrap();
+        let (state, timeout) = self.changed.wait_timeout_while(state, TIMEOUT, |state| !done(state)).unwrap();
         assert!(!timeout.timed_out(), "only {} reports came", state.reports.len());
         state
     }
@@ -133,8 +133,8 @@ impl Fixture {
 
     fn written(&self) -> Vec<PlainMessage> {
         let settings = client(&self.broker);
-        let mut consumer = PlainConsumer::open(&settings, "out", &[], Position::Earliest, PATIENCE).unwrap();
-        consumer.read_to_end(usize::MAX, PATIENCE).unwrap()
+        let mut consumer = PlainConsumer::open(&settings, "out", &[], Position::Earliest, TIMEOUT).unwrap();
+        consumer.read_to_end(usize::MAX, TIMEOUT).unwrap()
     }
 
     fn values(&self) -> Vec<String> {
@@ -156,7 +156,7 @@ fn reports_each_accepted_message_once_and_writes_them_in_order() {
     let f = fixture(|_| {});
     f.send(0..1000);
     assert_eq!(f.sink.codes(1000), codes(&[("ok", 1000)]));
-    assert!(f.producer.flush(PATIENCE));
+    assert!(f.producer.flush(TIMEOUT));
     assert_eq!(f.producer.in_flight(), 0);
     assert_eq!(f.values(), numbers(0..1000));
 }
@@ -202,9 +202,9 @@ fn a_key_goes_to_the_partition_that_java_clients_choose() {
         f.producer.send(&message).unwrap();
     }
     drop(f.sink.until(|state| state.reports.len() == hashes.len()));
-    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], Position::Earliest, PATIENCE).unwrap();
+    let mut consumer = PlainConsumer::open(&client(&f.broker), "wide", &[], Position::Earliest, TIMEOUT).unwrap();
     let found: HashMap<_, _> = consumer
-        .read_to_end(usize::MAX, PATIENCE)
+        .read_to_end(usize::MAX, TIMEOUT)
         .unwrap()
         .into_iter()
         .map(|message| (String::from_utf8(message.key.unwrap()).unwrap(), message.partition))
@@ -223,10 +223,10 @@ fn an_outage_is_back_pressure_and_nothing_else() {
     assert!(!f.producer.wait_room(Duration::from_millis(50)));
     assert!(f.sink.state.lock().unwrap().reports.is_empty());
     f.broker.up(None).unwrap();
-    assert!(f.producer.wait_room(PATIENCE));
+    assert!(f.producer.wait_room(TIMEOUT));
     while let Err(error) = f.producer.send(&f.outgoing(b"100", 100)) {
         assert_eq!(error, SendError::QueueFull);
-        assert!(f.producer.wait_room(PATIENCE));
+        assert!(f.producer.wait_room(TIMEOUT));
     }
     assert_eq!(f.sink.codes(101), codes(&[("ok", 101)]));
     assert_eq!(f.values(), numbers(0..101));
@@ -269,7 +269,7 @@ fn messages_refused_in_company_are_sent_again_alone() {
         assert_eq!(message.headers, [("kept".to_owned(), Some(b"yes".to_vec()))]);
     }
     // Both clients have nothing left.
-    assert!(f.producer.flush(PATIENCE));
+    assert!(f.producer.flush(TIMEOUT));
     assert_eq!(f.producer.in_flight(), 0);
 }
 
@@ -344,7 +344,7 @@ fn a_larger_message_passes_if_the_user_says_so_and_fits_whatever_the_buffer() {
 fn flush_ends_linger() {
     let f = fixture(|settings| settings.linger = Duration::from_secs(600));
     f.send(0..3);
-    assert!(f.producer.flush(PATIENCE));
+    assert!(f.producer.flush(TIMEOUT));
     assert_eq!(f.sink.codes(3), codes(&[("ok", 3)]));
 }
 
@@ -393,7 +393,7 @@ fn a_sink_that_drops_the_last_producer_does_not_wait_for_itself() {
     // Nothing was reported yet, so the drop happens in the sink.
     broker.up(None).unwrap();
     let took = sink.until(|state| state.drop_took.is_some()).drop_took;
-    assert!(took < Some(CLOSE_PATIENCE), "{took:?}");
+    assert!(took < Some(CLOSE_TIMEOUT), "{took:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use wasmill_deploy::handler::digest::short;
 use wasmill_deploy::handler::file::settle;
 use wasmill_deploy::swap::answer::Done;
 use wasmill_deploy::swap::swapper::Ask;
-use wasmill_deploy::swap::watch::{QUIET, Watch};
+use wasmill_deploy::swap::watch::{DEBOUNCE_DELAY, Watch};
 
 use super::show::Screen;
 use crate::pipelines::running::Running;
@@ -168,7 +168,7 @@ fn watch_sources(
     let files = wanted.clone();
     // The project's folder stands last.
     let named = files.len() - usize::from(project.is_some());
-    let mut debouncer = new_debouncer(QUIET, None, move |result: DebounceEventResult| {
+    let mut debouncer = new_debouncer(DEBOUNCE_DELAY, None, move |result: DebounceEventResult| {
         let Ok(events) = result else { return };
         let writes = events.iter().filter(|event| !event.kind.is_access());
         let paths: Vec<&PathBuf> = writes.flat_map(|event| &event.paths).collect();

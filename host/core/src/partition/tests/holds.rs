@@ -143,3 +143,44 @@ fn a_partition_that_leaves_is_shown_as_it_was() {
     partition.apply(Event::Close(Closed::Revoked), now);
     assert_eq!(partition.view().state, State::Closed);
 }
+
+#[test]
+fn a_stop_that_only_a_new_client_ends_is_not_replaced_by_a_later_one() {
+    let (mut partition, now) = (Partition::new(start()), Instant::now());
+    let opened = ten(&mut partition, 100);
+    let gone = Event::Stop { offset: 100, class: StopClass::OutOfRange, reason: "out of range".to_owned() };
+    partition.apply(gone, now);
+    // What was taken before is delivered all the same, and fails.
+    settle(&mut partition, opened, false, now);
+    let failed = Event::Stop { offset: 104, class: StopClass::Failed, reason: "rejected".to_owned() };
+    partition.apply(failed, now);
+    assert_eq!(partition.holds().stop().map(|(class, _)| class), Some(StopClass::OutOfRange));
+    assert_eq!(partition.stands_at(None), 110, "it stands where reading would go on");
+}
+
+#[test]
+fn nobody_waits_for_room_for_a_partition_that_was_abandoned_also_after_its_end() {
+    let now = Instant::now();
+    for closed in [Closed::Revoked, Closed::Orphaned("gone".to_owned())] {
+        let mut partition = Partition::new(start());
+        partition.apply(Event::Leave, now);
+        assert!(!partition.is_abandoned());
+        partition.apply(Event::LeaveAtOnce, now);
+        partition.apply(Event::Close(closed.clone()), now);
+        assert!(partition.is_abandoned());
+        let mut partition = Partition::new(start());
+        partition.apply(Event::Close(closed), now);
+        partition.apply(Event::LeaveAtOnce, now);
+        assert!(partition.is_abandoned());
+    }
+}
+
+#[test]
+fn a_position_that_was_never_persisted_is_not_persisted_by_its_partitions_end() {
+    let now = Instant::now();
+    let mut partition = Partition::new(start());
+    partition.seek(NextOffset::at(50), now).expect("nothing stands against it");
+    assert!(matches!(partition.next(&Ask::default(), now), Next::Moved(_)));
+    partition.apply(Event::Close(Closed::Lost), now);
+    assert!(!partition.is_persisted());
+}

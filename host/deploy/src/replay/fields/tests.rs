@@ -1,6 +1,6 @@
 use super::*;
-use crate::replay::difference::KEPT;
-use crate::replay::text::CHARACTERS;
+use crate::replay::difference::MAX_FIELD_DIFFERENCES;
+use crate::replay::text::SHOWN_CHARACTERS;
 
 fn output<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Output<'a> {
     Output { topic: "out", partition: None, timestamp: Some(5), key, value, headers: Vec::new() }
@@ -148,7 +148,7 @@ fn the_order_of_headers_counts() {
 fn what_is_kept_is_bounded_and_shows_where_long_values_part() {
     let list = |first: u32| serde_json::to_string(&(first..first + 200).collect::<Vec<_>>()).unwrap();
     let found = Differences::between(&made([valued(&list(0))]), &made([valued(&list(1000))]));
-    assert_eq!((found.fields.len(), found.more), (KEPT, 200 - KEPT));
+    assert_eq!((found.fields.len(), found.more), (MAX_FIELD_DIFFERENCES, 200 - MAX_FIELD_DIFFERENCES));
 
     let long = |tail: &str| format!("{}{tail}{}", "é".repeat(5000), "z".repeat(5000));
     let found = Differences::between(&made([valued(&long("old"))]), &made([valued(&long("new"))]));
@@ -158,7 +158,7 @@ fn what_is_kept_is_bounded_and_shows_where_long_values_part() {
         "{sides:?}"
     );
     assert!(
-        sides[1].contains("énewzzz") && sides.iter().all(|side| side.chars().count() < CHARACTERS + 10),
+        sides[1].contains("énewzzz") && sides.iter().all(|side| side.chars().count() < SHOWN_CHARACTERS + 10),
         "{sides:?}"
     );
 
@@ -171,7 +171,7 @@ fn what_is_kept_is_bounded_and_shows_where_long_values_part() {
     let name = "n".repeat(5000);
     let (old, new) = (format!("{{\"{name}\": 1}}"), format!("{{\"{name}\": 2}}"));
     let found = Differences::between(&made([valued(&old)]), &made([valued(&new)]));
-    assert!(found.fields[0].field.len() < CHARACTERS + 10, "{}", found.fields[0].field.len());
+    assert!(found.fields[0].field.len() < SHOWN_CHARACTERS + 10, "{}", found.fields[0].field.len());
 }
 
 #[test]

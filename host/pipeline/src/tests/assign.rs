@@ -1,0 +1,139 @@
+//! Partitions that come and go, and what status says of them.
+
+use wasmill_core::partition::{Closed, Event as Happened, Start};
+
+use super::rig::Rig;
+use crate::lane::Command;
+
+#[test]
+fn a_new_assignment_begins_with_a_new_instance() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.run();
+    rig.log(1).write(0, ["ack"]);
+    rig.assign(1, 0);
+    assert_eq!(rig.handler.alive(), 0, "what it remembers is of other partitions");
+    rig.run();
+    assert_eq!((rig.handler.starts(), rig.handler.alive()), (2, 1));
+}
+
+#[test]
+fn a_released_partition_is_delivered_nothing_and_the_others_go_on() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.log(1).write(0, ["ack"]);
+    rig.assign(1, 0);
+    let (done, hears) = std::sync::mpsc::channel();
+    rig.worker.obey(Command::Release { ids: vec![super::rig::orders(0)], done });
+    assert_eq!(hears.try_recv(), Ok(()), "answered once that is so");
+    rig.run();
+    assert_eq!(rig.calls(), ["p1 0"]);
+}
+
+#[test]
+fn a_release_takes_a_cancellation_back() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.run();
+    let guest = rig.handler.guest();
+    let canceller = guest.canceller().expect("it has one");
+    rig.lane.set_canceller(wasmill_core::Side::Serving, Some(canceller.clone()));
+    rig.lane.cancel();
+    assert!(canceller.is_cancelled());
+    rig.release(0);
+    assert!(!canceller.is_cancelled(), "the next call is somebody else's");
+}
+
+#[test]
+fn a_partition_that_leaves_is_delivered_nothing_more() {
+    let mut rig = Rig::new("batch.messages = 1").read(["ack"; 2]);
+    rig.round();
+    rig.partition(0).apply(Happened::Leave);
+    rig.run();
+    assert_eq!((rig.calls(), rig.watermark()), (vec!["5".to_owned()], 6));
+}
+
+#[test]
+fn what_a_call_came_to_counts_while_its_partition_leaves_and_not_once_it_is_closed() {
+    for closed in [false, true] {
+        let mut rig = Rig::reading(["ack"]);
+        let partition = rig.partition(0);
+        rig.handler.answers(move |batch, reply| {
+            partition.apply(Happened::Leave);
+            if closed {
+                partition.close(Closed::Lost);
+            }
+            reply.emit(batch, 0, 0, "5");
+            Ok(1)
+        });
+        rig.run();
+        rig.producer.confirm();
+        assert_eq!(rig.watermark(), if closed { 5 } else { 6 });
+    }
+}
+
+#[test]
+fn a_call_of_an_epoch_that_is_over_publishes_nothing() {
+    let mut rig = Rig::reading(["ack"]);
+    let partition = rig.partition(0);
+    rig.handler.answers(move |batch, reply| {
+        if batch.message(0).attempt == 1 {
+            partition.lock().rewind(std::time::Instant::now());
+        }
+        reply.emit(batch, 0, 0, "5");
+        Ok(1)
+    });
+    rig.round();
+    assert_eq!((rig.calls(), rig.producer.sent()), (vec!["5".to_owned()], vec![]));
+    assert_eq!(rig.watermark(), 5);
+}
+
+#[test]
+fn a_lane_answers_its_mail_between_two_partitions() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.log(1).write(0, ["ack"]);
+    rig.assign(1, 0);
+    rig.lane.tell(Command::RewindAll);
+    assert_eq!(rig.round(), None, "it looks at once");
+    assert_eq!(rig.calls(), ["5"]);
+    assert_eq!(rig.lane.mail().len(), 1);
+}
+
+#[test]
+fn status_tells_what_a_partition_does_in_a_word() {
+    let mut rig = Rig::new("batch.messages = 2").read(["echo", "echo", "ack", "retry"]);
+    rig.run();
+    let status = rig.status(0);
+    assert_eq!((status.state, status.offset, status.attempt), ("waiting", Some(8), Some(2)));
+    assert_eq!((status.position, status.watermark, status.committed), (9, 5, Some(5)));
+    assert_eq!((status.span_messages, status.lane, status.end, status.lag), (4, None, None, None));
+    assert_eq!(status.reason.as_deref(), Some("later"));
+    let work = rig.handle.status(&rig.shared.deployed()).work;
+    assert_eq!((work.outputs_in_flight, work.generations, work.held), (2, 1, None));
+    assert!(!work.ready, "its member has not joined");
+}
+
+#[test]
+fn status_tells_which_version_serves() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.deploy(rig.version(&rig.handler("v2")));
+    rig.run();
+    let serving = rig.handle.status(&rig.shared.deployed()).serving;
+    assert_eq!((&*serving.plugin, serving.swaps, &*serving.name), ("v2", 1, "test"));
+}
+
+#[test]
+fn status_shows_a_stop_before_a_pause_and_a_wait_before_a_pause() {
+    let mut rig = Rig::new("on_exhausted = \"stop\"").read(["retry"]);
+    rig.run();
+    rig.handle.pause(None);
+    assert_eq!(rig.state(), "waiting 5#2: later");
+    let reason = "nobody knows".to_owned();
+    rig.partition(0).apply(Happened::Stop { offset: 5, class: wasmill_core::partition::StopClass::Failed, reason });
+    assert_eq!(rig.state(), "stopped 5: nobody knows");
+}
+
+#[test]
+fn a_first_position_is_shown_as_starting() {
+    let mut rig = Rig::new("");
+    let start = rig.start(5);
+    rig.assign_with(0, Start { committed: None, opening: true, ..start });
+    assert_eq!((rig.state(), rig.status(0).committed), ("starting".to_owned(), None));
+}

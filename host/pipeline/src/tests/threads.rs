@@ -1,0 +1,218 @@
+//! Lanes and a committer on threads of their own: who waits for whom. Nothing here sleeps; each test waits for an event.
+
+use std::sync::mpsc;
+use std::thread;
+
+use wasmill_core::partition::Sought;
+use wasmill_core::{ErrorClass, NextOffset};
+
+use super::rig::{Rig, crash, orders};
+use crate::lane::Lane;
+use crate::lanes::Lanes;
+use crate::member::MemberShared;
+
+/// A rig whose committer runs; lanes are made as partitions come. All of it ends with [`Threads::end`].
+struct Threads {
+    rig: Rig,
+    committer: thread::JoinHandle<()>,
+}
+
+impl Threads {
+    fn new(lines: &str, values: &[&str]) -> Self {
+        let mut rig = Rig::new(lines);
+        rig.log(0).write(5, values.iter().copied());
+        rig.producer.confirms_at_flush();
+        let delivery = rig.delivery.clone();
+        Self { rig, committer: thread::spawn(move || delivery.run()) }
+    }
+
+    fn member(&self) -> &MemberShared {
+        &self.rig.handle.members[0]
+    }
+
+    fn lanes(&self) -> &Lanes {
+        &self.rig.handle.lanes
+    }
+
+    /// Every call of the handler is told, and goes on once the test drops what lets it go; later ones go on at once.
+    fn holds_calls(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (came, comes) = mpsc::channel();
+        let (go, goes) = mpsc::channel();
+        self.rig.handler.answers(move |batch, reply| {
+            let _ = came.send(());
+            let _ = goes.recv();
+            reply.emit(batch, 0, 0, "5");
+            Ok(1)
+        });
+        (comes, go)
+    }
+
+    fn end(self) -> Rig {
+        self.rig.handle.lanes.stop();
+        self.rig.delivery.stop();
+        self.committer.join().expect("it ends");
+        self.rig
+    }
+}
+
+/// Waits until the lane, whose call is held, has been told something.
+fn told(lane: &Lane) {
+    while !lane.has_mail() {
+        thread::yield_now();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
+#[test]
+fn partitions_that_are_revoked_finish_their_call_drain_and_are_committed() {
+    let mut threads = Threads::new("commit.interval = \"1h\"", &["ack"]);
+    let (comes, go) = threads.holds_calls();
+    let lane = threads.rig.assign_to_thread(0, 5);
+    comes.recv().expect("it is called");
+    let member = threads.rig.handle.members[0].clone();
+    let revoke = thread::spawn(move || member.part_with(&[orders(0)], false, || ()));
+    told(&lane);
+    drop(go);
+    revoke.join().expect("it ends");
+    assert!(!threads.member().is_overdue());
+    assert!(threads.lanes().lane_of(0, &orders(0)).is_none(), "the lane has given it back");
+    let rig = threads.end();
+    assert_eq!((rig.coordinator.asked(), rig.producer.sent()), (vec!["0@6".to_owned()], vec!["out 5".to_owned()]));
+    assert_eq!(rig.handle.partitions(), []);
+}
+
+#[test]
+fn a_call_that_outlasts_the_drain_is_cancelled_and_its_message_is_left_to_the_next_owner() {
+    let mut threads = Threads::new("drain_timeout = \"0s\"", &["ack"]);
+    let handler = threads.rig.handler.clone();
+    let (came, comes) = mpsc::channel();
+    threads.rig.handler.answers(move |_, _| {
+        came.send(()).expect("the test waits for it");
+        while !handler.canceller().is_cancelled() {
+            thread::yield_now();
+        }
+        Err(crash(ErrorClass::Cancelled))
+    });
+    threads.rig.assign_to_thread(0, 5);
+    comes.recv().expect("it is called");
+    threads.member().close();
+    threads.member().part_with(&[orders(0)], false, || ());
+    assert!(threads.member().is_overdue(), "something is left behind");
+    let rig = threads.end();
+    assert_eq!((rig.coordinator.asked(), rig.calls()), (vec![], vec!["5".to_owned()]));
+}
+
+#[test]
+fn of_lost_partitions_a_running_call_is_cancelled_at_once_and_nothing_counts() {
+    let mut threads = Threads::new("", &["echo"]);
+    let handler = threads.rig.handler.clone();
+    let (came, comes) = mpsc::channel();
+    threads.rig.handler.answers(move |batch, reply| {
+        came.send(()).expect("the test waits for it");
+        while !handler.canceller().is_cancelled() {
+            thread::yield_now();
+        }
+        // It ended by itself in that moment.
+        reply.emit(batch, 0, 0, "5");
+        Ok(1)
+    });
+    threads.rig.assign_to_thread(0, 5);
+    comes.recv().expect("it is called");
+    threads.member().part_with(&[orders(0)], true, || ());
+    let rig = threads.end();
+    assert_eq!((rig.coordinator.asked(), rig.handle.partitions()), (vec![], vec![]), "though its output may be out");
+}
+
+#[test]
+fn one_partition_leaves_and_its_lane_goes_on_with_the_other() {
+    let mut threads = Threads::new("lanes = 1", &["ack"]);
+    threads.rig.log(1).write(0, ["ack"]);
+    let (comes, go) = threads.holds_calls();
+    let lane = threads.rig.assign_to_thread(0, 5);
+    threads.rig.assign_to_thread(1, 0);
+    comes.recv().expect("one is called");
+    let member = threads.rig.handle.members[0].clone();
+    let revoke = thread::spawn(move || member.part_with(&[orders(0)], false, || ()));
+    told(&lane);
+    drop(go);
+    revoke.join().expect("it ends");
+    assert_eq!(threads.rig.handle.partitions(), [orders(1)]);
+    assert_eq!(threads.lanes().lane_of(0, &orders(1)).map(|lane| lane.index), Some(lane.index));
+    threads.end();
+}
+
+#[test]
+fn an_operator_hears_of_a_move_once_it_is_persisted() {
+    let mut threads = Threads::new("", &["ack"; 3]);
+    threads.rig.assign_to_thread(0, 5);
+    let answers =
+        block_on(threads.rig.handle.seek(vec![(orders(0), NextOffset::at(6)), (orders(9), NextOffset::at(0))]));
+    let asked = threads.rig.coordinator.asked();
+    assert!(matches!(&answers[0], (id, Ok(Sought { to: 6, .. })) if *id == orders(0)), "{answers:?}");
+    assert!(asked.contains(&"0@6".to_owned()), "{asked:?}");
+    let gone = "partition orders/9 was taken away before its new position was committed";
+    assert_eq!(answers[1].1, Err(gone.to_owned()));
+    threads.end();
+}
+
+#[test]
+fn an_operator_resumes_and_skips_through_the_lane_that_serves_the_partition() {
+    let mut threads = Threads::new("on_exhausted = \"stop\"", &["reject", "reject", "ack"]);
+    let (stopped, stops) = mpsc::channel();
+    threads.rig.handler.answers(move |batch, reply| {
+        let offset = batch.message(0).offset;
+        stopped.send(offset).expect("the test waits for it");
+        if offset < 7 {
+            reply.fail(0, wasmill_core::FailureKind::Reject);
+        }
+        Ok(1)
+    });
+    threads.rig.assign_to_thread(0, 5);
+    assert_eq!(stops.recv(), Ok(5));
+    assert_eq!(block_on(threads.rig.handle.skip(&orders(0), 5)), Ok(5));
+    assert_eq!(stops.recv(), Ok(6));
+    // What an operator asks is answered behind the call that is running.
+    let other = block_on(threads.rig.handle.skip(&orders(0), 5));
+    let hint = "partition orders/0 does not stand at offset 5 but at 6; hint: use `--offset 6` to pass over that one";
+    assert_eq!(other, Err(hint.to_owned()));
+    assert_eq!(block_on(threads.rig.handle.resume(None)), Ok(vec![(orders(0), Ok(6))]));
+    assert_eq!(stops.recv(), Ok(6), "tried again");
+    assert_eq!(block_on(threads.rig.handle.skip(&orders(0), 6)), Ok(6));
+    assert_eq!(stops.recv(), Ok(7));
+    let not_here = "partition orders/3 is not assigned to this process";
+    assert_eq!(block_on(threads.rig.handle.skip(&orders(3), 0)), Err(not_here.to_owned()));
+    threads.end();
+}
+
+#[test]
+fn a_swap_is_waited_for_until_every_lane_has_passed_on() {
+    let mut threads = Threads::new("", &["ack"]);
+    threads.rig.log(1).write(0, ["ack"]);
+    threads.rig.assign_to_thread(0, 5);
+    threads.rig.assign_to_thread(1, 0);
+    let version = threads.rig.version(&threads.rig.handler("v2"));
+    let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
+    assert!(deployed.handover.wait(std::time::Instant::now() + std::time::Duration::from_secs(60)));
+    assert_eq!(deployed.handover.pauses().len(), 2);
+    threads.end();
+}
+
+#[test]
+fn a_lane_that_ends_is_not_waited_for() {
+    let mut threads = Threads::new("", &["ack"]);
+    let (comes, go) = threads.holds_calls();
+    let lane = threads.rig.assign_to_thread(0, 5);
+    comes.recv().expect("it is called");
+    let version = threads.rig.version(&threads.rig.handler("v2"));
+    let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
+    let lanes = threads.rig.handle.lanes.clone();
+    let stops = thread::spawn(move || lanes.stop());
+    told(&lane);
+    drop(go);
+    stops.join().expect("it ends");
+    assert_eq!(deployed.handover.waits(), [0; 0]);
+    threads.end();
+}
