@@ -300,7 +300,7 @@ impl Rig {
     /// Status of partition 0 in short: `running`, `waiting 7#2`, `stopped 7: why`.
     pub fn state(&self) -> String {
         let status = self.status(0);
-        let mut text = status.state.to_owned();
+        let mut text = status.state.to_string();
         if let Some(offset) = status.offset {
             text += &format!(" {offset}");
         }
