@@ -23,7 +23,8 @@ fn a_released_partition_is_delivered_nothing_and_the_others_go_on() {
     rig.log(1).write(0, ["ack"]);
     rig.assign(1, 0);
     let (done, hears) = std::sync::mpsc::channel();
-    rig.worker.obey(Command::Release { ids: vec![super::rig::orders(0)], done });
+    let partitions = vec![rig.partition(0)];
+    rig.worker.obey(Command::Release { partitions, done });
     assert_eq!(hears.try_recv(), Ok(()), "answered once that is so");
     rig.run();
     assert_eq!(rig.calls(), ["p1 0"]);

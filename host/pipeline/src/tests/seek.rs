@@ -49,7 +49,7 @@ fn a_commit_that_was_under_way_does_not_let_a_moved_partition_go_on() {
     let delivery = rig.delivery.clone();
     let mut seek = rig.seek(6);
     thread::scope(|scope| {
-        scope.spawn(move || delivery.turn(std::time::Duration::ZERO));
+        scope.spawn(move || delivery.turn(std::time::Duration::ZERO, false));
         comes.recv().expect("it commits 8");
         rig.run();
         assert_eq!(rig.log(0).seeks(), [6]);

@@ -213,7 +213,8 @@ impl Rig {
     /// The lane gives partition `number` back.
     pub fn release(&mut self, number: i32) {
         let (done, _hears) = std::sync::mpsc::channel();
-        self.worker.obey(Command::Release { ids: vec![orders(number)], done });
+        let partitions = self.handle.partition(&orders(number)).into_iter().collect();
+        self.worker.obey(Command::Release { partitions, done });
     }
 
     /// The partition, while it is held.
@@ -262,7 +263,7 @@ impl Rig {
 
     /// One turn of the committer.
     pub fn commit(&self) {
-        let marked = self.delivery.holdings.dirty.take(Duration::ZERO);
+        let marked = self.delivery.holdings.dirty.take(Duration::ZERO, false);
         self.delivery.go_on(marked, self.now());
     }
 
@@ -326,7 +327,8 @@ impl Rig {
     /// An operator starts partition 0 again, behind the message `skip` if there is one.
     pub fn resume(&mut self, skip: Option<i64>) -> Result<i64, String> {
         let (done, mut answer) = oneshot::channel();
-        self.worker.obey(Command::Resume { id: orders(0), skip, done });
+        let partition = self.partition(0);
+        self.worker.obey(Command::Resume { partition, skip, done });
         answer.try_recv().expect("answered at once")
     }
 
