@@ -41,8 +41,8 @@ pub struct VersionNote {
     pub first: i64,
 }
 
-/// The attempts of one message, so that they survive a restart: a message that kills its process would otherwise be at
-/// its first attempt for ever.
+/// The attempts of one message, so that they survive a restart: a message that keeps failing across restarts would
+/// otherwise be at its first attempt for ever.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct RetryNote {
     /// The offset of the message.

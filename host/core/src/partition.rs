@@ -302,7 +302,7 @@ impl Partition {
         Rewound { to, stopped }
     }
 
-    /// Messages of the source that lie at or behind `first` need a look one by one before they are delivered: some are
+    /// Whether messages of the source from `first` to `last` need a look one by one before they are delivered: some are
     /// complete, refused or being retried, or were delivered before.
     pub fn is_mixed(&self, first: i64, last: i64) -> bool {
         let position = self.tracker.position().get();

@@ -156,7 +156,7 @@ impl Lane {
         std::mem::take(&mut self.staged.lock())
     }
 
-    /// Whether somebody told it something: looked at between messages of a long replay.
+    /// Whether somebody told it something: looked at between two turns.
     pub fn has_mail(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
     }

@@ -60,7 +60,7 @@ impl Slot {
         );
     }
 
-    /// A new producer took over, or never was there: back to the watermark.
+    /// A new producer took over: back to the watermark.
     pub(crate) fn rewind(&mut self, bench: &Bench) {
         self.publisher = self.delivery.publisher();
         let rewound = self.partition.lock().rewind(std::time::Instant::now());

@@ -47,7 +47,7 @@ pub enum Event<'a> {
         /// How much of it.
         stage: DeadLetterStage,
     },
-    /// The message at the head is delivered again.
+    /// The message at the head failed, and waits for its next attempt.
     Retry {
         /// The offset of the message.
         offset: i64,
@@ -145,7 +145,7 @@ impl Effects {
 }
 
 impl Partition {
-    /// Says what happened. Of a closed partition nothing changes any more, whatever is said.
+    /// Says what happened. Of a closed partition nothing that counts changes any more: no watermark, no hold, no commit.
     pub fn apply(&mut self, event: Event<'_>, now: Instant) -> Effects {
         match event {
             Event::Settled { fence, run, ticket } => self.settled(fence, run, ticket),

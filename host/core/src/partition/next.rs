@@ -42,8 +42,9 @@ pub enum Next {
 }
 
 impl Partition {
-    /// What to do now. The order is a rule: who is above decides first, then where the partition is, then what an operator
-    /// asked for, then the holds, then where the source stands, and last what the commits and the window allow.
+    /// What to do now. The order is a rule: the group's version first, then the stage, then a move that an operator asked for,
+    /// then the partition's holds, then those of the pipeline, then where the source stands, and last what the commits and the
+    /// window allow.
     pub fn next(&mut self, ask: &Ask, now: Instant) -> Next {
         let admit = self.admit(ask, now);
         match admit {

@@ -17,7 +17,7 @@ pub enum Stage {
     Leaving {
         /// Its position was never persisted.
         opening: bool,
-        /// Not even what is being sent may finish.
+        /// Nobody waits for room for its outputs any more. What is with the producer already goes out.
         at_once: bool,
     },
     /// The assignment is over: nothing of it moves or is persisted any more.
@@ -27,7 +27,7 @@ pub enum Stage {
 /// Why an assignment is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Closed {
-    /// The group took it away, or the member left; what was due was committed before.
+    /// The group took it away, or the member left. Before that it was tried to commit what was due.
     Revoked,
     /// The group gave it to somebody else without asking.
     Lost,
