@@ -430,3 +430,6 @@ fn emitted(
     };
     outputs_of(instance, index).map(message).collect()
 }
+
+#[cfg(test)]
+mod tests;

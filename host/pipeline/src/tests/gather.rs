@@ -58,6 +58,18 @@ fn messages_that_the_note_has_as_complete_are_left_out_and_committed_with_the_re
 }
 
 #[test]
+fn where_all_that_was_taken_is_complete_that_is_committed() {
+    let mut rig = Rig::new("");
+    rig.log(0).write(5, ["echo"; 2]);
+    let note = CommitNote { done: done(5, 6), ..CommitNote::default() };
+    let start = rig.start(5);
+    rig.assign_with(0, wasmill_core::partition::Start { note, ..start });
+    rig.run();
+    rig.commit();
+    assert_eq!((rig.calls(), rig.coordinator.asked()), (vec![], vec!["0@7".to_owned()]));
+}
+
+#[test]
 fn a_message_whose_attempts_travelled_in_the_note_leads_its_call_and_goes_on_counting() {
     let mut rig = Rig::new("");
     rig.log(0).write(5, ["ack", "retry", "ack"]);

@@ -52,6 +52,26 @@ fn a_message_under_retry_keeps_its_attempts() {
 }
 
 #[test]
+fn a_message_that_was_settled_begins_to_count_anew_when_it_goes_again() {
+    let mut rig = Rig::reading(["retry<2 echo"]);
+    let again = rig.run().expect("it waits");
+    rig.wait_until(again);
+    rig.run();
+    rig.replace_producer();
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "5#2", "5"]);
+}
+
+#[test]
+fn until_it_has_gone_back_a_partition_publishes_through_the_producer_of_its_epoch() {
+    let mut rig = Rig::reading(["echo"]);
+    let new = rig.other_producer();
+    rig.shared.replace_publisher(new.publisher());
+    rig.run();
+    assert_eq!((rig.producer.sent(), new.sent()), (vec!["out 5".to_owned()], vec![]));
+}
+
+#[test]
 fn while_there_is_no_producer_nothing_is_delivered() {
     let mut rig = Rig::reading(["echo"]);
     rig.producer_rests(true);

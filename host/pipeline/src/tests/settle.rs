@@ -91,6 +91,17 @@ fn outputs_of_a_message_that_has_to_wait_do_not_complete_what_is_behind_it() {
 }
 
 #[test]
+fn a_stop_in_front_of_a_retry_is_no_attempt_of_the_message_it_stops_at() {
+    let mut rig = Rig::reading(["echo", "retry"]);
+    rig.producer.refuses("out 5", Topic, 1);
+    rig.run();
+    rig.commit();
+    assert!(rig.state().starts_with("stopped 5"));
+    assert_eq!(rig.coordinator.asked(), [""; 0], "no attempts in the note");
+    assert_eq!(rig.partition(0).lock().retry(), None);
+}
+
+#[test]
 fn an_output_that_can_never_be_sent_fails_its_message() {
     let mut rig = Rig::reading(["echo", "echo"]);
     rig.producer.refuses("out 5", Message, 1);

@@ -1,6 +1,7 @@
 //! What a source reports beside messages.
 
 use wasmill_core::partition::Start;
+use wasmill_core::{CommitNote, DoneSet, Offset};
 use wasmill_kafka::QueueProblem;
 
 use super::rig::Rig;
@@ -28,6 +29,19 @@ fn what_was_taken_before_an_error_is_delivered_before_the_source_is_put_back() {
     rig.wait_until(again);
     rig.run();
     assert_eq!((rig.calls(), rig.log(0).seeks()), (vec!["5 6".to_owned(), "5#2 6".to_owned()], vec![7]));
+}
+
+#[test]
+fn what_was_taken_and_not_delivered_goes_before_the_source_is_put_back_too() {
+    let mut rig = Rig::new("");
+    rig.log(0).write(5, ["ack"; 4]);
+    rig.log(0).fails_at(9, unreadable());
+    let mut done = DoneSet::new();
+    done.insert(Offset(6), Offset(6));
+    let start = rig.start(5);
+    rig.assign_with(0, Start { note: CommitNote { done, ..CommitNote::default() }, ..start });
+    rig.run();
+    assert_eq!((rig.calls(), rig.log(0).seeks()), (vec!["5".to_owned(), "7 8".to_owned()], vec![9]));
 }
 
 #[test]

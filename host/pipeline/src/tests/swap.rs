@@ -49,6 +49,19 @@ fn a_message_that_is_retried_passes_on_with_its_attempt() {
 }
 
 #[test]
+fn a_message_that_a_partition_stopped_at_passes_on_with_its_attempt() {
+    let mut rig = Rig::reading(["retry<2 echo"]);
+    let again = rig.run().expect("it waits");
+    rig.wait_until(again);
+    rig.producer.refuses("out 5", wasmill_kafka::ProduceErrorClass::Topic, 1);
+    rig.run();
+    assert!(rig.state().starts_with("stopped 5"));
+    let deployed = rig.deploy(rig.version(&rig.handler("v2")));
+    rig.run();
+    assert_eq!((first(&deployed).offset, first(&deployed).attempt), (5, Some(2)));
+}
+
+#[test]
 fn a_guest_that_was_made_beforehand_is_taken_and_the_old_one_is_dropped_by_whoever_waits() {
     let mut rig = Rig::reading(["ack"]);
     rig.run();

@@ -339,10 +339,15 @@ impl Rig {
         Seek(answer)
     }
 
+    /// A producer that nobody has yet.
+    pub fn other_producer(&self) -> Producer {
+        let has_dead_letter = matches!(self.shared.settings.on_exhausted, config::OnExhausted::DeadLetter(_));
+        new_producer(has_dead_letter, &self.events_in)
+    }
+
     /// Another producer takes over, and the lanes are told.
     pub fn replace_producer(&mut self) -> Producer {
-        let has_dead_letter = matches!(self.shared.settings.on_exhausted, config::OnExhausted::DeadLetter(_));
-        let new = new_producer(has_dead_letter, &self.events_in);
+        let new = self.other_producer();
         self.shared.replace_publisher(new.publisher());
         self.worker.obey(Command::RewindAll);
         std::mem::replace(&mut self.producer, new)
