@@ -130,7 +130,7 @@ impl Bench {
 
     fn report(&self, call: Option<Called<'_>>) {
         if let Some(overseer) = &self.deployed.overseer {
-            self.shared.obey(overseer.observe(call), self.deployed.serial);
+            self.shared.obey(overseer.observe(call), &**overseer, self.deployed.serial);
         }
     }
 }

@@ -243,12 +243,15 @@ impl PipelineShared {
         deployed.clone()
     }
 
-    /// Does what was ruled of what had the number `serial`.
-    pub fn obey(&self, ruling: Ruling, serial: u64) {
+    /// Does what `overseer` ruled of what had the number `serial`.
+    pub fn obey(&self, ruling: Ruling, overseer: &dyn Overseer, serial: u64) {
         match ruling {
             Ruling::GoOn => {}
-            // Until something else is in force.
-            Ruling::Suspend => drop(self.suspended.fetch_max(serial + 1, Ordering::AcqRel)),
+            Ruling::Suspend => {
+                // Until something else is in force.
+                self.suspended.fetch_max(serial + 1, Ordering::AcqRel);
+                overseer.suspended();
+            }
         }
     }
 
@@ -264,8 +267,10 @@ impl PipelineShared {
         // The version that did it can be taken back: then messages go on with the one before, and nobody need be called.
         let reason = format!("more than {given_up} of the last {of} messages were given up");
         let deployed = self.deployed();
-        if let Some(ruling) = deployed.overseer.as_ref().and_then(|overseer| overseer.breaker_opens(&reason)) {
-            self.obey(ruling, deployed.serial);
+        if let Some(overseer) = &deployed.overseer
+            && let Some(ruling) = overseer.breaker_opens(&reason)
+        {
+            self.obey(ruling, &**overseer, deployed.serial);
             breaker.reset();
             return;
         }

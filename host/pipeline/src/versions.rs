@@ -154,6 +154,8 @@ pub trait Overseer: Send + Sync {
     /// The breaker is about to open for this reason. `None`: it opens. Else the version before takes over again, and the
     /// breaker need not.
     fn breaker_opens(&self, reason: &str) -> Option<Ruling>;
+    /// A [`Ruling::Suspend`] was obeyed: no lane begins another batch. Only now may anything be put in motion that takes time.
+    fn suspended(&self) {}
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub struct Trial {
     over: AtomicBool,
     full: AtomicBool,
     end: Mutex<Option<End>>,
+    /// Why it is to end, from when that is found until the pipeline is suspended.
+    found: Mutex<Option<String>>,
     changed: Condvar,
     report: Mutex<Report>,
 }
@@ -111,6 +113,7 @@ impl Trial {
             over: AtomicBool::new(false),
             full: AtomicBool::new(false),
             end: Mutex::default(),
+            found: Mutex::default(),
             changed: Condvar::new(),
             report: Mutex::default(),
         }
@@ -269,6 +272,12 @@ impl Overseer for Trial {
     }
 
     /// Where the version that did it can be taken back, the breaker need not open.
+    fn suspended(&self) {
+        if let Some(reason) = self.found.lock().take() {
+            self.finish(End::Failed(reason));
+        }
+    }
+
     fn breaker_opens(&self, reason: &str) -> Option<Ruling> {
         let can_go_back = !self.is_over() && !matches!(self.plan, Plan::Shadow { .. });
         can_go_back.then(|| self.found_out(reason.to_owned()))
@@ -279,7 +288,13 @@ impl Trial {
     /// The new version is worse than it may be. If all lanes run it, none may begin another batch with it: the way back is
     /// near.
     fn found_out(&self, reason: String) -> Ruling {
-        self.finish(End::Failed(reason));
-        if self.plan == Plan::Watch { Ruling::Suspend } else { Ruling::GoOn }
+        if self.plan != Plan::Watch {
+            self.finish(End::Failed(reason));
+            return Ruling::GoOn;
+        }
+        // It ends once the pipeline is suspended. The other way round, lanes would go on with it for as long as this one is
+        // without a processor.
+        self.found.lock().get_or_insert(reason);
+        Ruling::Suspend
     }
 }
