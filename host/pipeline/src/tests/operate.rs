@@ -176,6 +176,7 @@ fn while_the_pipeline_holds_one_partition_cannot_go_on_by_itself() {
     assert!(rig.shared.is_held());
     assert_eq!(runtime.block_on(rig.handle.resume(None)), Ok(vec![]));
     assert!(!rig.shared.is_held());
+    assert_eq!(rig.shared.hold_reason(), None);
 }
 
 #[test]

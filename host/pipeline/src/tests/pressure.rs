@@ -1,6 +1,7 @@
 //! Back-pressure: a sink without room, a window that is full.
 
 use wasmill_core::partition::Event as Happened;
+use wasmill_kafka::ProduceErrorClass::Purged;
 
 use super::rig::Rig;
 use crate::shared::Event;
@@ -42,12 +43,23 @@ fn the_wait_ends_when_the_partition_is_abandoned_and_nothing_of_the_call_is_comp
 }
 
 #[test]
+fn a_call_that_is_abandoned_half_way_sends_nothing_more() {
+    let mut rig = Rig::reading(["echo echo1", "echo", "reject"]);
+    rig.producer.refuses("out1 5", Purged, 1);
+    rig.run();
+    assert_eq!(rig.producer.sent(), ["out 5"], "neither outputs nor dead letters");
+    rig.producer.confirm();
+    assert_eq!(rig.watermark(), 5);
+}
+
+#[test]
 fn nothing_completes_through_a_broken_sink_and_the_control_loop_hears_of_it() {
     let mut rig = Rig::reading(["echo", "ack", "reject"]);
     rig.producer.breaks();
     assert!(matches!(&rig.events()[..], [Event::ProducerFailed { reason }] if reason == "broken"));
     rig.run();
     assert_eq!((rig.producer.sent(), rig.watermark()), (vec![], 5));
+    assert!(rig.partition(0).lock().is_settled(), "nothing is waited for");
     rig.replace_producer();
     rig.settle();
     assert_eq!(rig.calls(), ["5 6 7", "5 6 7"]);

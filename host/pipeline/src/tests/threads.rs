@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use wasmill_core::partition::Sought;
+use wasmill_core::partition::{Closed, Sought, Stage};
 use wasmill_core::{ErrorClass, NextOffset};
 
 use super::rig::{Rig, crash, orders};
@@ -75,6 +75,8 @@ fn partitions_that_are_revoked_finish_their_call_drain_and_are_committed() {
     let member = threads.rig.handle.members[0].clone();
     let revoke = thread::spawn(move || member.part_with(&[orders(0)], false, || ()));
     told(&lane);
+    let partition = threads.rig.partition(0);
+    assert!(partition.lock().is_leaving(), "no further batch is begun");
     drop(go);
     revoke.join().expect("it ends");
     assert!(!threads.member().is_overdue());
@@ -82,6 +84,7 @@ fn partitions_that_are_revoked_finish_their_call_drain_and_are_committed() {
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.producer.sent()), (vec!["0@6".to_owned()], vec!["out 5".to_owned()]));
     assert_eq!(rig.handle.partitions(), []);
+    assert_eq!(*partition.lock().stage(), Stage::Closed(Closed::Revoked));
 }
 
 #[test]
@@ -121,9 +124,25 @@ fn of_lost_partitions_a_running_call_is_cancelled_at_once_and_nothing_counts() {
     });
     threads.rig.assign_to_thread(0, 5);
     comes.recv().expect("it is called");
+    let partition = threads.rig.partition(0);
     threads.member().part_with(&[orders(0)], true, || ());
+    assert_eq!(*partition.lock().stage(), Stage::Closed(Closed::Lost));
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.handle.partitions()), (vec![], vec![]), "though its output may be out");
+}
+
+#[test]
+fn a_lane_that_waits_for_room_lets_go_at_the_deadline() {
+    let mut threads = Threads::new("drain_timeout = \"0s\"", &["echo", "echo"]);
+    let (came, comes) = mpsc::channel();
+    threads.rig.producer.is_full_after(1, move |_| {
+        let _ = came.send(());
+    });
+    threads.rig.assign_to_thread(0, 5);
+    comes.recv().expect("it waits");
+    threads.member().part_with(&[orders(0)], false, || ());
+    let rig = threads.end();
+    assert_eq!((rig.producer.sent(), rig.coordinator.asked()), (vec!["out 5".to_owned()], vec![]));
 }
 
 #[test]
