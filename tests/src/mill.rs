@@ -54,12 +54,20 @@ pub struct Options {
     pub bootstrap: String,
     /// Added to the environment.
     pub environment: Vec<(String, String)>,
+    /// Another binary than the one under test.
+    pub binary: Option<PathBuf>,
 }
 
 impl Options {
     /// Pipelines on a cluster.
     pub fn new(bootstrap: &str, pipelines: impl Into<String>) -> Self {
-        Self { pipelines: pipelines.into(), top: String::new(), bootstrap: bootstrap.into(), environment: Vec::new() }
+        Self {
+            pipelines: pipelines.into(),
+            top: String::new(),
+            bootstrap: bootstrap.into(),
+            environment: Vec::new(),
+            binary: None,
+        }
     }
 
     /// With one more variable in its environment.
@@ -84,12 +92,13 @@ pub struct Mill {
     port: u16,
     folder: Scratch,
     environment: Vec<(String, String)>,
+    binary: PathBuf,
 }
 
 /// Starts the program in its folder.
-fn launch(folder: &Path, environment: &[(String, String)]) -> Result<Child> {
+fn launch(binary: &Path, folder: &Path, environment: &[(String, String)]) -> Result<Child> {
     let log = File::create(folder.join("wasmill.log"))?;
-    let mut command = Command::new(binary()?);
+    let mut command = Command::new(binary);
     command.arg("run").arg(folder.join("wasmill.toml")).current_dir(folder).stdin(Stdio::null());
     command.stdout(File::create(folder.join("wasmill.out"))?).stderr(log);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -117,8 +126,9 @@ impl Mill {
         let folder = Scratch::new("mill")?;
         let port = ports::free()?;
         std::fs::write(folder.path().join("wasmill.toml"), options.toml(port))?;
-        let child = launch(folder.path(), &options.environment)?;
-        Ok(Self { child, port, folder, environment: options.environment.clone() })
+        let binary = options.binary.clone().map_or_else(binary, Ok)?;
+        let child = launch(&binary, folder.path(), &options.environment)?;
+        Ok(Self { child, port, folder, environment: options.environment.clone(), binary })
     }
 
     /// Starts it once more after it ended, with the same folder and a new log, and waits until it is ready.
@@ -127,7 +137,7 @@ impl Mill {
     /// As of [`Mill::start`].
     pub fn start_again(&mut self) -> Result<()> {
         unguard(self.child.id());
-        self.child = launch(self.folder.path(), &self.environment)?;
+        self.child = launch(&self.binary, self.folder.path(), &self.environment)?;
         self.wait_ready(START)
     }
 
@@ -205,7 +215,7 @@ impl Mill {
     /// # Errors
     /// It cannot be started.
     pub fn output(&self, words: &[&str]) -> Result<Output> {
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.binary);
         command.args(words).arg("--config").arg(self.folder.path().join("wasmill.toml")).stdin(Stdio::null());
         command.output().context("cannot start wasmill")
     }

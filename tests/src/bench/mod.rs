@@ -1,4 +1,4 @@
-//! wasmill beside a native loop on librdkafka's batch calls: `cargo xtask bench`.
+//! wasmill beside a native loop on librdkafka's batch calls, or beside another build of itself: `cargo xtask bench`.
 //!
 //! **What is compared.** Two *arms*: *consume* looks at every message and acknowledges it (handler `ack`), *map* sends each
 //! value on in upper case (handler `upper`). Messages have 100 bytes and a key of eight, in four partitions of one Apache
@@ -6,6 +6,9 @@
 //! process, one group member, with wasmill's client settings. wasmill is the release build with a configuration that has
 //! nothing but the required keys, and so the default commit mode: manual, as the watermark moves. The native loop promises
 //! the same and commits once a second.
+//!
+//! **The reference** is the native loop, or with `--beside` another binary of wasmill: the tree before a change. What follows
+//! says native; it holds for that other binary too, which runs with the same configuration.
 //!
 //! **How.** A *round* is native, wasmill, native, each with a group and an output topic of its own; the topics are
 //! deleted after the run. wasmill is set beside the mean of the two native runs of its round, so that a machine that
@@ -38,6 +41,7 @@ pub mod summary;
 pub mod table;
 pub mod usage;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -47,7 +51,7 @@ use crate::eye::{Eye, Offsets};
 use crate::shared::unique;
 use clock::Clock;
 use program::{Program, Work};
-use summary::{ArmReport, Report, Round, Run};
+use summary::{ArmReport, Bars, Report, Round, Run};
 use usage::Usage;
 
 /// Bytes of a value.
@@ -60,17 +64,19 @@ const STUCK: Duration = Duration::from_secs(300);
 const ASK: Duration = Duration::from_millis(200);
 
 /// What to run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Rounds that count.
     pub rounds: usize,
     /// Messages of a run of *consume*. *map* has half as many: each takes it about twice as long.
     pub messages: u64,
+    /// Another build of wasmill, to be the reference in place of the native loop.
+    pub beside: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 5, messages: 8_000_000 }
+        Self { rounds: 5, messages: 8_000_000, beside: None }
     }
 }
 
@@ -109,19 +115,22 @@ impl Arm {
 }
 
 /// Who does it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// The loop of `tests/bench`.
     Native,
     /// The release build of wasmill.
     Wasmill,
+    /// Another build of wasmill.
+    Other(PathBuf),
 }
 
 impl Peer {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Wasmill => "wasmill",
+            Self::Other(_) => "other",
         }
     }
 }
@@ -133,15 +142,24 @@ impl Peer {
 pub fn run(options: &Options, say: &dyn Fn(&str)) -> Result<Report> {
     ensure!(options.rounds > 0, "0 rounds measure nothing; hint: 5 or more");
     ensure!(options.messages >= 10_000, "{} messages are over before they are measured", options.messages);
+    if let Some(binary) = &options.beside {
+        ensure!(binary.is_file(), "{} is not a file; hint: build the other tree with --release", binary.display());
+    }
     let broker = Broker::start(&broker::Options { heap_megabytes: 1024, full_speed: true, ..Default::default() })?;
     let arms = [Arm::Consume, Arm::Map].map(|arm| Bench::new(arm, options, &broker)?.rounds(options.rounds, say));
     let arms = arms.into_iter().collect::<Result<_>>()?;
-    Ok(Report { value_bytes: BYTES, partitions: PARTITIONS, rounds: options.rounds, arms })
+    let reference = reference(options).name();
+    Ok(Report { value_bytes: BYTES, partitions: PARTITIONS, rounds: options.rounds, reference, arms })
+}
+
+fn reference(options: &Options) -> Peer {
+    options.beside.clone().map_or(Peer::Native, Peer::Other)
 }
 
 /// An arm with its input topic.
 struct Bench {
     arm: Arm,
+    reference: Peer,
     messages: u64,
     bootstrap: String,
     eye: Eye,
@@ -158,35 +176,35 @@ impl Bench {
         let ends = eye.end_offsets(&input)?;
         let filled: i64 = ends.values().sum();
         ensure!(filled == messages as i64, "the input has {filled} messages, {messages} were written");
-        Ok(Self { arm, messages, bootstrap, eye, input, ends })
+        Ok(Self { arm, reference: reference(options), messages, bootstrap, eye, input, ends })
     }
 
     fn rounds(&self, rounds: usize, say: &dyn Fn(&str)) -> Result<ArmReport> {
-        let run = |peer: Peer, when: &str| -> Result<Run> {
+        let run = |peer: &Peer, when: &str| -> Result<Run> {
             let run = self.run(peer).with_context(|| format!("{} by {} ({when})", self.arm.name(), peer.name()))?;
             let (rate, cpu) = (run.rate() / 1000.0, run.cpu_micros());
             let (arm, peer) = (self.arm.name(), peer.name());
             say(&format!("{when:>9}  {arm:<8} {peer:<8} {rate:>7.0} k/s  {cpu:>6.3} µs CPU  {:>5.0} MB", run.peak_mb));
             Ok(run)
         };
-        for peer in [Peer::Native, Peer::Wasmill] {
+        for peer in [&self.reference, &Peer::Wasmill] {
             run(peer, "warm-up")?;
         }
         let round = |number: usize| -> Result<Round> {
             let when = format!("round {number}");
             Ok(Round {
-                before: run(Peer::Native, &when)?,
-                wasmill: run(Peer::Wasmill, &when)?,
-                after: run(Peer::Native, &when)?,
+                before: run(&self.reference, &when)?,
+                wasmill: run(&Peer::Wasmill, &when)?,
+                after: run(&self.reference, &when)?,
             })
         };
         let rounds = (1..=rounds).map(round).collect::<Result<Vec<_>>>()?;
         self.eye.delete_topic(&self.input)?;
-        Ok(ArmReport::new(self.arm.name(), self.messages, rounds))
+        Ok(ArmReport::new(self.arm.name(), self.messages, Bars::beside(&self.reference), rounds))
     }
 
     /// One run of one program, from its start to its counts.
-    fn run(&self, peer: Peer) -> Result<Run> {
+    fn run(&self, peer: &Peer) -> Result<Run> {
         let group = unique(&format!("{}-{}", self.arm.name(), peer.name()));
         let output = (self.arm == Arm::Map).then(|| format!("{group}-out"));
         if let Some(output) = &output {

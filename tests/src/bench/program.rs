@@ -48,10 +48,14 @@ impl Program {
     ///
     /// # Errors
     /// It was not built.
-    pub fn start(peer: Peer, work: &Work<'_>) -> Result<Self> {
+    pub fn start(peer: &Peer, work: &Work<'_>) -> Result<Self> {
         match peer {
             Peer::Native => Native::start(work).map(Self::Native),
-            Peer::Wasmill => Mill::spawn(&mill::Options::new(work.bootstrap, pipeline(work)?)).map(Self::Wasmill),
+            Peer::Wasmill => Mill::spawn(&mill(work)?).map(Self::Wasmill),
+            Peer::Other(binary) => {
+                let options = mill::Options { binary: Some(binary.clone()), ..mill(work)? };
+                Mill::spawn(&options).map(Self::Wasmill)
+            }
         }
     }
 
@@ -180,7 +184,7 @@ fn native(job: &str) -> Result<Command> {
 }
 
 /// A pipeline with the required keys and nothing else.
-fn pipeline(work: &Work<'_>) -> Result<String> {
+fn mill(work: &Work<'_>) -> Result<mill::Options> {
     let Work { group, input, .. } = work;
     let handler = guest(work.arm.handler())?;
     let mut table = format!(
@@ -189,5 +193,5 @@ fn pipeline(work: &Work<'_>) -> Result<String> {
     if let Some(output) = work.output {
         table.push_str(&format!("output = \"{output}\"\n"));
     }
-    Ok(table)
+    Ok(mill::Options::new(work.bootstrap, table))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::summary::{ArmReport, CPU_BAR, Figures, RATE_BAR, Ratio, Report, Spread};
+use super::summary::{ArmReport, Bars, Figures, Ratio, Report, Spread};
 
 /// A table for each arm.
 pub fn text(report: &Report) -> String {
@@ -27,21 +27,23 @@ fn one(arm: &ArmReport, report: &Report) -> String {
         let thousands = rate.map(|rate| rate / 1e3);
         format!("{name:20}{:>24}{:>24}{:>24}", cell(&thousands, 0), cell(cpu_micros, 3), cell(peak_mb, 0))
     };
-    let ratio = |name: &str, ratio: &Ratio| format!("{name:20}{:>24}{:>24}", cell(&ratio.rate, 2), cell(&ratio.cpu, 2));
+    let ratio = |name: &str, ratio: &Ratio| format!("{name:20}{:>24}{:>24}", cell(&ratio.rate, 3), cell(&ratio.cpu, 3));
+    let Bars { cpu, rate } = arm.bars;
+    let reference = report.reference;
     let verdict = |met: bool| if met { "met" } else { "MISSED" };
     let bars = format!(
         "{:20}{:>24}{:>24}",
         "bars, by the median",
-        format!("at least {RATE_BAR:.2}: {}", verdict(arm.rate_met)),
-        format!("at most {CPU_BAR:.2}: {}", verdict(arm.cpu_met)),
+        format!("at least {rate:.2}: {}", verdict(arm.rate_met)),
+        format!("at most {cpu:.2}: {}", verdict(arm.cpu_met)),
     );
     let lines = [
         title,
         heads,
-        program("native", &arm.native),
+        program(reference, &arm.reference),
         program("wasmill", &arm.wasmill),
-        ratio("wasmill : native", &arm.ratio),
-        ratio("native : native", &arm.control),
+        ratio(&format!("wasmill : {reference}"), &arm.ratio),
+        ratio(&format!("{reference} : {reference}"), &arm.control),
         bars,
     ];
     lines.map(|line| line.trim_end().to_owned() + "\n").concat()

@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -34,6 +35,9 @@ struct Arguments {
     /// Of `languages`: only these
     #[arg(long, value_name = "LANG,...", value_delimiter = ',')]
     only: Vec<String>,
+    /// Of `throughput`: another build of wasmill to be the reference, in place of the native loop
+    #[arg(long, value_name = "BINARY")]
+    beside: Option<PathBuf>,
     /// Print JSON, with every run
     #[arg(long)]
     json: bool,
@@ -59,7 +63,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
     };
     let text = match what {
         What::Throughput => {
-            let report = run(&Options { rounds, messages }, &say)?;
+            let report = run(&Options { rounds, messages, beside: arguments.beside.clone() }, &say)?;
             if json { serde_json::to_string_pretty(&report)? + "\n" } else { table::text(&report) }
         }
         What::Isolation => {
