@@ -59,6 +59,9 @@ enum Chore {
         /// Of `languages`: only these
         #[arg(long, value_name = "LANG,...")]
         only: Option<String>,
+        /// Of `throughput`: another build of wasmill to be the reference, in place of the native loop
+        #[arg(long, value_name = "BINARY")]
+        beside: Option<PathBuf>,
         /// Print JSON, with every run
         #[arg(long)]
         json: bool,
@@ -113,6 +116,11 @@ impl Run {
     }
 }
 
+/// Of a path that was typed, the argument for a program that cargo runs elsewhere.
+fn absolute(name: &'static str) -> impl Fn(PathBuf) -> String {
+    move |path| format!("--{name}={}", std::path::absolute(&path).unwrap_or(path).display())
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Setup => wasmill_setup::install().map(drop),
@@ -120,10 +128,11 @@ fn main() -> ExitCode {
         Chore::Languages { languages } if languages.is_empty() => languages::run(&wasmill_setup::languages::names()),
         Chore::Languages { languages } => languages::run(&languages),
         Chore::Tidy => tidy::run(),
-        Chore::Bench { what, rounds, messages, only, json } => {
+        Chore::Bench { what, rounds, messages, only, beside, json } => {
             let mut arguments = vec![what, format!("--rounds={rounds}")];
             arguments.extend(only.map(|only| format!("--only={only}")));
             arguments.extend(messages.map(|messages| format!("--messages={messages}")));
+            arguments.extend(beside.map(absolute("beside")));
             arguments.extend(json.then(|| "--json".to_owned()));
             bench::bench(&arguments)
         }
@@ -131,12 +140,7 @@ fn main() -> ExitCode {
         Chore::Swaps { swaps, gap, report, more } => {
             let mut arguments = vec![format!("--swaps={swaps}")];
             arguments.extend(gap.then(|| "--gap".to_owned()));
-            // The program runs where cargo runs it.
-            arguments.extend(
-                report
-                    .and_then(|path| std::path::absolute(path).ok())
-                    .map(|path| format!("--report={}", path.display())),
-            );
+            arguments.extend(report.map(absolute("report")));
             arguments.extend(more);
             swaps::swaps(&arguments)
         }

@@ -152,39 +152,39 @@ pub struct PartitionStatus {
     pub reason: Option<String>,
 }
 
-/// What a partition is doing, in a word: [`State`] as it is sent and read.
+/// What a partition is doing: [`State`] as it is sent and read, by its word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(from = "String", into = "String")]
 pub enum PartitionState {
-    /// Its first position is not persisted yet.
-    Starting,
-    /// Messages are delivered as they come.
-    Running,
-    /// It waits and goes on by itself.
-    Waiting,
-    /// It needs a decision, or its topic is gone.
-    Stopped,
-    /// An operator holds it.
-    Paused,
-    /// A later version of the group has had messages of it.
-    Behind,
-    /// The assignment is over.
-    Closed,
+    /// A state of this version.
+    Known(State),
     /// A word of a later version: whoever reads a status may be older than who wrote it.
-    #[serde(untagged)]
     Other(String),
 }
 
 impl From<State> for PartitionState {
     fn from(state: State) -> Self {
+        Self::Known(state)
+    }
+}
+
+impl PartialEq<State> for PartitionState {
+    fn eq(&self, other: &State) -> bool {
+        matches!(self, Self::Known(state) if state == other)
+    }
+}
+
+impl From<String> for PartitionState {
+    fn from(word: String) -> Self {
+        State::ALL.into_iter().find(|state| state.as_str() == word).map_or(Self::Other(word), Self::Known)
+    }
+}
+
+impl From<PartitionState> for String {
+    fn from(state: PartitionState) -> Self {
         match state {
-            State::Starting => Self::Starting,
-            State::Running => Self::Running,
-            State::Waiting => Self::Waiting,
-            State::Stopped => Self::Stopped,
-            State::Paused => Self::Paused,
-            State::Behind => Self::Behind,
-            State::Closed => Self::Closed,
+            PartitionState::Known(state) => state.as_str().to_owned(),
+            PartitionState::Other(word) => word,
         }
     }
 }
@@ -192,13 +192,7 @@ impl From<State> for PartitionState {
 impl fmt::Display for PartitionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Starting => State::Starting.as_str(),
-            Self::Running => State::Running.as_str(),
-            Self::Waiting => State::Waiting.as_str(),
-            Self::Stopped => State::Stopped.as_str(),
-            Self::Paused => State::Paused.as_str(),
-            Self::Behind => State::Behind.as_str(),
-            Self::Closed => State::Closed.as_str(),
+            Self::Known(state) => state.as_str(),
             Self::Other(word) => word,
         })
     }
@@ -242,7 +236,7 @@ impl Handle {
             && topics_gone.is_empty()
             && members.iter().all(|member| member.joined)
             && lanes.iter().all(|lane| lane.trouble.is_none())
-            && partitions.iter().all(|partition| partition.state != PartitionState::Stopped);
+            && partitions.iter().all(|partition| partition.state != State::Stopped);
         let serving = ServingStatus {
             name: shared.name.clone(),
             group: shared.settings.group.clone(),

@@ -26,6 +26,10 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Starting, Self::Running, Self::Waiting, Self::Stopped, Self::Paused, Self::Behind, Self::Closed];
+
     /// The word for it in status.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,10 +1,9 @@
 //! Partitions that come and go, and what status says of them.
 
-use wasmill_core::partition::{Closed, Event as Happened, Start};
+use wasmill_core::partition::{Closed, Event as Happened, Start, State};
 
 use super::rig::Rig;
 use crate::lane::Command;
-use crate::status::PartitionState;
 
 #[test]
 fn a_new_assignment_begins_with_a_new_instance() {
@@ -103,7 +102,7 @@ fn status_tells_what_a_partition_does_in_a_word() {
     let mut rig = Rig::new("batch.messages = 2").read(["echo", "echo", "ack", "retry"]);
     rig.run();
     let status = rig.status(0);
-    assert_eq!((status.state, status.offset, status.attempt), (PartitionState::Waiting, Some(8), Some(2)));
+    assert_eq!((status.state, status.offset, status.attempt), (State::Waiting.into(), Some(8), Some(2)));
     assert_eq!((status.position, status.watermark, status.committed), (9, 5, Some(5)));
     assert_eq!((status.span_messages, status.lane, status.end, status.lag), (4, None, None, None));
     assert_eq!(status.reason.as_deref(), Some("later"));

@@ -9,7 +9,8 @@
 
 use std::fmt::Write as _;
 
-use wasmill_pipeline::status::{PartitionState, PartitionStatus};
+use wasmill_core::partition::State;
+use wasmill_pipeline::status::PartitionStatus;
 
 use crate::api::status::{PipelineStatus, Trial};
 
@@ -24,7 +25,7 @@ const OF_PARTITIONS: [Gauge; 5] = [
         Some(one.span_messages.cast_signed())
     }),
     ("wasmill_partition_stopped", "1 while the partition waits for an operator", |one| {
-        Some(i64::from(one.state == PartitionState::Stopped))
+        Some(i64::from(one.state == State::Stopped))
     }),
 ];
 

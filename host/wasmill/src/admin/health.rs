@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use wasmill_pipeline::status::{PartitionState, WorkStatus};
+use wasmill_core::partition::State as PartitionState;
+use wasmill_pipeline::status::WorkStatus;
 
 use super::state::State;
 use crate::pipelines::running::Running;

@@ -166,7 +166,7 @@ pub mod tests {
                 member: 0,
                 lane: Some(1),
                 generation: 1,
-                state: PartitionState::Stopped,
+                state: State::Stopped.into(),
                 position: 5,
                 watermark: 4,
                 committed: Some(4),
@@ -187,8 +187,7 @@ pub mod tests {
 
     #[test]
     fn a_state_is_sent_in_the_word_that_people_see_and_read_again() {
-        use State::{Behind, Closed, Paused, Running, Starting, Stopped, Waiting};
-        for state in [Starting, Running, Waiting, Stopped, Paused, Behind, Closed] {
+        for state in State::ALL {
             let sent = PartitionState::from(state);
             assert_eq!(sent.to_string(), state.as_str());
             assert_eq!(serde_json::to_value(&sent).expect("plain data"), state.as_str());

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use wasmill_config as config;
+use wasmill_core::partition::State;
 use wasmill_deploy::messages::jsonl;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
-use wasmill_pipeline::status::PartitionState;
 
 use super::show::Screen;
 use crate::api::status::PipelineStatus;
@@ -113,7 +113,7 @@ impl Feed {
             let status = running.status().work;
             !status.partitions.is_empty()
                 && status.members.iter().all(|member| member.joined)
-                && status.partitions.iter().all(|partition| partition.state != PartitionState::Starting)
+                && status.partitions.iter().all(|partition| partition.state != State::Starting)
         };
         while !self.handles.iter().all(joined) {
             anyhow::ensure!(Instant::now() < deadline, "the members got no partitions within {} s", JOIN.as_secs());
