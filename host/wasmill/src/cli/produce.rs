@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use wasmill_deploy::messages::jsonl;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::plain::{PlainMessage, PlainProducer};
@@ -19,9 +19,10 @@ const AT_ONCE: usize = 1000;
 /// Send messages: lines of JSON from a file or standard input, or one message from options
 #[derive(Debug, clap::Args)]
 pub struct Produce {
-    /// The topic of messages that name none
-    topic: String,
-    /// Lines of JSON with key, value, headers, partition; without it, standard input
+    /// Where all messages go, whatever topic a line names. Without it, each line says where, as `consume` prints it
+    topic: Option<String>,
+    /// Lines of JSON with key, value, headers, timestamp, topic, partition; without it, standard input. A line's partition
+    /// counts in the topic that it names, and where it names none
     #[arg(long, conflicts_with_all = ["key", "value", "header"])]
     file: Option<PathBuf>,
     /// One message with this key
@@ -33,7 +34,7 @@ pub struct Produce {
     /// A header of the one message, as in `name=value`; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = arguments::header_argument)]
     header: Vec<(String, Option<Vec<u8>>)>,
-    /// The partition of messages that name none; by default the key decides
+    /// Where all messages go, whatever partition a line names; by default the key decides
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     #[command(flatten)]
@@ -46,8 +47,13 @@ impl Produce {
         let producer = PlainProducer::open(&self.cluster.client()?, ANSWER).map_err(failed)?;
         let mut sender = Sender { producer, admin: self.cluster.admin()?, known: BTreeSet::new() };
         if self.key.is_some() || self.value.is_some() || !self.header.is_empty() {
+            let Some(topic) = self.topic.clone() else {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "a message from options needs a topic; hint: wasmill produce TOPIC --value ..."
+                )));
+            };
             let message = PlainMessage {
-                topic: self.topic.clone(),
+                topic,
                 partition: self.partition.unwrap_or(-1),
                 key: self.key.clone().map(String::into_bytes),
                 value: self.value.clone().map(String::into_bytes),
@@ -70,17 +76,35 @@ impl Produce {
             if line.trim().is_empty() {
                 continue;
             }
-            let mut message = jsonl::parse(&line, &self.topic).with_context(|| format!("{name}:{}", index + 1))?;
-            if let (Some(partition), true) = (self.partition, message.partition < 0) {
-                message.partition = partition;
-            }
-            waiting.push(message);
+            waiting.push(self.message(&line).with_context(|| format!("{name}:{}", index + 1))?);
             if waiting.len() == AT_ONCE {
                 sender.send(&waiting)?;
                 waiting.clear();
             }
         }
         sender.send(&waiting)
+    }
+
+    /// What is to be sent of a line. What was typed wins over what the line says: dead letters that are piped into another
+    /// topic would go back to where they came from otherwise.
+    fn message(&self, line: &str) -> anyhow::Result<PlainMessage> {
+        let mut message = jsonl::parse(line, "")?;
+        match &self.topic {
+            Some(topic) if *topic != message.topic => {
+                if !message.topic.is_empty() {
+                    // It was a partition of that topic; here the key decides.
+                    message.partition = -1;
+                }
+                message.topic.clone_from(topic);
+            }
+            Some(_) => {}
+            None if message.topic.is_empty() => bail!("it names no topic; hint: wasmill produce TOPIC"),
+            None => {}
+        }
+        if let Some(partition) = self.partition {
+            message.partition = partition;
+        }
+        Ok(message)
     }
 }
 
@@ -111,5 +135,40 @@ impl Sender {
             let _ = writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset);
         }
         Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        produce: Produce,
+    }
+
+    /// Topic and partition of what is sent of a line.
+    fn sent(words: &str, line: &str) -> (String, i32) {
+        let typed: Typed = clap::Parser::parse_from(["produce"].into_iter().chain(words.split_whitespace()));
+        let message = typed.produce.message(line).expect("a message");
+        (message.topic, message.partition)
+    }
+
+    #[test]
+    fn what_was_typed_wins_over_what_a_line_says() {
+        let letter = r#"{"topic":"dead","partition":7,"value":"v"}"#;
+        assert_eq!(sent("other", letter), ("other".to_owned(), -1));
+        assert_eq!(sent("other --partition 2", letter), ("other".to_owned(), 2));
+        assert_eq!(sent("dead", letter), ("dead".to_owned(), 7));
+        assert_eq!(sent("", letter), ("dead".to_owned(), 7));
+        assert_eq!(sent("other", r#"{"partition":7}"#), ("other".to_owned(), 7));
+    }
+
+    #[test]
+    fn a_line_without_a_topic_needs_one_on_the_command_line() {
+        let typed: Typed = clap::Parser::parse_from(["produce"]);
+        let error = typed.produce.message(r#"{"value":"v"}"#).expect_err("no topic");
+        assert!(error.to_string().contains("wasmill produce TOPIC"), "{error}");
     }
 }
