@@ -11,6 +11,7 @@ mod compound;
 mod convert;
 mod describe;
 mod environment;
+pub mod file;
 mod finding;
 mod handler;
 mod kind;
@@ -41,12 +42,15 @@ pub use wasmill_core::{
     Assignor, BreakerPolicy, Budget, CommitMode, Order, OutOfRange, Position, RetryPolicy, Share, SpanBound, Start,
 };
 
+/// Bytes that a configuration may have.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads and checks the file at `path`.
 ///
 /// # Errors
 /// [`LoadError::Read`] if the file cannot be read, [`LoadError::Mistakes`] with every mistake in it otherwise.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.into(), source })?;
+    let text = file::read_text(path, MAX_BYTES).map_err(|source| LoadError::Read { path: path.into(), source })?;
     Ok(parse(&path.display().to_string(), &text)?)
 }
 

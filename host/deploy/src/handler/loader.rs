@@ -82,7 +82,7 @@ impl Loader {
                 let cannot = || format!("cannot read handler {source}; hint: build it first");
                 let size = std::fs::metadata(path).with_context(cannot)?.len();
                 size::fits(size, most).with_context(|| format!("handler {source}"))?;
-                let bytes = std::fs::read(path).with_context(cannot)?;
+                let bytes = config::file::read(path, most).with_context(cannot)?;
                 Ok(Fetched { digest: digest(&bytes), bytes, source, artifact: None, warning: None })
             }
             config::Handler::Oci(reference) => {

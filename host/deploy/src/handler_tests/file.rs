@@ -9,10 +9,14 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use wasmill_config as config;
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_wasm::World;
 
 use crate::messages::jsonl;
+
+/// Bytes that a file of cases may have.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Topic of messages that name none, where no pipeline says which it reads.
 pub const INPUT: &str = "input";
@@ -227,7 +231,7 @@ fn json(value: toml::Value) -> Value {
 
 /// Reads a file of cases.
 pub fn read(path: &Path) -> anyhow::Result<(String, File)> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = config::file::read_text(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     let file = parse(&text).with_context(|| format!("{}", path.display()))?;
     Ok((text, file))
 }

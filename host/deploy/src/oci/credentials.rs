@@ -1,13 +1,14 @@
 //! Credentials as `docker login` leaves them: in docker's configuration, or with the helper that it names.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use oci_client::secrets::RegistryAuth;
+use wasmill_config as config;
 
+/// Bytes that docker's configuration may have.
+const MAX_BYTES: u64 = 1 << 20;
 /// Under this name docker keeps the credentials of Docker Hub.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// What a helper that works and has nothing for this registry says.
@@ -31,15 +32,15 @@ pub fn find(registry: &str) -> anyhow::Result<Credentials> {
         return Ok(none("neither DOCKER_CONFIG nor HOME is set".to_owned()));
     };
     let shown = path.display().to_string();
-    let file = match File::open(&path) {
-        Ok(file) => file,
+    let bytes = match config::file::read(&path, MAX_BYTES) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(none(format!("there is no {shown}")));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read docker's credentials in {shown}")),
     };
     let name = if matches!(registry, "docker.io" | "index.docker.io") { DOCKER_HUB } else { registry };
-    match get_credential_from_reader(BufReader::new(file), name) {
+    match get_credential_from_reader(bytes.as_slice(), name) {
         Ok(DockerCredential::UsernamePassword(user, password)) => {
             let told = format!("the credentials of {user} in {shown}");
             Ok(Credentials { auth: RegistryAuth::Basic(user, password), told })

@@ -57,8 +57,10 @@ fn swap(swapper: &Arc<Swapper>, path: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     settle(path)?;
-    gate::size(look(path)?.bytes, &swapper.settings())?;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read handler {}", path.display()))?;
+    let settings = swapper.settings();
+    gate::size(look(path)?.bytes, &settings)?;
+    let bytes = config::file::read(path, settings.limits.component_bytes)
+        .with_context(|| format!("cannot read handler {}", path.display()))?;
     let ask = Ask {
         bytes: Some(bytes),
         settings: None,

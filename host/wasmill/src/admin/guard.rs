@@ -19,6 +19,9 @@ use wasmill_config as config;
 use super::request::refuse;
 use super::state::State;
 
+/// Bytes that a token's file may have.
+pub const TOKEN_BYTES: u64 = 64 << 10;
+
 /// Where the token is: as configured, else beside the configuration.
 pub fn token_path(config: &config::Config) -> PathBuf {
     let configured = config.admin.as_ref().and_then(|admin| admin.token_file.clone());
@@ -27,7 +30,7 @@ pub fn token_path(config: &config::Config) -> PathBuf {
 
 /// The token in `path`; a new one, readable by its owner only, if there is no such file.
 pub fn load_token(path: &Path) -> anyhow::Result<String> {
-    match fs::read_to_string(path) {
+    match config::file::read_text(path, TOKEN_BYTES) {
         Ok(token) => {
             let mode = fs::metadata(path)?.permissions().mode();
             anyhow::ensure!(

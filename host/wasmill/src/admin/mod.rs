@@ -24,7 +24,7 @@ use std::thread;
 use anyhow::Context as _;
 use wasmill_config as config;
 
-pub use guard::{load_token, token_path};
+pub use guard::{TOKEN_BYTES, load_token, token_path};
 pub use state::State;
 
 /// A running admin port.

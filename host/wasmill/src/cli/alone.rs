@@ -13,9 +13,12 @@ pub const INPUT: &str = "input";
 /// The name of the pipeline and of the group that such a handler is told.
 pub const NAME: &str = "alone";
 
+/// Bytes that a handler may have under any configuration.
+const MAX_BYTES: u64 = 256 << 20;
+
 /// The bytes of a handler that was named.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
+    config::file::read(path, MAX_BYTES)
         .with_context(|| format!("cannot read handler {}; hint: build it first", path.display()))
         .map_err(Failure::usage)
 }

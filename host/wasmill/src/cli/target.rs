@@ -117,7 +117,7 @@ fn understood<T: DeserializeOwned>(succeeded: bool, sent: Value) -> Result<T, Fa
 /// The token that the process reads, too.
 fn token(config: &wasmill_config::Config) -> Result<String, Failure> {
     let path = admin::token_path(config);
-    let text = std::fs::read_to_string(&path).with_context(|| {
+    let text = wasmill_config::file::read_text(&path, admin::TOKEN_BYTES).with_context(|| {
         let hint =
             "`wasmill run` makes it when it opens the admin port; name the process's configuration with --config";
         format!("cannot read the admin token {}; hint: {hint}", path.display())

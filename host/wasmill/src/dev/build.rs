@@ -202,7 +202,8 @@ fn swap(running: &Running, directory: &Path, screen: &Screen) -> anyhow::Result<
     let Some(file) = settings.handler.file() else { return Ok(()) };
     settle(file)?;
     let source = file.display().to_string();
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read handler {source}"))?;
+    let bytes = config::file::read(file, settings.limits.component_bytes)
+        .with_context(|| format!("cannot read handler {source}"))?;
     let ask = Ask { bytes: Some(bytes), settings: None, source, by: "dev".to_owned(), rollout: None };
     let outcome = running.swapper.swap(ask).with_context(|| format!("pipeline {}", settings.name))?;
     let digest = short(&outcome.to.digest);

@@ -22,6 +22,8 @@ const JOIN: Duration = Duration::from_secs(20);
 /// How long `--once` waits for everything to be settled and committed.
 const ONCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
+/// Bytes that a file of sample messages may have.
+const SAMPLE_BYTES: u64 = 64 << 20;
 
 /// The offset that each partition has to commit: one past the last message sent.
 type Wanted = BTreeMap<(String, i32), i64>;
@@ -194,7 +196,7 @@ pub(super) fn samples(config: &config::Config) -> anyhow::Result<Vec<PlainMessag
     let mut messages = Vec::new();
     for pipeline in &config.pipelines {
         let Some(path) = &pipeline.dev.sample else { continue };
-        let text = std::fs::read_to_string(path)
+        let text = config::file::read_text(path, SAMPLE_BYTES)
             .with_context(|| format!("pipeline {}: cannot read dev.sample {}", pipeline.name, path.display()))?;
         let topic = pipeline.topics.first().map_or("", String::as_str);
         messages.extend(jsonl::parse_all(&path.display().to_string(), &text, topic)?);
