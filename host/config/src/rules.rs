@@ -115,30 +115,28 @@ fn backtest(raw: &RawPipeline, report: &mut Report<'_>) {
 
 fn commit(raw: &RawPipeline, report: &mut Report<'_>) {
     let Some(commit) = &raw.commit.value else { return };
-    let auto = commit.mode.value == Some(Mode::Auto);
+    let mode = commit.mode.value.unwrap_or(Mode::Manual);
     let sync = commit.sync.value == Some(true);
-    if auto {
-        let place = &commit.mode.key;
-        let message =
-            "`mode = \"auto\"` can lose messages in a crash: offsets are committed before messages are complete";
-        report.warn(place, message, "write `mode = \"manual\"` with the same `interval`");
+    match mode {
+        Mode::Auto => {
+            let message =
+                "`mode = \"auto\"` can lose messages in a crash: offsets are committed before messages are complete";
+            report.warn(&commit.mode.key, message, "write `mode = \"manual\"` with the same `interval`");
+            if sync {
+                let hint = "take `sync` out, or write `mode = \"manual\"`";
+                report.error(&commit.sync.key, "`sync = true` contradicts `mode = \"auto\"`", hint);
+            }
+        }
+        Mode::Manual if sync && commit.interval.written => {
+            let message = "`interval` contradicts `sync = true`: every batch is committed at once";
+            report.error(&commit.interval.key, message, "take one of the two out");
+        }
+        Mode::Manual => {}
     }
-    if auto && sync {
-        let hint = "take `sync` out, or write `mode = \"manual\"`";
-        report.error(&commit.sync.key, "`sync = true` contradicts `mode = \"auto\"`", hint);
-    }
-    if sync && !auto && commit.interval.written {
-        let message = "`interval` contradicts `sync = true`: every batch is committed at once";
-        report.error(&commit.interval.key, message, "take one of the two out");
-    }
-    let spaced_by = if auto {
-        Some("`mode = \"auto\"`: it commits once an interval")
-    } else if sync {
-        Some("`sync = true`: every batch is committed at once")
-    } else if commit.interval.written {
-        Some("`interval`")
-    } else {
-        None
+    let spaced_by = match mode {
+        Mode::Auto => Some("`mode = \"auto\"`: it commits once an interval"),
+        Mode::Manual if sync => Some("`sync = true`: every batch is committed at once"),
+        Mode::Manual => commit.interval.written.then_some("`interval`"),
     };
     if let Some(other) = spaced_by.filter(|_| commit.min_interval.chosen().is_some()) {
         report.error(

@@ -1,6 +1,8 @@
-//! Commit modes: which offset of a partition is to be committed now.
+//! Commit modes: which offset of a partition is committed, and when.
+//!
+//! All that a mode decides is here, and each question is a `match` over all of them: who adds one is asked by the compiler.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::offset::NextOffset;
 use crate::tracker::Tracker;
@@ -21,40 +23,78 @@ pub enum CommitMode {
     Auto(Duration),
 }
 
+/// An interval of nothing would be a loop that never rests.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
+
+/// The commits of a member so far.
+#[derive(Copy, Clone, Debug)]
+pub struct Pace {
+    /// When the last one went out.
+    pub started: Option<Instant>,
+    /// When the last one was answered and its pause over; before the first, when the member began.
+    pub rested: Instant,
+}
+
 impl CommitMode {
-    /// The least time from one commit of a member to the next.
-    pub fn spacing(&self) -> Duration {
+    /// The offset that is committed. `closing`: at a revoke, a shutdown or a stop. Auto takes its position back to the
+    /// watermark then, although that may be lower than what was committed, so that only a crash can lose.
+    pub fn offset(&self, tracker: &Tracker, closing: bool) -> NextOffset {
+        match self {
+            Self::Manual { .. } | Self::Sync | Self::Interval(_) => tracker.watermark(),
+            Self::Auto(_) if closing => tracker.watermark(),
+            Self::Auto(_) => tracker.position(),
+        }
+    }
+
+    /// What to commit for one partition now; `None` if there is nothing new or the generation is closed. `closing`: before
+    /// the tracker is closed.
+    ///
+    /// It is asked whenever a watermark moved and [`CommitMode::next_commit`] says that it is time; a mode that has nothing
+    /// to commit yet says `None` then. Committing a note that changed while the offset did not is for the caller.
+    pub fn due(&self, tracker: &Tracker, last_committed: Option<NextOffset>, closing: bool) -> Option<NextOffset> {
+        if tracker.is_closed() {
+            // The partition may be somebody else's by now.
+            return None;
+        }
+        let next = self.offset(tracker, closing);
+        // Not "higher than": in auto mode, and after a rewind, the right offset can be a lower one.
+        (last_committed != Some(next)).then_some(next)
+    }
+
+    /// Whether nothing more of a partition is delivered until what is complete of it is committed.
+    pub fn holds_delivery(&self) -> bool {
+        match self {
+            Self::Sync => true,
+            Self::Manual { .. } | Self::Interval(_) | Self::Auto(_) => false,
+        }
+    }
+
+    /// When a member commits next. `marked`: since when there is something to commit.
+    pub fn next_commit(&self, pace: Pace, marked: Option<Instant>) -> Option<Instant> {
         match *self {
-            Self::Manual { min_interval } => min_interval,
-            Self::Sync => Duration::ZERO,
-            Self::Interval(interval) | Self::Auto(interval) => interval,
+            Self::Manual { min_interval } => marked.map(|marked| marked.max(pace.spaced(min_interval))),
+            Self::Sync => marked.map(|marked| marked.max(pace.spaced(Duration::ZERO))),
+            // The interval is waited out first, whatever moves meanwhile.
+            Self::Interval(interval) => marked.map(|marked| pace.end_of_interval(interval, marked)),
+            // The position moves though nobody marks anything.
+            Self::Auto(interval) => Some(pace.rested + interval.max(LEAST_INTERVAL)),
         }
     }
 }
 
-/// What to commit for one partition now; `None` if there is nothing new or the generation is closed. `closing`: at a
-/// revoke, a shutdown or a stop, before the tracker is closed.
-///
-/// Manual, sync, interval: the watermark. Auto: the position; when closing the watermark, although it may be lower than
-/// what was committed, so that only a crash can lose.
-///
-/// When to ask is for the caller, and so is committing a note that changed while the offset did not.
-pub fn due(
-    mode: &CommitMode,
-    tracker: &Tracker,
-    last_committed: Option<NextOffset>,
-    closing: bool,
-) -> Option<NextOffset> {
-    if tracker.is_closed() {
-        // The partition may be somebody else's by now.
-        return None;
+impl Pace {
+    /// The first moment that is so long after the last commit.
+    fn spaced(self, spacing: Duration) -> Instant {
+        self.started.map_or(self.rested, |started| (started + spacing).max(self.rested))
     }
-    let next = match mode {
-        CommitMode::Auto(_) if !closing => tracker.position(),
-        _ => tracker.watermark(),
-    };
-    // Not "higher than": in auto mode, and after a rewind, the right offset can be a lower one.
-    (last_committed != Some(next)).then_some(next)
+
+    /// The first end of an interval at or after `marked`.
+    fn end_of_interval(self, interval: Duration, marked: Instant) -> Instant {
+        let interval = interval.max(LEAST_INTERVAL);
+        let since = marked.saturating_duration_since(self.rested);
+        let whole = since.as_nanos().div_ceil(interval.as_nanos()).max(1);
+        self.rested + interval.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX))
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +123,9 @@ mod tests {
         let tracker = half_way();
         for mode in [MANUAL, CommitMode::Sync, CommitMode::Interval(Duration::from_secs(1))] {
             for closing in [false, true] {
-                assert_eq!(due(&mode, &tracker, Some(NextOffset::at(10)), closing), Some(NextOffset::at(15)));
-                assert_eq!(due(&mode, &tracker, None, closing), Some(NextOffset::at(15)));
-                assert_eq!(due(&mode, &tracker, Some(NextOffset::at(15)), closing), None);
+                assert_eq!(mode.due(&tracker, Some(NextOffset::at(10)), closing), Some(NextOffset::at(15)));
+                assert_eq!(mode.due(&tracker, None, closing), Some(NextOffset::at(15)));
+                assert_eq!(mode.due(&tracker, Some(NextOffset::at(15)), closing), None);
             }
         }
     }
@@ -93,9 +133,9 @@ mod tests {
     #[test]
     fn auto_commits_the_position_and_takes_it_back_to_the_watermark_when_closing() {
         let tracker = half_way();
-        assert_eq!(due(&AUTO, &tracker, Some(NextOffset::at(10)), false), Some(NextOffset::at(20)));
-        assert_eq!(due(&AUTO, &tracker, Some(NextOffset::at(20)), false), None);
-        assert_eq!(due(&AUTO, &tracker, Some(NextOffset::at(20)), true), Some(NextOffset::at(15)));
+        assert_eq!(AUTO.due(&tracker, Some(NextOffset::at(10)), false), Some(NextOffset::at(20)));
+        assert_eq!(AUTO.due(&tracker, Some(NextOffset::at(20)), false), None);
+        assert_eq!(AUTO.due(&tracker, Some(NextOffset::at(20)), true), Some(NextOffset::at(15)));
     }
 
     #[test]
@@ -103,15 +143,25 @@ mod tests {
         let mut tracker = half_way();
         tracker.close();
         for mode in [MANUAL, CommitMode::Sync, AUTO] {
-            assert_eq!(due(&mode, &tracker, None, false), None);
-            assert_eq!(due(&mode, &tracker, Some(NextOffset::at(10)), true), None);
+            assert_eq!(mode.due(&tracker, None, false), None);
+            assert_eq!(mode.due(&tracker, Some(NextOffset::at(10)), true), None);
         }
     }
 
     #[test]
-    fn spacing_is_what_the_mode_says() {
-        assert_eq!(MANUAL.spacing(), Duration::from_millis(50));
-        assert_eq!(CommitMode::Sync.spacing(), Duration::ZERO);
-        assert_eq!(AUTO.spacing(), Duration::from_secs(1));
+    fn a_commit_is_spaced_by_what_the_mode_says() {
+        let began = Instant::now();
+        let at = |millis: u64| began + Duration::from_millis(millis);
+        let pace = Pace { started: Some(at(0)), rested: at(10) };
+        assert_eq!(MANUAL.next_commit(pace, Some(at(20))), Some(at(50)));
+        assert_eq!(MANUAL.next_commit(pace, Some(at(70))), Some(at(70)));
+        assert_eq!(CommitMode::Sync.next_commit(pace, Some(at(5))), Some(at(10)));
+        let interval = CommitMode::Interval(Duration::from_millis(100));
+        assert_eq!(interval.next_commit(pace, Some(at(20))), Some(at(110)));
+        assert_eq!(interval.next_commit(pace, Some(at(250))), Some(at(310)));
+        assert_eq!(AUTO.next_commit(pace, None), Some(at(1010)));
+        for mode in [MANUAL, CommitMode::Sync, interval] {
+            assert_eq!(mode.next_commit(pace, None), None);
+        }
     }
 }

@@ -34,7 +34,7 @@ pub use backlog::{Backlog, Call, CallBound, Pick, Route, Side};
 pub use backoff::Backoff;
 pub use batch::{ABSENT, Batch, BatchFull, HEADER_STRIDE, Headers, MessageRef, STRIDE};
 pub use breaker::{Breaker, BreakerPolicy, Opened};
-pub use commit::{CommitMode, due};
+pub use commit::CommitMode;
 pub use dispatch::Dispatch;
 pub use done::DoneSet;
 pub use emitted::{Emitted, EmittedRow, Failure, FailureKind, Span};

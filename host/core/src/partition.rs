@@ -22,7 +22,7 @@ pub use view::{State, View};
 
 use std::time::Instant;
 
-use crate::commit::{CommitMode, due};
+use crate::commit::CommitMode;
 use crate::done::DoneSet;
 use crate::fence::{Fence, Generation};
 use crate::metadata::{CommitNote, RetryNote};
@@ -380,12 +380,11 @@ impl Partition {
             // `start = "error"`: to commit anything would hide from the next owner that there was no offset.
             return None;
         }
-        let moved = due(&self.mode, &self.tracker, self.committed(), closing);
+        let moved = self.mode.due(&self.tracker, self.committed(), closing);
         let next = match moved {
             Some(next) => next,
             None if !self.note_dirty => return None,
-            None if matches!(self.mode, CommitMode::Auto(_)) && !closing => self.tracker.position(),
-            None => self.tracker.watermark(),
+            None => self.mode.offset(&self.tracker, closing),
         };
         self.note_dirty = false;
         let retry = self.retry.filter(|retry| retry.offset >= next.get());

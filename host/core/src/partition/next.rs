@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::hold::{EndedBy, Hold, Reason};
 use super::stage::{Drain, Motion, Stage};
 use super::{Partition, Rewound, Sought};
-use crate::commit::CommitMode;
 use crate::offset::NextOffset;
 use crate::succession::Admit;
 
@@ -86,7 +85,7 @@ impl Partition {
         if admit == Admit::Drained {
             return Next::Wait;
         }
-        if self.mode == CommitMode::Sync && self.is_unpersisted() {
+        if self.mode.holds_delivery() && self.is_unpersisted() {
             self.holds.put(Hold::new(Reason::SyncUnpersisted, now));
             return Next::Wait;
         }

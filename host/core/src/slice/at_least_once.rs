@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::holdings::{Held, Holdings, Marks};
 use super::{Action, Answer, Call, Impossible, Listed, Outcome, Phase, Refusal};
-use crate::commit::CommitMode;
+use crate::commit::{CommitMode, Pace};
 use crate::fence::Generation;
 
 /// After a commit that was refused for now, or for a reason of its own.
 const PAUSE: Duration = Duration::from_millis(50);
 /// After one whose generation is over: the revoke or the loss is on its way.
 const PAUSE_CLOSED: Duration = Duration::from_millis(200);
-/// An interval of nothing would be a loop that never rests.
-const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What is to be done next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,25 +78,9 @@ impl<K: Clone + Ord> AtLeastOnce<K> {
     }
 
     fn regular(&self, marks: Marks) -> Option<Instant> {
-        let regular = match self.mode {
-            CommitMode::Manual { .. } | CommitMode::Sync => {
-                let spaced = self.started.map_or(self.rested, |started| started + self.mode.spacing());
-                marks.any.map(|marked| marked.max(spaced).max(self.rested))
-            }
-            // The interval is waited out first, whatever moves meanwhile.
-            CommitMode::Interval(interval) => marks.any.map(|marked| self.end_of_interval(interval, marked)),
-            // The position moves though nobody marks anything.
-            CommitMode::Auto(interval) => Some(self.rested + interval.max(LEAST_INTERVAL)),
-        };
-        regular.into_iter().chain(marks.urgent).min()
-    }
-
-    /// The first end of an interval at or after `marked`.
-    fn end_of_interval(&self, interval: Duration, marked: Instant) -> Instant {
-        let interval = interval.max(LEAST_INTERVAL);
-        let since = marked.saturating_duration_since(self.rested);
-        let whole = since.as_nanos().div_ceil(interval.as_nanos()).max(1);
-        self.rested + interval.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX))
+        // What the last commit of partitions that leave was has no say in the pace of those that stay.
+        let pace = Pace { started: self.started, rested: self.rested };
+        self.mode.next_commit(pace, marks.any).into_iter().chain(marks.urgent).min()
     }
 
     pub fn perform<M>(&mut self, step: Step, holdings: &mut Holdings<K>, actions: &mut Vec<Action<K, M>>) {

@@ -13,34 +13,59 @@ use super::state::State;
 use super::{guard, health, history, metrics, operate, reload, restart, seek, status, swap};
 use crate::api;
 
-/// All routes.
+/// A path and what answers there.
+struct Route {
+    path: &'static str,
+    access: Access,
+    handler: MethodRouter<Arc<State>>,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Access {
+    /// It looks: whoever reaches the port may, by GET.
+    Reading,
+    /// It changes something, by POST: the guard stands before everything of the request but its head.
+    Mutating,
+}
+
+/// All routes. The tests go over them, too.
+fn routes() -> Vec<Route> {
+    vec![
+        reading("/healthz", health::alive),
+        reading("/readyz", health::ready),
+        reading("/metrics", metrics::metrics),
+        reading(api::status::PATH, status::status),
+        reading(api::history::PATH, history::history),
+        mutating(api::operate::RESUME, operate::resume),
+        mutating(api::operate::PAUSE, operate::pause),
+        mutating(api::operate::SKIP, operate::skip),
+        mutating(api::seek::PATH, seek::seek),
+        mutating(api::reload::PATH, reload::reload),
+        mutating(api::restart::PATH, restart::restart),
+        mutating(api::swap::SWAP, swap::swap),
+        mutating(api::swap::ROLLBACK, swap::rollback),
+    ]
+}
+
+fn reading<H: Handler<T, Arc<State>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { path, access: Access::Reading, handler: get(handler) }
+}
+
+fn mutating<H: Handler<T, Arc<State>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { path, access: Access::Mutating, handler: post(handler) }
+}
+
+/// The router of all routes.
 pub fn router(state: Arc<State>) -> Router {
-    Router::new()
-        .route("/healthz", reading(health::alive))
-        .route("/readyz", reading(health::ready))
-        .route("/metrics", reading(metrics::metrics))
-        .route(api::status::PATH, reading(status::status))
-        .route(api::history::PATH, reading(history::history))
-        .route(api::operate::RESUME, mutating(&state, operate::resume))
-        .route(api::operate::PAUSE, mutating(&state, operate::pause))
-        .route(api::operate::SKIP, mutating(&state, operate::skip))
-        .route(api::seek::PATH, mutating(&state, seek::seek))
-        .route(api::reload::PATH, mutating(&state, reload::reload))
-        .route(api::restart::PATH, mutating(&state, restart::restart))
-        .route(api::swap::SWAP, mutating(&state, swap::swap))
-        .route(api::swap::ROLLBACK, mutating(&state, swap::rollback))
-        .layer(DefaultBodyLimit::max(MOST_BYTES))
-        .with_state(state)
-}
-
-/// A call that looks: whoever reaches the port may.
-fn reading<H: Handler<T, Arc<State>>, T: 'static>(handler: H) -> MethodRouter<Arc<State>> {
-    get(handler)
-}
-
-/// A call that changes something: the guard stands before everything of the request but its head.
-fn mutating<H: Handler<T, Arc<State>>, T: 'static>(state: &Arc<State>, handler: H) -> MethodRouter<Arc<State>> {
-    post(handler).layer(from_fn_with_state(state.clone(), guard::guard))
+    let router = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler }| {
+        let handler = match access {
+            Access::Reading => handler,
+            Access::Mutating => handler.layer(from_fn_with_state(state.clone(), guard::guard)),
+        };
+        router.route(path, handler)
+    });
+    router.layer(DefaultBodyLimit::max(MOST_BYTES)).with_state(state)
 }
 
 #[cfg(test)]
@@ -116,20 +141,26 @@ mod tests {
         assert_eq!((status, text.as_str()), (404, r#"{"error":"no pipeline `orders`; there is "}"#));
     }
 
+    fn paths(access: Access) -> impl Iterator<Item = &'static str> {
+        routes().into_iter().filter(move |route| route.access == access).map(|route| route.path)
+    }
+
+    #[test]
+    fn what_changes_something_is_not_among_the_paths_that_look() {
+        let port = port();
+        for path in paths(Access::Reading) {
+            let path = of_pipeline(path, "orders");
+            let status = ask(&port, "GET", &path, None, "").0;
+            assert!(matches!(status, 200 | 404), "{path}: {status}");
+            assert_eq!(ask(&port, "POST", &path, Some(TOKEN), "{}").0, 405, "{path}");
+        }
+    }
+
     #[test]
     fn a_change_needs_the_token_before_a_byte_of_its_body_is_looked_at() {
         let port = port();
         let large = " ".repeat(MOST_BYTES + 1);
-        for path in [
-            api::operate::RESUME,
-            api::operate::PAUSE,
-            api::operate::SKIP,
-            api::seek::PATH,
-            api::reload::PATH,
-            api::restart::PATH,
-            api::swap::SWAP,
-            api::swap::ROLLBACK,
-        ] {
+        for path in paths(Access::Mutating) {
             let path = of_pipeline(path, "orders");
             for token in [None, Some("another token")] {
                 for body in ["{}", &large] {

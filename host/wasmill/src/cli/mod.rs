@@ -63,61 +63,35 @@ const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 
 line or configuration; 3 could not start (handler, cluster, admin port); 4 ended, but not everything was settled \
 and committed in time; 130 ended at once by a second signal.";
 
+/// What each does is said at its struct, from where help takes it.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the pipelines of a configuration
     Run(run::Run),
-    /// Check a configuration and its handlers without starting anything
     Check(check::Check),
-    /// Make a handler's project: handler, test, cases, sample messages, configuration, SDK
     New(new::New),
-    /// Compile a handler, and make a component of it
     Build(build::Build),
-    /// Run a handler's cases: messages in files, and what is expected of each
     Test(test::Test),
-    /// Tell whether a component does what the contract says; for those who write SDKs
     Conformance(conformance::Conformance),
-    /// Make a case of messages of a topic, for `wasmill test`
     Capture(capture::Capture),
-    /// Tell what a handler's file is: contract, imports, exports, toolchain, and whether it is accepted
     Inspect(inspect::Inspect),
-    /// Send a handler to a registry
     Push(push::Push),
-    /// Fetch a handler from a registry into the cache, and into a file
     Pull(pull::Pull),
-    /// Hand messages to a handler, without a cluster, and show what it does with them
     Invoke(Box<invoke::Invoke>),
-    /// Run two versions of a handler over messages of a topic, and show where they differ
     Diff(Box<diff::Diff>),
-    /// Run pipelines on an embedded broker, with sample messages; rebuild and swap the handler on save
     Dev(dev::Dev),
-    /// Make, list, describe and delete topics
     Topic(topic::Topic),
-    /// Send messages: lines of JSON, or one message from options
     Produce(produce::Produce),
-    /// Print messages as lines of JSON, without a group
     Consume(consume::Consume),
-    /// Look at a consumer group, or move it
     Group(group::Group),
-    /// Show what a running process does: positions, watermarks, lag, what is stopped and why
     Status(status::Status),
-    /// Go on after a stop, a pause or an open breaker
     Resume(resume::Resume),
-    /// Keep messages from being handed over, without leaving the group
     Pause(pause::Pause),
-    /// Pass over the message at which a partition stands
     Skip(skip::Skip),
-    /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
     Reload(reload::Reload),
-    /// Have one pipeline drain, leave its group and start again with what the configuration says now
     Restart(restart::Restart),
-    /// Go on at another message, while the pipeline runs
     Seek(seek::Seek),
-    /// Replace the handler of a running pipeline while messages flow
     Swap(swap::Swap),
-    /// Go back to the handler before, or end a canary or a shadow
     Rollback(rollback::Rollback),
-    /// Show which handlers a pipeline had: when, who asked, from which offsets on, and what came of it
     History(history::History),
     /// Print the JSON schema of wasmill.toml, for editors
     Schema,

@@ -349,7 +349,11 @@ impl World {
         }
         if !closing {
             check!(self.valid, "persists without a generation");
-            let spacing = self.mode().map_or(Duration::ZERO, |mode| mode.spacing());
+            let spacing = self.mode().map_or(Duration::ZERO, |mode| match mode {
+                CommitMode::Manual { min_interval } => min_interval,
+                CommitMode::Sync => Duration::ZERO,
+                CommitMode::Interval(interval) | CommitMode::Auto(interval) => interval,
+            });
             let soon = self.persisted_at.is_some_and(|at| self.now < at + spacing);
             check!(!soon || self.hurry, "persists again after less than {spacing:?}");
             self.persisted_at = Some(self.now);

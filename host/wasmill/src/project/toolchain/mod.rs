@@ -34,6 +34,9 @@ pub fn programs(project: &Project) -> Vec<PathBuf> {
     match project.language {
         Language::Python => python::program(project).into_iter().collect(),
         Language::Javascript | Language::Typescript => vec![project.directory.join("node_modules/.package-lock.json")],
-        _ => Vec::new(),
+        // Begun each time: their tools find out by themselves what has changed.
+        Language::Rust | Language::Go | Language::C | Language::Cpp | Language::Zig | Language::Assemblyscript => {
+            Vec::new()
+        }
     }
 }
