@@ -217,7 +217,7 @@ impl AtLeastOnce {
     }
 
     /// Nothing more is committed for these partitions.
-    fn have_left(&self, ids: Vec<TopicPartition>, settled: bool) {
+    pub(crate) fn have_left(&self, ids: Vec<TopicPartition>, settled: bool) {
         self.forget(&ids);
         *self.left.lock() = Some((ids, settled));
         self.told.notify_all();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wasmill_kafka::{DeliveryError, DeliverySink as _, ProduceErrorClass, Report, SendError};
 
+use super::PATIENCE;
 use crate::flight::Flight;
 use crate::io::{Outgoing, Sink, Target};
 use crate::publisher::Publisher;
@@ -57,6 +58,8 @@ struct State {
     dead_letter: bool,
     /// Called when somebody waits for room. Without it, to wait would be to wait for ever.
     on_full: Option<Box<OnFull>>,
+    /// When somebody began to wait for room.
+    waits_since: Option<Instant>,
 }
 
 /// The test's side of a producer.
@@ -80,6 +83,7 @@ impl Producer {
             topics,
             dead_letter,
             on_full: None,
+            waits_since: None,
         };
         Self { state: Arc::new(Mutex::new(state)), flight: Arc::new(Flight::new(on_fatal)) }
     }
@@ -180,7 +184,12 @@ struct FakeSink(Producer);
 
 impl Sink for FakeSink {
     fn reserve(&self, _: Duration) {
-        let on_full = self.0.state.lock().on_full.take();
+        let on_full = {
+            let mut state = self.0.state.lock();
+            let waits = *state.waits_since.get_or_insert_with(Instant::now);
+            assert!(waits.elapsed() < PATIENCE, "waits for room that nobody makes");
+            state.on_full.take()
+        };
         let mut on_full = on_full.expect("waits for room that nobody makes");
         on_full(&self.0);
         self.0.state.lock().on_full = Some(on_full);
@@ -209,6 +218,7 @@ impl Sink for FakeSink {
             return Err(SendError::QueueFull);
         }
         state.room -= 1;
+        state.waits_since = None;
         state.open.push_back(state.sent.len());
         state.sent.push(sent);
         Ok(())
