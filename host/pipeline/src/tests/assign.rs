@@ -88,6 +88,15 @@ fn a_call_of_an_epoch_that_is_over_publishes_nothing() {
 }
 
 #[test]
+fn partitions_of_a_lane_have_one_batch_each_in_turn() {
+    let mut rig = Rig::new("batch.messages = 1").read(["ack"; 3]);
+    rig.log(1).write(0, ["ack"; 2]);
+    rig.assign(1, 0);
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "p1 0", "6", "p1 1", "7"]);
+}
+
+#[test]
 fn a_lane_answers_its_mail_between_two_partitions() {
     let mut rig = Rig::reading(["ack"]);
     rig.log(1).write(0, ["ack"]);
