@@ -492,3 +492,34 @@ fn a_committer_that_sleeps_is_woken_for_the_last_commit() {
     committer.join().expect("it ends");
     assert_eq!(rig.coordinator.asked(), ["0@6"]);
 }
+
+#[test]
+fn what_is_lost_while_a_commit_waits_for_an_earlier_one_is_left_out_of_it() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.turn(Duration::ZERO, false));
+    soon(&comes);
+    let lost = rig.partition(0);
+    lost.close(Closed::Lost);
+    assert_eq!(rig.delivery.end(&[lost], true), Outcome::Restored("lost".to_owned()));
+    // The member has joined again and has it back: the group would take a commit of the former holding.
+    rig.assign(0, 5);
+    go.send(()).expect("it waits");
+    committer.join().expect("it ends");
+    assert_eq!(rig.coordinator.asked(), ["1@1"]);
+}
+
+#[test]
+fn a_partition_that_comes_back_hears_nothing_of_a_commit_of_its_former_holding() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.turn(Duration::ZERO, false));
+    soon(&comes);
+    rig.delivery.end(&[rig.partition(0)], true);
+    let again = rig.assign(0, 5);
+    go.send(()).expect("it waits");
+    committer.join().expect("it ends");
+    assert_eq!((rig.coordinator.last(), again.lock().committed()), ("0@6; 1@1".to_owned(), Some(NextOffset::at(5))));
+}
