@@ -361,7 +361,6 @@ impl Delivery for AtLeastOnce {
         }
         let settled = left.take().is_some_and(|(left, settled)| left == ids && settled);
         drop(left);
-        self.forget(&ids);
         if settled {
             Outcome::Persisted
         } else {

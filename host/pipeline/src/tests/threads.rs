@@ -55,6 +55,7 @@ impl Threads {
         self.rig.handle.lanes.stop();
         self.rig.delivery.stop();
         self.committer.join().expect("it ends");
+        assert!(!self.rig.producer.was_waited_for_in_vain(), "a lane waits for room that nobody makes");
         self.rig
     }
 }
@@ -97,12 +98,14 @@ fn a_call_that_outlasts_the_drain_is_cancelled_and_its_message_is_left_to_the_ne
     threads.rig.handler.answers(move |_, _| {
         came.send(()).expect("the test waits for it");
         until(|| handler.canceller().is_cancelled());
+        came.send(()).expect("the test waits for it");
         Err(crash(ErrorClass::Cancelled))
     });
     threads.rig.assign_to_thread(0, 5);
     soon(&comes);
     threads.member().close();
     threads.member().part_with(&[orders(0)], false, || ());
+    soon(&comes);
     assert!(threads.member().is_overdue(), "something is left behind");
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.calls()), (vec![], vec!["5".to_owned()]));
@@ -116,6 +119,7 @@ fn of_lost_partitions_a_running_call_is_cancelled_at_once_and_nothing_counts() {
     threads.rig.handler.answers(move |batch, reply| {
         came.send(()).expect("the test waits for it");
         until(|| handler.canceller().is_cancelled());
+        came.send(()).expect("the test waits for it");
         // It ended by itself in that moment.
         reply.emit(batch, 0, 0, "5");
         Ok(1)
@@ -124,6 +128,7 @@ fn of_lost_partitions_a_running_call_is_cancelled_at_once_and_nothing_counts() {
     soon(&comes);
     let partition = threads.rig.partition(0);
     threads.member().part_with(&[orders(0)], true, || ());
+    soon(&comes);
     assert_eq!(*partition.lock().stage(), Stage::Closed(Closed::Lost));
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.handle.partitions()), (vec![], vec![]), "though its output may be out");
