@@ -262,49 +262,27 @@ impl Batch {
     /// # Panics
     /// If `range` is not within `from`, or the rows of `from` have another length.
     pub fn copy_from(&mut self, from: &Batch, range: Range<usize>) {
-        self.clear();
-        self.append_rows(from, range);
-        self.seal();
-    }
-
-    /// Appends the message at `index` of `from`; the batch is open afterwards.
-    ///
-    /// # Errors
-    /// `BatchFull`; the batch is as it was.
-    ///
-    /// # Panics
-    /// If `from` has no such message, or its rows have another length.
-    pub fn append_from(&mut self, from: &Batch, index: usize) -> Result<(), BatchFull> {
-        self.open();
-        let header_rows = from.header_start(index + 1) - from.header_start(index);
-        self.check_room(from.message(index).bytes(), self.stride + header_rows * HEADER_STRIDE)?;
-        self.append_rows(from, index..index + 1);
-        Ok(())
-    }
-
-    fn append_rows(&mut self, from: &Batch, range: Range<usize>) {
         assert_eq!(self.stride, from.stride, "rows of one batch have one length");
+        self.clear();
         let data = from.data_start(range.start)..from.data_start(range.end);
         let headers = from.header_start(range.start)..from.header_start(range.end);
-        // What is added to each start of `from` to make it a start of ours, modulo 2^32.
-        let shift = (self.open_data.len() as u32).wrapping_sub(data.start as u32);
-        let header_shift = (self.header_rows() as u32).wrapping_sub(headers.start as u32);
+        // What is taken from each start of `from` to make it a start of ours, modulo 2^32.
+        let (shift, header_shift) = (data.start as u32, headers.start as u32);
 
         self.open_data.extend_from_slice(&from.bytes_now()[data]);
-        let first = self.open_table.len();
         self.open_table.extend_from_slice(&from.rows_now()[range.start * self.stride..range.end * self.stride]);
-        for row in self.open_table[first..].chunks_exact_mut(self.stride) {
-            row[KEY] = row[KEY].wrapping_add(shift);
-            row[VALUE] = row[VALUE].wrapping_add(shift);
-            row[FIRST_HEADER] = row[FIRST_HEADER].wrapping_add(header_shift);
+        for row in self.open_table.chunks_exact_mut(self.stride) {
+            row[KEY] = row[KEY].wrapping_sub(shift);
+            row[VALUE] = row[VALUE].wrapping_sub(shift);
+            row[FIRST_HEADER] = row[FIRST_HEADER].wrapping_sub(header_shift);
         }
-        let first = self.headers.len();
         self.headers.extend_from_slice(&from.headers[headers.start * HEADER_STRIDE..headers.end * HEADER_STRIDE]);
-        for row in self.headers[first..].chunks_exact_mut(HEADER_STRIDE) {
-            row[KEY] = row[KEY].wrapping_add(shift);
-            row[VALUE] = row[VALUE].wrapping_add(shift);
+        for row in self.headers.chunks_exact_mut(HEADER_STRIDE) {
+            row[KEY] = row[KEY].wrapping_sub(shift);
+            row[VALUE] = row[VALUE].wrapping_sub(shift);
         }
-        self.rows += range.len();
+        self.rows = range.len();
+        self.seal();
     }
 
     /// Makes a sealed batch open again with its messages.

@@ -1,9 +1,9 @@
-//! Dispatch: which lane of a pipeline serves which partition, and whose turn it is on a lane.
+//! Dispatch: which lane of a pipeline serves which partition.
 //!
 //! A partition keeps its lane until it is released: messages in flight there and new ones elsewhere would overtake each
 //! other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::order::Order;
 
@@ -24,8 +24,8 @@ pub struct Placed {
 pub struct Dispatch<K> {
     order: Order,
     limit: usize,
-    /// The partitions of each lane, in the order of their turns.
-    lanes: Vec<VecDeque<K>>,
+    /// How many partitions each lane serves.
+    loads: Vec<usize>,
     serving: BTreeMap<K, LaneIndex>,
     epoch: u64,
 }
@@ -33,7 +33,7 @@ pub struct Dispatch<K> {
 impl<K: Clone + Ord> Dispatch<K> {
     /// No lanes yet: they are made as partitions come, up to `limit`, and there is always room for one.
     pub fn new(order: Order, limit: usize) -> Self {
-        Self { order, limit: limit.max(1), lanes: Vec::new(), serving: BTreeMap::new(), epoch: 0 }
+        Self { order, limit: limit.max(1), loads: Vec::new(), serving: BTreeMap::new(), epoch: 0 }
     }
 
     /// Places a partition: on a lane that serves none, on a new one while there may be more, else on the one that serves
@@ -42,17 +42,17 @@ impl<K: Clone + Ord> Dispatch<K> {
         if let Some(&lane) = self.serving.get(&partition) {
             return Placed { lane, is_new: false };
         }
-        let fewest = (0..self.lanes.len()).min_by_key(|lane| self.lanes[*lane].len());
+        let fewest = (0..self.loads.len()).min_by_key(|lane| self.loads[*lane]);
         let lane = match fewest {
-            Some(lane) if self.lanes[lane].is_empty() || self.lanes.len() >= self.limit => lane,
-            _ => self.lanes.len(),
+            Some(lane) if self.loads[lane] == 0 || self.loads.len() >= self.limit => lane,
+            _ => self.loads.len(),
         };
-        let is_new = lane == self.lanes.len();
+        let is_new = lane == self.loads.len();
         if is_new {
-            self.lanes.push(VecDeque::new());
+            self.loads.push(0);
             self.epoch += 1;
         }
-        self.lanes[lane].push_back(partition.clone());
+        self.loads[lane] += 1;
         self.serving.insert(partition, lane);
         Placed { lane, is_new }
     }
@@ -60,7 +60,7 @@ impl<K: Clone + Ord> Dispatch<K> {
     /// Takes a partition from its lane, which is returned. The lane stays for those that come.
     pub fn release(&mut self, partition: &K) -> Option<LaneIndex> {
         let lane = self.serving.remove(partition)?;
-        self.lanes[lane].retain(|other| other != partition);
+        self.loads[lane] -= 1;
         Some(lane)
     }
 
@@ -72,24 +72,14 @@ impl<K: Clone + Ord> Dispatch<K> {
         }
     }
 
-    /// Whose turn it is on a lane: one batch, then the others come first, so that a busy partition starves nobody. `None`
-    /// if the lane serves no partition.
-    pub fn next_turn(&mut self, lane: LaneIndex) -> Option<&K> {
-        let partitions = self.lanes.get_mut(lane)?;
-        if !partitions.is_empty() {
-            partitions.rotate_left(1);
-        }
-        partitions.back()
-    }
-
     /// How many lanes there are.
     pub fn lanes(&self) -> usize {
-        self.lanes.len()
+        self.loads.len()
     }
 
     /// How many partitions a lane serves.
     pub fn load(&self, lane: LaneIndex) -> usize {
-        self.lanes.get(lane).map_or(0, VecDeque::len)
+        self.loads.get(lane).copied().unwrap_or(0)
     }
 
     /// Rises whenever the number of lanes changes: a place that depends on that number holds for one epoch.
@@ -108,14 +98,12 @@ mod tests {
     enum Step {
         Assign(u8),
         Release(u8),
-        Turn(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             3 => (0_u8..12).prop_map(Step::Assign),
             2 => (0_u8..12).prop_map(Step::Release),
-            2 => (0_usize..5).prop_map(Step::Turn),
         ]
     }
 
@@ -142,20 +130,12 @@ mod tests {
                 assert_eq!(dispatch.release(&key), serving.remove(&key));
                 assert_eq!((before.len(), epoch), (dispatch.lanes(), dispatch.epoch()));
             }
-            Step::Turn(lane) => {
-                let turns: Vec<u8> =
-                    (0..dispatch.load(lane)).filter_map(|_| dispatch.next_turn(lane).copied()).collect();
-                let mut sorted = turns.clone();
-                sorted.sort_unstable();
-                let served = serving.iter().filter(|(_, other)| **other == lane).map(|(key, _)| *key);
-                assert_eq!(sorted, served.collect::<Vec<_>>(), "each had one turn: {turns:?}");
-            }
         }
     }
 
     proptest! {
         #[test]
-        fn every_partition_has_one_lane_and_its_turn_and_loads_are_even_while_lanes_may_be_added(
+        fn every_partition_has_one_lane_and_loads_are_even_while_lanes_may_be_added(
             limit in 0_usize..6,
             steps in prop::collection::vec(step(), 1..60),
         ) {
@@ -168,28 +148,15 @@ mod tests {
                     prop_assert_eq!(dispatch.lane_of(&key), serving.get(&key).copied());
                 }
                 let loads = loads(&dispatch);
-                prop_assert_eq!(loads.iter().sum::<usize>(), serving.len());
+                for (lane, load) in loads.iter().enumerate() {
+                    prop_assert_eq!(*load, serving.values().filter(|other| **other == lane).count());
+                }
                 prop_assert!(loads.len() <= limit);
                 if loads.len() < limit {
                     prop_assert!(loads.iter().all(|load| *load <= 1), "{:?}", loads);
                 }
             }
         }
-    }
-
-    #[test]
-    fn one_that_comes_in_between_waits_for_the_others_and_one_that_goes_takes_no_turn_along() {
-        let mut dispatch = Dispatch::new(Order::Partition, 1);
-        for key in ['a', 'b', 'c'] {
-            assert_eq!(dispatch.assign(key).lane, 0);
-        }
-        assert_eq!(dispatch.next_turn(0), Some(&'a'));
-        dispatch.assign('d');
-        assert_eq!(dispatch.next_turn(0), Some(&'b'));
-        dispatch.release(&'b');
-        let turns: Vec<char> = (0..5).filter_map(|_| dispatch.next_turn(0).copied()).collect();
-        assert_eq!(turns, ['c', 'a', 'd', 'c', 'a']);
-        assert_eq!(dispatch.next_turn(1), None);
     }
 
     #[test]

@@ -61,16 +61,14 @@ impl CommitLane {
     }
 
     /// Commits and waits for the answer, at most `timeout` (and as long again for an earlier request's). `client` is the same
-    /// consumer at each call.
-    pub(crate) fn commit(
+    /// consumer at each call. What goes out is `list`, asked for when nothing else is waited for; what it comes with is
+    /// dropped once the request is on its way.
+    pub(crate) fn commit<L>(
         &mut self,
         client: ClientRef<'_>,
-        list: &TopicPartitionList,
+        list: impl FnOnce() -> Result<(TopicPartitionList, L), CommitError>,
         timeout: Duration,
     ) -> Result<Vec<CommitRefusal>, CommitError> {
-        if list.count() == 0 {
-            return Ok(Vec::new());
-        }
         let queue = self.queue.get_or_insert_with(|| client.new_queue());
         if self.unanswered {
             if queue.wait(COMMIT_EVENT, timeout).is_none() {
@@ -78,9 +76,14 @@ impl CommitLane {
             }
             self.unanswered = false;
         }
+        let (list, lock) = list()?;
+        if list.count() == 0 {
+            return Ok(Vec::new());
+        }
         // SAFETY: client and queue are alive; librdkafka copies the list before it returns; no callback is given, so the
         // answer comes to the queue as an event.
         let err = unsafe { sys::rd_kafka_commit_queue(client.ptr(), list.ptr(), queue.ptr(), None, ptr::null_mut()) };
+        drop(lock);
         let sent = Code(err as i32);
         if sent.is_error() {
             return verdict(sent, &[], client.assignment_lost());
@@ -156,6 +159,8 @@ fn classify(code: Code, lost: bool) -> Option<CommitError> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use rdkafka::bindings::rd_kafka_resp_err_t as E;
     use rdkafka::config::ClientConfig;
     use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -222,9 +227,13 @@ mod tests {
         // SAFETY: the consumer lives to the end of this function.
         let client = unsafe { ClientRef::new(consumer.client().native_ptr()) }.unwrap();
         let mut lane = CommitLane::new();
+        let asked_for = Cell::new(0);
         let mut commit = |offset, timeout| {
-            let list = list::list_of([(&TopicPartition::new("t", 0), offset)]).unwrap();
-            lane.commit(client, &list, timeout)
+            let list = || {
+                asked_for.set(offset);
+                Ok((list::list_of([(&TopicPartition::new("t", 0), offset)]).unwrap(), ()))
+            };
+            lane.commit(client, list, timeout)
         };
         let committed = || {
             let list = list::list_of([(&TopicPartition::new("t", 0), 0)]).unwrap();
@@ -236,6 +245,7 @@ mod tests {
         let late = Err(CommitError::Again { code: "_TIMED_OUT".into() });
         assert_eq!(commit(20, Duration::from_millis(100)), late);
         assert_eq!(commit(30, Duration::from_millis(100)), late, "20 is not answered yet");
+        assert_eq!(asked_for.get(), 20, "what is to be committed is looked at when it can be sent");
         broker.round_trip(None, Duration::ZERO).unwrap();
         assert_eq!(committed(), 20, "30 was not sent: the two could change places");
         assert_eq!(commit(40, Duration::from_secs(20)), Ok(vec![]));

@@ -217,7 +217,7 @@ impl AtLeastOnce {
     }
 
     /// Nothing more is committed for these partitions.
-    fn have_left(&self, ids: Vec<TopicPartition>, settled: bool) {
+    pub(crate) fn have_left(&self, ids: Vec<TopicPartition>, settled: bool) {
         self.forget(&ids);
         *self.left.lock() = Some((ids, settled));
         self.told.notify_all();
@@ -243,8 +243,10 @@ impl AtLeastOnce {
         let entries: Vec<CommitEntry> = dues.iter().map(entry).collect();
         let offsets = self.offsets.lock().clone();
         let started = Instant::now();
+        // It may have to wait for an earlier answer first, and a loss waits for no commit.
+        let held = |place: usize| !dues[place].0.lock().tracker().is_closed();
         let answer = match offsets {
-            Some(offsets) => offsets.persist(&entries),
+            Some(offsets) => offsets.persist(&entries, &held),
             None => Err(CommitError::Other { code: "_STATE".to_owned(), text: "there is no client".to_owned() }),
         };
         self.counters.seconds.record(started.elapsed().as_secs_f64());
@@ -359,7 +361,6 @@ impl Delivery for AtLeastOnce {
         }
         let settled = left.take().is_some_and(|(left, settled)| left == ids && settled);
         drop(left);
-        self.forget(&ids);
         if settled {
             Outcome::Persisted
         } else {

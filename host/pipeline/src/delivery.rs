@@ -20,7 +20,7 @@ impl<'a> Permit<'a> {
         Self(None)
     }
 
-    /// One whose end is told.
+    /// One whose end is told: for a delivery whose slices end only when no call is between publishing and settling.
     pub fn returned_by(give_back: impl FnOnce() + 'a) -> Self {
         Self(Some(Box::new(give_back)))
     }
@@ -56,4 +56,21 @@ pub trait Delivery: Send + Sync {
     /// Persists what these partitions have settled, for the last time: from here on they are not persisted any more. After
     /// *lost* nothing of them is.
     fn end(&self, partitions: &[Arc<Partition>], lost: bool) -> Outcome;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_permit_is_given_back_once_when_it_is_dropped() {
+        let given_back = Cell::new(0);
+        let permit = Permit::returned_by(|| given_back.set(given_back.get() + 1));
+        assert_eq!(given_back.get(), 0);
+        drop(permit);
+        assert_eq!(given_back.get(), 1);
+        drop(Permit::free());
+    }
 }

@@ -81,3 +81,79 @@ impl Dirty {
         (marked || urgent).then_some(urgent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    /// Longer than any of these tests may take.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// What somebody took who had nothing to take when he began to wait, or who was just about to.
+    fn taken(dirty: &Arc<Dirty>, patient: bool, happens: impl FnOnce(&Dirty)) -> Option<bool> {
+        let (tells, told) = mpsc::channel();
+        let takes = dirty.clone();
+        let taker = thread::spawn(move || tells.send(takes.take(LONG, patient)));
+        happens(dirty);
+        let taken = told.recv_timeout(LONG / 2).expect("the wait ends before its time");
+        taker.join().expect("it ends").expect("it is heard");
+        taken
+    }
+
+    #[test]
+    fn a_mark_is_taken_once() {
+        let dirty = Dirty::default();
+        assert_eq!(dirty.take(Duration::ZERO, false), None);
+        dirty.mark();
+        dirty.mark();
+        assert_eq!(dirty.take(LONG, false), Some(false));
+        assert_eq!(dirty.take(Duration::ZERO, false), None);
+        dirty.mark_urgent();
+        assert_eq!(dirty.take(LONG, true), Some(true));
+        assert_eq!(dirty.take(Duration::ZERO, false), None);
+    }
+
+    #[test]
+    fn whoever_is_patient_waits_on_over_a_mark_and_leaves_it() {
+        let dirty = Dirty::default();
+        dirty.mark();
+        let (began, time) = (Instant::now(), Duration::from_millis(20));
+        assert_eq!(dirty.take(time, true), None);
+        assert!(began.elapsed() >= time, "it was not woken");
+        assert_eq!(dirty.take(LONG, false), Some(false), "it is still there");
+    }
+
+    #[test]
+    fn a_mark_ends_the_wait_of_whoever_is_not_patient_and_something_urgent_everybodys() {
+        let dirty = Arc::default();
+        assert_eq!(taken(&dirty, false, Dirty::mark), Some(false));
+        assert_eq!(taken(&dirty, false, Dirty::mark_urgent), Some(true));
+        assert_eq!(taken(&dirty, true, Dirty::mark_urgent), Some(true));
+    }
+
+    #[test]
+    fn a_wake_ends_one_wait_and_marks_nothing() {
+        let dirty = Arc::default();
+        for patient in [false, true] {
+            assert_eq!(taken(&dirty, patient, Dirty::wake), None);
+        }
+        dirty.mark();
+        assert_eq!(taken(&dirty, true, Dirty::wake), None);
+        let (began, time) = (Instant::now(), Duration::from_millis(20));
+        assert_eq!(dirty.take(time, true), None);
+        assert!(began.elapsed() >= time, "for one wait only");
+        assert_eq!(dirty.take(LONG, false), Some(false));
+    }
+
+    #[test]
+    fn the_end_of_the_committer_ends_its_wait() {
+        for patient in [false, true] {
+            let dirty = Arc::default();
+            assert_eq!(taken(&dirty, patient, |dirty| dirty.set_stopped(true)), Some(true));
+            assert!(dirty.is_stopped());
+        }
+    }
+}

@@ -73,11 +73,13 @@ pub trait Sink: Send + Sync {
 
 /// Where a member's offsets are kept.
 pub trait Offsets: Send + Sync {
-    /// Persists all of them, and waits for the answer. `Ok` names those that were refused.
+    /// Persists all of them that are still `held`, by place, when the request goes out, and waits for the answer. `Ok` names
+    /// those that were refused, or not asked for.
     ///
     /// # Errors
     /// None of them is persisted, or nobody knows.
-    fn persist(&self, entries: &[CommitEntry]) -> Result<Vec<CommitRefusal>, CommitError>;
+    fn persist(&self, entries: &[CommitEntry], held: &dyn Fn(usize) -> bool)
+    -> Result<Vec<CommitRefusal>, CommitError>;
 }
 
 /// A running handler: one store, one memory, one thread.

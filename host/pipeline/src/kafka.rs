@@ -143,7 +143,11 @@ impl Sink for ProducerSink {
 }
 
 impl Offsets for MemberHandle {
-    fn persist(&self, entries: &[CommitEntry]) -> Result<Vec<CommitRefusal>, CommitError> {
-        self.commit(entries)
+    fn persist(
+        &self,
+        entries: &[CommitEntry],
+        held: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<CommitRefusal>, CommitError> {
+        self.commit_held(entries, held)
     }
 }

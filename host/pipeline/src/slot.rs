@@ -279,8 +279,8 @@ impl Slot {
                     partition.apply(complete);
                 }
             }
-            // Nothing to wait for.
-            None if settled > 0 && !published.abandoned => partition.apply(complete),
+            // Nothing to wait for, and so nothing that could have been abandoned.
+            None if settled > 0 => partition.apply(complete),
             None => {}
         }
         drop(permit);
@@ -320,15 +320,9 @@ impl Slot {
         self.partition.lock().stands_at(self.backlog.head())
     }
 
-    /// The source is empty: when nothing is outstanding either, what lies between the last message and its position are
-    /// markers and gaps, and that is said to the coordinator too, so that lag reads 0 in everybody's tools.
+    /// The source is empty: when nothing is outstanding either, which the machine looks at, what lies between the last message
+    /// and its position are markers and gaps, and that is said to the coordinator too, so that lag reads 0 in everybody's tools.
     fn idle(&mut self) {
-        {
-            let machine = self.partition.lock();
-            if machine.tickets() > 0 || machine.tracker().outstanding() > 0 {
-                return;
-            }
-        }
         if let Some(position) = self.source.idle_position() {
             self.partition.apply(Event::Idle(position));
         }

@@ -271,13 +271,13 @@ impl Overseer for Trial {
         self.report.lock().summary.same(same);
     }
 
-    /// Where the version that did it can be taken back, the breaker need not open.
     fn suspended(&self) {
         if let Some(reason) = self.found.lock().take() {
             self.finish(End::Failed(reason));
         }
     }
 
+    /// Where the version that did it can be taken back, the breaker need not open.
     fn breaker_opens(&self, reason: &str) -> Option<Ruling> {
         let can_go_back = !self.is_over() && !matches!(self.plan, Plan::Shadow { .. });
         can_go_back.then(|| self.found_out(reason.to_owned()))
@@ -296,5 +296,63 @@ impl Trial {
         // without a processor.
         self.found.lock().get_or_insert(reason);
         Ruling::Suspend
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmill_core::Share;
+    use wasmill_pipeline::io::{Guest, Handler};
+    use wasmill_wasm::{InstanceSpec, StartError};
+
+    use super::*;
+
+    struct NeverStarted;
+
+    impl Handler for NeverStarted {
+        fn digest(&self) -> &str {
+            "v1"
+        }
+
+        fn start(&self, _: &InstanceSpec) -> Result<Box<dyn Guest>, StartError> {
+            Err(StartError::Refused("nobody calls it".to_owned()))
+        }
+    }
+
+    fn trial(plan: Plan) -> Trial {
+        let text = "[kafka]\nbootstrap = \"broker:9092\"\n[pipelines.test]\ntopics = [\"orders\"]\ngroup = \"g\"\n\
+                    handler = \"h.wasm\"\ndead_letter = \"dead\"\n";
+        let settings = config::parse("wasmill.toml", text).expect("a good configuration").config.pipelines.remove(0);
+        let settings = Arc::new(settings);
+        let version = || Arc::new(Version::new(Arc::new(NeverStarted), settings.clone(), "test".to_owned()));
+        Trial::new(plan, version(), version(), config::Watched { messages: 1000, time: Duration::from_secs(3600) })
+    }
+
+    #[test]
+    fn a_version_that_took_over_and_is_found_bad_is_suspended_before_its_trial_ends() {
+        let trial = trial(Plan::Watch);
+        assert_eq!(trial.breaker_opens("too many"), Some(Ruling::Suspend));
+        assert!(!trial.is_over(), "whoever waits would put something else in force while lanes go on");
+        trial.suspended();
+        assert!(trial.is_over());
+        assert_eq!(trial.wait(), End::Failed("too many".to_owned()));
+        assert_eq!(trial.breaker_opens("again"), None, "what came first counts");
+    }
+
+    #[test]
+    fn a_canary_that_is_found_bad_ends_at_once_and_nothing_is_suspended() {
+        let trial = trial(Plan::Canary(Split { by: config::CanaryBy::Partition, share: Share::ALL }));
+        assert_eq!(trial.breaker_opens("too many"), Some(Ruling::GoOn));
+        assert!(trial.is_over());
+        assert_eq!(trial.wait(), End::Failed("too many".to_owned()));
+        let candidate = trial.candidate().expect("it is beside the other");
+        assert!(candidate.split().is_none(), "it gets nothing more");
+    }
+
+    #[test]
+    fn a_suspension_for_another_reason_ends_no_trial() {
+        let trial = trial(Plan::Watch);
+        trial.suspended();
+        assert!(!trial.is_over());
     }
 }

@@ -40,16 +40,49 @@ impl MemberHandle {
     /// # Errors
     /// When none was taken; the error says what to do. Single partitions that were refused are in the list.
     pub fn commit(&self, entries: &[CommitEntry]) -> Result<Vec<CommitRefusal>, CommitError> {
-        let other = |error: ClientError| CommitError::Other { code: "_INVALID_ARG".into(), text: error.to_string() };
-        let mut offsets = TopicPartitionList::with_capacity(entries.len());
-        for entry in entries {
-            let founding = self.shared.live.lock().get(&entry.id).map(|live| live.slot.founding);
-            let note = note::seal(&entry.note, founding, NOTE_LIMIT_BYTES);
-            list::add(&mut offsets, &entry.id, entry.next.get(), &note).map_err(other)?;
+        self.commit_held(entries, &|_| true)
+    }
+
+    /// The same for those of the entries, by place, that are still `held` when the request goes out; the others are refused
+    /// with `Closed`. No partition is parted with between that question and the request.
+    ///
+    /// The broker looks at the member and its generation, not at whose a partition is, and librdkafka fills in the generation
+    /// of the moment. A commit that waited for the answer to an earlier one, while the partitions were lost and the member
+    /// joined again, would be taken, over whatever the next owner has committed.
+    ///
+    /// # Errors
+    /// As for [`MemberHandle::commit`].
+    pub fn commit_held(
+        &self,
+        entries: &[CommitEntry],
+        held: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<CommitRefusal>, CommitError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut refused = Vec::new();
+        let list = || {
+            // `Rebalancer::revoke` takes this lock between the end of the partitions and the change of the assignment: the
+            // request is in librdkafka's hands before that, and goes out in the old generation.
+            let live = self.shared.live.lock();
+            let mut offsets = TopicPartitionList::with_capacity(entries.len());
+            for (place, entry) in entries.iter().enumerate() {
+                if !held(place) {
+                    let error = CommitError::Closed { code: "_ASSIGNMENT_LOST".into() };
+                    refused.push(CommitRefusal { id: entry.id.clone(), error });
+                    continue;
+                }
+                let founding = live.get(&entry.id).map(|live| live.slot.founding);
+                let note = note::seal(&entry.note, founding, NOTE_LIMIT_BYTES);
+                list::add(&mut offsets, &entry.id, entry.next.get(), &note)
+                    .map_err(|error| CommitError::Other { code: "_INVALID_ARG".into(), text: error.to_string() })?;
+            }
+            Ok((offsets, live))
+        };
         let mut lane = self.shared.lane.lock();
         let open = self.shared.client().map_err(|_| CommitError::Closed { code: "_DESTROY".into() })?;
-        lane.commit(open.client(), &offsets, COMMIT_TIMEOUT)
+        let answer = lane.commit(open.client(), list, COMMIT_TIMEOUT);
+        answer.map(|answer| refused.into_iter().chain(answer).collect())
     }
 
     /// Moves a partition. After `Ok` its queue yields `to` and what follows, and nothing older; a problem it had is over.
@@ -178,4 +211,48 @@ fn seek_once(client: ClientRef<'_>, id: &TopicPartition, to: NextOffset) -> Resu
         return Ok(whole);
     }
     Ok(list::rows_of(&list).pop().map_or(Code::NONE, |row| row.err))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::Consumer;
+
+    use super::*;
+    use crate::member::{AssignedPartition, Member, RebalanceHandler};
+    use crate::mock::MockBroker;
+    use crate::settings::{ClientSettings, MemberSettings};
+
+    struct Holds;
+
+    impl RebalanceHandler for Holds {
+        fn assigned(&self, _: &MemberHandle, _: Vec<AssignedPartition>) {}
+        fn revoked(&self, _: &MemberHandle, _: &[TopicPartition], _: bool) {}
+    }
+
+    #[test]
+    fn what_is_not_held_any_more_is_refused_and_the_rest_is_committed() {
+        let broker = MockBroker::start(1).unwrap();
+        broker.create_topic("orders", 2).unwrap();
+        let client = ClientSettings { bootstrap: broker.bootstrap().into(), ..ClientSettings::default() };
+        let settings =
+            MemberSettings { client, group: "g".into(), topics: vec!["orders".into()], ..MemberSettings::default() };
+        let member = Member::join(&settings, Arc::new(Holds)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !member.shared.has_partitions() {
+            assert!(Instant::now() < deadline, "not in time");
+            member.poll(Duration::from_millis(10));
+        }
+        let ids = [0, 1].map(|number| TopicPartition::new("orders", number));
+        let entries = ids.clone().map(|id| CommitEntry { id, next: NextOffset::at(7), note: String::new() });
+        let gone = CommitRefusal { id: ids[0].clone(), error: CommitError::Closed { code: "_ASSIGNMENT_LOST".into() } };
+        let handle = member.handle();
+        assert_eq!(handle.commit_held(&entries, &|place| place == 1), Ok(vec![gone]));
+        let asked = list_of(ids.iter().map(|id| (id, 0))).unwrap();
+        let consumer = member.consumer.as_ref().unwrap();
+        let committed = list::rows_of(&consumer.committed_offsets(asked, Duration::from_secs(20)).unwrap());
+        let of = |number: i32| committed.iter().find(|row| row.id.partition == number).map(|row| row.offset);
+        assert!(of(0).is_some_and(|offset| offset < 0), "{committed:?}");
+        assert_eq!(of(1), Some(7));
+        member.close();
+    }
 }

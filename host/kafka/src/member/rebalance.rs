@@ -146,6 +146,8 @@ impl Rebalancer {
             ids.iter().filter(|id| live.contains_key(id)).cloned().collect()
         };
         let told = self.tell_revoked(&held, lost);
+        // A commit that found them held before they ended is on its way before the assignment changes.
+        drop(self.shared.live.lock());
         self.fatal_if(change.unassign());
         self.shared.retire(&held);
         if !told {

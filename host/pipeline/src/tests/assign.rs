@@ -2,7 +2,7 @@
 
 use wasmill_core::partition::{Closed, Event as Happened, Start, State};
 
-use super::rig::Rig;
+use super::rig::{Rig, orders};
 use crate::lane::Command;
 
 #[test]
@@ -87,6 +87,15 @@ fn a_call_of_an_epoch_that_is_over_publishes_nothing() {
 }
 
 #[test]
+fn partitions_of_a_lane_have_one_batch_each_in_turn() {
+    let mut rig = Rig::new("batch.messages = 1").read(["ack"; 3]);
+    rig.log(1).write(0, ["ack"; 2]);
+    rig.assign(1, 0);
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "p1 0", "6", "p1 1", "7"]);
+}
+
+#[test]
 fn a_lane_answers_its_mail_between_two_partitions() {
     let mut rig = Rig::reading(["ack"]);
     rig.log(1).write(0, ["ack"]);
@@ -137,4 +146,35 @@ fn a_first_position_is_shown_as_starting() {
     let start = rig.start(5);
     rig.assign_with(0, Start { committed: None, opening: true, ..start });
     assert_eq!((rig.state(), rig.status(0).committed), ("starting".to_owned(), None));
+}
+
+#[test]
+fn a_release_of_an_earlier_assignment_leaves_the_later_one_with_the_lane() {
+    let mut rig = Rig::reading(["ack"]);
+    let earlier = rig.partition(0);
+    // Another member of the process got it, and its lane is the same.
+    let later = rig.assign(0, 5);
+    assert!(!std::sync::Arc::ptr_eq(&earlier, &later));
+    let (done, hears) = std::sync::mpsc::channel();
+    rig.worker.obey(Command::Release { partitions: vec![earlier], done });
+    assert_eq!(hears.try_recv(), Ok(()));
+    rig.run();
+    assert_eq!(rig.calls(), ["5"]);
+    assert_eq!(later.lock().tracker().watermark().get(), 6);
+}
+
+#[test]
+fn a_resume_of_an_earlier_assignment_does_nothing_to_the_later_one() {
+    let mut rig = Rig::new("on_exhausted = \"stop\"").read(["reject", "ack"]);
+    let earlier = rig.partition(0);
+    rig.release(0);
+    rig.assign(0, 5);
+    rig.run();
+    assert!(rig.state().starts_with("stopped 5"));
+    let (done, mut answer) = tokio::sync::oneshot::channel();
+    rig.worker.obey(Command::Resume { partition: earlier, skip: Some(5), done });
+    assert_eq!(answer.try_recv(), Ok(Err(format!("partition {} is not here", orders(0)))));
+    rig.run();
+    assert!(rig.state().starts_with("stopped 5"));
+    assert_eq!(rig.calls(), ["5 6"]);
 }

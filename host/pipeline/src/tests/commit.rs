@@ -9,7 +9,7 @@ use wasmill_core::slice::When;
 use wasmill_core::{CommitNote, DoneSet, NextOffset, Offset};
 use wasmill_kafka::TopicPartition;
 
-use super::rig::{Rig, Says, again, closed, denied, orders};
+use super::rig::{PATIENCE, Rig, Says, again, closed, denied, orders, soon, until};
 use crate::counters::PartitionCounters;
 use crate::delivery::{Delivery, Outcome};
 use crate::partition::Partition;
@@ -365,7 +365,7 @@ fn a_drain_flushes_until_everything_is_answered_for() {
     rig.run();
     rig.producer.confirms_at_flush();
     let gone = [rig.partition(0)];
-    assert!(rig.delivery.drain(&gone, Instant::now() + Duration::from_secs(60)));
+    assert!(rig.delivery.drain(&gone, Instant::now() + PATIENCE));
     assert_eq!((rig.producer.flushes(), rig.watermark()), (1, 7));
 }
 
@@ -391,7 +391,7 @@ fn a_commit_under_way_is_answered_before_partitions_leave() {
     let (comes, go) = rig.coordinator.holds_next();
     let delivery = rig.delivery.clone();
     let committer = thread::spawn(move || delivery.run());
-    comes.recv().expect("it commits both");
+    soon(&comes);
     rig.log(0).write(6, ["ack"]);
     rig.run();
     let gone = [rig.partition(0)];
@@ -413,4 +413,113 @@ fn a_lost_partition_is_not_in_the_commit_that_was_due() {
     rig.delivery.end(&[rig.partition(0)], true);
     rig.commit();
     assert_eq!(rig.coordinator.asked(), ["1@1"]);
+}
+
+/// Partitions that leave, and what became of them; a commit is under way, so that the last one waits.
+fn leaves_behind_another(rig: &Rig, number: i32) -> thread::JoinHandle<Outcome> {
+    let gone = [rig.partition(number)];
+    let delivery = rig.delivery.clone();
+    let leaves = thread::spawn(move || delivery.end(&gone, false));
+    // With one under way nothing else is due.
+    until(|| due_in(rig).is_some());
+    leaves
+}
+
+#[test]
+fn a_last_commit_may_take_as_long_as_two_commits_that_are_not_answered_and_what_each_of_them_waits_for() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.run());
+    soon(&comes);
+    rig.log(0).write(6, ["ack"]);
+    rig.run();
+    let leaves = leaves_behind_another(&rig, 0);
+    let due = due_in(&rig).expect("its time is limited").as_secs();
+    assert!((40..=42).contains(&due), "{due} s");
+    go.send(()).expect("it waits");
+    assert_eq!(leaves.join().expect("it ends"), Outcome::Persisted);
+    rig.delivery.stop();
+    committer.join().expect("it ends");
+}
+
+#[test]
+fn a_note_that_is_refused_while_its_partition_leaves_is_in_the_last_commit() {
+    let mut rig = Rig::reading(["retry"]);
+    rig.run();
+    rig.coordinator.says(Says::Fails(again()));
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.run());
+    soon(&comes);
+    let leaves = leaves_behind_another(&rig, 0);
+    go.send(()).expect("it waits");
+    assert_eq!(leaves.join().expect("it ends"), Outcome::Persisted);
+    rig.delivery.stop();
+    committer.join().expect("it ends");
+    assert_eq!(rig.coordinator.asked(), ["0@5 retry 5#1"; 2]);
+}
+
+#[test]
+fn what_became_of_an_earlier_revoke_is_no_answer_to_the_next_one() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.run());
+    soon(&comes);
+    rig.log(0).write(6, ["ack"]);
+    rig.coordinator.says(Says::Fails(again()));
+    rig.coordinator.says(Says::Fails(denied()));
+    let leaves = leaves_behind_another(&rig, 0);
+    rig.delivery.have_left(vec![orders(1)], true);
+    go.send(()).expect("it waits");
+    let text = "not authorised (DENIED)";
+    assert_eq!(leaves.join().expect("it ends"), Outcome::Restored(text.to_owned()), "its own last commit was refused");
+    rig.delivery.stop();
+    committer.join().expect("it ends");
+}
+
+#[test]
+fn a_committer_that_sleeps_is_woken_for_the_last_commit() {
+    let mut rig = Rig::new(NO_OTHER).read(["ack"]);
+    rig.run();
+    let delivery = rig.delivery.clone();
+    // Longer than a last commit is waited for.
+    let committer = thread::spawn(move || delivery.turn(Duration::from_secs(3600), true));
+    let gone = [rig.partition(0)];
+    assert_eq!(rig.delivery.end(&gone, false), Outcome::Persisted);
+    rig.delivery.stop();
+    committer.join().expect("it ends");
+    assert_eq!(rig.coordinator.asked(), ["0@6"]);
+}
+
+#[test]
+fn what_is_lost_while_a_commit_waits_for_an_earlier_one_is_left_out_of_it() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.turn(Duration::ZERO, false));
+    soon(&comes);
+    let lost = rig.partition(0);
+    lost.close(Closed::Lost);
+    assert_eq!(rig.delivery.end(&[lost], true), Outcome::Restored("lost".to_owned()));
+    // The member has joined again and has it back: the group would take a commit of the former holding.
+    rig.assign(0, 5);
+    go.send(()).expect("it waits");
+    committer.join().expect("it ends");
+    assert_eq!(rig.coordinator.asked(), ["1@1"]);
+}
+
+#[test]
+fn a_partition_that_comes_back_hears_nothing_of_a_commit_of_its_former_holding() {
+    let mut rig = two();
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let committer = thread::spawn(move || delivery.turn(Duration::ZERO, false));
+    soon(&comes);
+    rig.delivery.end(&[rig.partition(0)], true);
+    let again = rig.assign(0, 5);
+    go.send(()).expect("it waits");
+    committer.join().expect("it ends");
+    assert_eq!((rig.coordinator.last(), again.lock().committed()), ("0@6; 1@1".to_owned(), Some(NextOffset::at(5))));
 }

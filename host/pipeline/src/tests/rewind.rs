@@ -112,3 +112,16 @@ fn the_message_that_failed_before_a_rewind_is_settled_when_it_comes_round() {
     assert_eq!(rig.producer.sent(), ["dead 5", "out 6"], "the refusal is of the message, not of the producer");
     assert_eq!(rig.calls(), ["5", "6", "6"]);
 }
+
+#[test]
+fn what_a_slice_restores_is_read_again_and_what_was_in_hand_is_forgotten() {
+    let mut rig = Rig::new("batch.messages = 2").read(["ack", "ack", "retry<2", "ack", "ack"]);
+    rig.run();
+    assert_eq!(rig.new_calls(), ["5 6", "7 8"]);
+    assert_eq!(rig.state(), "waiting 7#2: later");
+    rig.partition(0).apply(wasmill_core::partition::Event::Restored);
+    rig.run();
+    assert_eq!(rig.log(0).seeks(), [5]);
+    assert_eq!(rig.new_calls(), ["5 6", "7#2 8", "9"]);
+    assert_eq!(rig.watermark(), 10);
+}

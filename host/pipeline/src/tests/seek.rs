@@ -6,7 +6,7 @@ use wasmill_core::NextOffset;
 use wasmill_core::partition::{Closed, Event as Happened, Sought};
 use wasmill_kafka::QueueProblem;
 
-use super::rig::Rig;
+use super::rig::{Rig, soon};
 use crate::shared::Event;
 
 #[test]
@@ -50,7 +50,7 @@ fn a_commit_that_was_under_way_does_not_let_a_moved_partition_go_on() {
     let mut seek = rig.seek(6);
     thread::scope(|scope| {
         scope.spawn(move || delivery.turn(std::time::Duration::ZERO, false));
-        comes.recv().expect("it commits 8");
+        soon(&comes);
         rig.run();
         assert_eq!(rig.log(0).seeks(), [6]);
         go.send(()).expect("it waits");
@@ -159,4 +159,36 @@ fn a_seek_takes_the_attempts_of_a_message_with_it() {
     rig.run();
     assert_eq!(rig.calls(), ["5 6", "5 6"]);
     assert_eq!(rig.partition(0).lock().committed(), Some(NextOffset::at(5)));
+}
+
+#[test]
+fn a_seek_is_answered_for_itself_though_another_one_comes_before_it_is_persisted() {
+    let mut rig = Rig::reading(["ack"; 5]);
+    rig.run();
+    let mut first = rig.seek(8);
+    rig.run();
+    assert_eq!((rig.log(0).seeks(), rig.coordinator.asked()), (vec![8], vec![]), "moved, and not persisted");
+    let moving = "partition orders/0 cannot be moved: it is being moved by another call";
+    assert_eq!(rig.seek(6).answer(), Some(Err(moving.to_owned())));
+    rig.commit();
+    assert!(matches!(first.answer(), Some(Ok(Sought { to: 8, .. }))));
+    let mut third = rig.seek(6);
+    rig.run();
+    rig.commit();
+    assert!(matches!(third.answer(), Some(Ok(Sought { to: 6, .. }))));
+}
+
+#[test]
+fn a_seek_that_follows_one_whose_operator_has_gone_does_not_hear_of_the_earlier_target() {
+    let mut rig = Rig::reading(["ack"; 5]);
+    rig.run();
+    drop(rig.seek(8));
+    rig.run();
+    let mut second = rig.seek(6);
+    rig.commit();
+    assert_eq!((rig.coordinator.last(), second.answer()), ("0@8".to_owned(), None));
+    rig.run();
+    rig.commit();
+    assert_eq!(rig.coordinator.last(), "0@6");
+    assert!(matches!(second.answer(), Some(Ok(Sought { to: 6, .. }))));
 }

@@ -188,6 +188,29 @@ fn the_pipeline_suspends_when_that_is_ruled_and_goes_on_with_what_is_in_force_ne
 }
 
 #[test]
+fn whoever_ruled_that_the_pipeline_suspends_hears_of_it_once_no_lane_begins_another_batch() {
+    let breaker = "breaker = { given_up = 1, of = 4, first_given_up = 1, first_of = 4 }\nbatch.messages = 1";
+    for by_breaker in [false, true] {
+        let mut rig = Rig::new(breaker).read(["reject"; 4]);
+        let watcher = Watcher::new(None);
+        rig.look_on(&watcher);
+        if by_breaker {
+            watcher.takes_back();
+        } else {
+            watcher.suspends_after(2);
+        }
+        let (tells, told) = std::sync::mpsc::channel();
+        let shared = rig.shared.clone();
+        watcher.when_suspended(move || tells.send(shared.is_held()).expect("it is heard"));
+        rig.run();
+        assert_eq!(told.try_iter().next(), Some(true), "told, and suspended by then");
+        assert_eq!(rig.calls().len(), 2);
+        let told = watcher.told();
+        assert_eq!(told.iter().position(|line| line == "suspended"), Some(if by_breaker { 4 } else { 3 }), "{told:?}");
+    }
+}
+
+#[test]
 fn a_version_that_is_taken_back_keeps_the_breaker_from_opening() {
     let breaker = "breaker = { given_up = 1, of = 4, first_given_up = 1, first_of = 4 }\nbatch.messages = 1";
     let mut rig = Rig::new(breaker).read(["reject"; 4]);

@@ -1,12 +1,13 @@
-//! Lanes and a committer on threads of their own: who waits for whom. Nothing here sleeps; each test waits for an event.
+//! Lanes and a committer on threads of their own: who waits for whom. Nothing here sleeps; each test waits for an event, and
+//! fails if it does not come.
 
 use std::sync::mpsc;
 use std::thread;
 
-use wasmill_core::partition::{Closed, Sought, Stage};
-use wasmill_core::{ErrorClass, NextOffset};
+use wasmill_core::partition::{Closed, Event as Happened, Sought, Stage, Start, State, StopClass};
+use wasmill_core::{CommitNote, ErrorClass, NextOffset, VersionNote};
 
-use super::rig::{Rig, crash, orders};
+use super::rig::{PATIENCE, Rig, crash, orders, soon, until};
 use crate::lane::Lane;
 use crate::lanes::Lanes;
 use crate::member::MemberShared;
@@ -19,7 +20,10 @@ struct Threads {
 
 impl Threads {
     fn new(lines: &str, values: &[&str]) -> Self {
-        let mut rig = Rig::new(lines);
+        Self::over(Rig::new(lines), values)
+    }
+
+    fn over(mut rig: Rig, values: &[&str]) -> Self {
         rig.log(0).write(5, values.iter().copied());
         rig.producer.confirms_at_flush();
         let delivery = rig.delivery.clone();
@@ -51,15 +55,14 @@ impl Threads {
         self.rig.handle.lanes.stop();
         self.rig.delivery.stop();
         self.committer.join().expect("it ends");
+        assert!(!self.rig.producer.was_waited_for_in_vain(), "a lane waits for room that nobody makes");
         self.rig
     }
 }
 
 /// Waits until the lane, whose call is held, has been told something.
 fn told(lane: &Lane) {
-    while !lane.has_mail() {
-        thread::yield_now();
-    }
+    until(|| lane.has_mail());
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -71,7 +74,7 @@ fn partitions_that_are_revoked_finish_their_call_drain_and_are_committed() {
     let mut threads = Threads::new("commit.interval = \"1h\"", &["ack"]);
     let (comes, go) = threads.holds_calls();
     let lane = threads.rig.assign_to_thread(0, 5);
-    comes.recv().expect("it is called");
+    soon(&comes);
     let member = threads.rig.handle.members[0].clone();
     let revoke = thread::spawn(move || member.part_with(&[orders(0)], false, || ()));
     told(&lane);
@@ -94,15 +97,15 @@ fn a_call_that_outlasts_the_drain_is_cancelled_and_its_message_is_left_to_the_ne
     let (came, comes) = mpsc::channel();
     threads.rig.handler.answers(move |_, _| {
         came.send(()).expect("the test waits for it");
-        while !handler.canceller().is_cancelled() {
-            thread::yield_now();
-        }
+        until(|| handler.canceller().is_cancelled());
+        came.send(()).expect("the test waits for it");
         Err(crash(ErrorClass::Cancelled))
     });
     threads.rig.assign_to_thread(0, 5);
-    comes.recv().expect("it is called");
+    soon(&comes);
     threads.member().close();
     threads.member().part_with(&[orders(0)], false, || ());
+    soon(&comes);
     assert!(threads.member().is_overdue(), "something is left behind");
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.calls()), (vec![], vec!["5".to_owned()]));
@@ -115,17 +118,17 @@ fn of_lost_partitions_a_running_call_is_cancelled_at_once_and_nothing_counts() {
     let (came, comes) = mpsc::channel();
     threads.rig.handler.answers(move |batch, reply| {
         came.send(()).expect("the test waits for it");
-        while !handler.canceller().is_cancelled() {
-            thread::yield_now();
-        }
+        until(|| handler.canceller().is_cancelled());
+        came.send(()).expect("the test waits for it");
         // It ended by itself in that moment.
         reply.emit(batch, 0, 0, "5");
         Ok(1)
     });
     threads.rig.assign_to_thread(0, 5);
-    comes.recv().expect("it is called");
+    soon(&comes);
     let partition = threads.rig.partition(0);
     threads.member().part_with(&[orders(0)], true, || ());
+    soon(&comes);
     assert_eq!(*partition.lock().stage(), Stage::Closed(Closed::Lost));
     let rig = threads.end();
     assert_eq!((rig.coordinator.asked(), rig.handle.partitions()), (vec![], vec![]), "though its output may be out");
@@ -139,7 +142,7 @@ fn a_lane_that_waits_for_room_lets_go_at_the_deadline() {
         let _ = came.send(());
     });
     threads.rig.assign_to_thread(0, 5);
-    comes.recv().expect("it waits");
+    soon(&comes);
     threads.member().part_with(&[orders(0)], false, || ());
     let rig = threads.end();
     assert_eq!((rig.producer.sent(), rig.coordinator.asked()), (vec!["out 5".to_owned()], vec![]));
@@ -152,7 +155,7 @@ fn one_partition_leaves_and_its_lane_goes_on_with_the_other() {
     let (comes, go) = threads.holds_calls();
     let lane = threads.rig.assign_to_thread(0, 5);
     threads.rig.assign_to_thread(1, 0);
-    comes.recv().expect("one is called");
+    soon(&comes);
     let member = threads.rig.handle.members[0].clone();
     let revoke = thread::spawn(move || member.part_with(&[orders(0)], false, || ()));
     told(&lane);
@@ -190,19 +193,45 @@ fn an_operator_resumes_and_skips_through_the_lane_that_serves_the_partition() {
         Ok(1)
     });
     threads.rig.assign_to_thread(0, 5);
-    assert_eq!(stops.recv(), Ok(5));
+    assert_eq!(soon(&stops), 5);
     assert_eq!(block_on(threads.rig.handle.skip(&orders(0), 5)), Ok(5));
-    assert_eq!(stops.recv(), Ok(6));
+    assert_eq!(soon(&stops), 6);
     // What an operator asks is answered behind the call that is running.
     let other = block_on(threads.rig.handle.skip(&orders(0), 5));
     let hint = "partition orders/0 does not stand at offset 5 but at 6; hint: use `--offset 6` to pass over that one";
     assert_eq!(other, Err(hint.to_owned()));
     assert_eq!(block_on(threads.rig.handle.resume(None)), Ok(vec![(orders(0), Ok(6))]));
-    assert_eq!(stops.recv(), Ok(6), "tried again");
+    assert_eq!(soon(&stops), 6, "tried again");
     assert_eq!(block_on(threads.rig.handle.skip(&orders(0), 6)), Ok(6));
-    assert_eq!(stops.recv(), Ok(7));
+    assert_eq!(soon(&stops), 7);
     let not_here = "partition orders/3 is not assigned to this process";
     assert_eq!(block_on(threads.rig.handle.skip(&orders(3), 0)), Err(not_here.to_owned()));
+    threads.end();
+}
+
+#[test]
+fn a_stopped_partition_is_resumed_though_status_shows_that_it_is_behind_the_group() {
+    let mut threads = Threads::over(Rig::of_group("on_exhausted = \"stop\""), &["ack"]);
+    let note = CommitNote { version: Some(VersionNote { epoch: 4, first: 3 }), ..CommitNote::default() };
+    let start = threads.rig.start(5);
+    threads.rig.assign_to_thread_with(0, Start { note, ..start });
+    let partition = threads.rig.partition(0);
+    until(|| partition.lock().view().state == State::Behind);
+    let reason = "rejected".to_owned();
+    partition.apply(Happened::Stop { offset: 5, class: StopClass::Failed, reason });
+    assert_eq!(partition.lock().view().state, State::Behind);
+    assert_eq!(block_on(threads.rig.handle.resume(None)), Ok(vec![(orders(0), Ok(5))]));
+    assert!(partition.lock().holds().stop().is_none());
+    threads.end();
+}
+
+#[test]
+fn an_operator_hears_why_a_partition_whose_topic_is_gone_does_not_go_on() {
+    let mut threads = Threads::new("", &["ack"]);
+    threads.rig.assign_to_thread(0, 5);
+    threads.rig.partition(0).close(Closed::Orphaned("topic orders was deleted".to_owned()));
+    let why = "partition orders/0 cannot go on: topic orders was deleted".to_owned();
+    assert_eq!(block_on(threads.rig.handle.resume(None)), Ok(vec![(orders(0), Err(why))]));
     threads.end();
 }
 
@@ -214,7 +243,7 @@ fn a_swap_is_waited_for_until_every_lane_has_passed_on() {
     threads.rig.assign_to_thread(1, 0);
     let version = threads.rig.version(&threads.rig.handler("v2"));
     let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
-    assert!(deployed.handover.wait(std::time::Instant::now() + std::time::Duration::from_secs(60)));
+    assert!(deployed.handover.wait(std::time::Instant::now() + PATIENCE));
     assert_eq!(deployed.handover.pauses().len(), 2);
     threads.end();
 }
@@ -224,7 +253,7 @@ fn a_lane_that_ends_is_not_waited_for() {
     let mut threads = Threads::new("", &["ack"]);
     let (comes, go) = threads.holds_calls();
     let lane = threads.rig.assign_to_thread(0, 5);
-    comes.recv().expect("it is called");
+    soon(&comes);
     let version = threads.rig.version(&threads.rig.handler("v2"));
     let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
     let lanes = threads.rig.handle.lanes.clone();

@@ -71,6 +71,23 @@ pub fn orders(number: i32) -> TopicPartition {
     TopicPartition::new("orders", number)
 }
 
+/// How long a test waits for what has to happen. Only one that fails waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What another thread tells.
+pub fn soon<T>(told: &std::sync::mpsc::Receiver<T>) -> T {
+    told.recv_timeout(PATIENCE).expect("another thread tells it in time")
+}
+
+/// Waits until another thread has done something.
+pub fn until(mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "another thread does it in time");
+        std::thread::yield_now();
+    }
+}
+
 pub struct Rig {
     pub shared: Arc<PipelineShared>,
     pub handle: Handle,
@@ -194,7 +211,12 @@ impl Rig {
 
     /// Partition `number` comes to a lane with a thread of its own, which works by itself.
     pub fn assign_to_thread(&mut self, number: i32, at: i64) -> Arc<Lane> {
-        let assignment = self.take_up(number, self.start(at));
+        self.assign_to_thread_with(number, self.start(at))
+    }
+
+    /// The same, with a start.
+    pub fn assign_to_thread_with(&mut self, number: i32, start: Start) -> Arc<Lane> {
+        let assignment = self.take_up(number, start);
         let lane = self.handle.lanes.place(0, &orders(number)).expect("a thread");
         assignment.partition.served_by(lane.waker());
         lane.tell(Command::Assign(Box::new(assignment)));

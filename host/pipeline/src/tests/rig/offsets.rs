@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use wasmill_core::CommitNote;
 use wasmill_kafka::{CommitEntry, CommitError, CommitRefusal};
 
+use super::soon;
 use crate::io::Offsets;
 
 /// What it says to a commit.
@@ -33,7 +34,7 @@ impl Coordinator {
         self.says.lock().push_back(what);
     }
 
-    /// The next commit tells that it has come, and is answered once it is let go.
+    /// The next commit tells that it has come, and waits, as for the answer to an earlier one. It goes out once it is let go.
     pub fn holds_next(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let (came, comes) = mpsc::channel();
         let (go, goes) = mpsc::channel();
@@ -72,18 +73,29 @@ fn line(entry: &CommitEntry) -> String {
 }
 
 impl Offsets for Coordinator {
-    fn persist(&self, entries: &[CommitEntry]) -> Result<Vec<CommitRefusal>, CommitError> {
+    fn persist(
+        &self,
+        entries: &[CommitEntry],
+        held: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<CommitRefusal>, CommitError> {
         if let Some((came, goes)) = self.gate.lock().take() {
             came.send(()).expect("the test waits for it");
-            goes.recv().expect("the test lets it go");
+            soon(&goes);
         }
-        self.asked.lock().push(entries.iter().map(line).collect::<Vec<_>>().join("; "));
+        let (sent, left_out): (Vec<_>, Vec<_>) = entries.iter().enumerate().partition(|(place, _)| held(*place));
+        let refusal = |entry: &CommitEntry, error| CommitRefusal { id: entry.id.clone(), error };
+        let mut refused: Vec<_> = left_out.into_iter().map(|(_, entry)| refusal(entry, closed())).collect();
+        if sent.is_empty() {
+            return Ok(refused);
+        }
+        self.asked.lock().push(sent.iter().map(|(_, entry)| line(entry)).collect::<Vec<_>>().join("; "));
         match self.says.lock().pop_front() {
-            None => Ok(Vec::new()),
+            None => Ok(refused),
             Some(Says::Fails(error)) => Err(error),
             Some(Says::Refuses(number, error)) => {
-                let refused = entries.iter().filter(|entry| entry.id.partition == number);
-                Ok(refused.map(|entry| CommitRefusal { id: entry.id.clone(), error: error.clone() }).collect())
+                let theirs = sent.iter().filter(|(_, entry)| entry.id.partition == number);
+                refused.extend(theirs.map(|(_, entry)| refusal(entry, error.clone())));
+                Ok(refused)
             }
         }
     }

@@ -13,6 +13,7 @@ pub struct Watcher {
     /// What it rules once it has been told so often.
     suspends_after: Mutex<Option<usize>>,
     takes_back: Mutex<bool>,
+    on_suspended: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Watcher {
@@ -22,10 +23,11 @@ impl Watcher {
             told: Mutex::default(),
             suspends_after: Mutex::default(),
             takes_back: Mutex::default(),
+            on_suspended: Mutex::default(),
         })
     }
 
-    /// What it was told: `v2 called 3`, `counted`, `shadowed 5 6: 2 | 1 retry`, `breaker`.
+    /// What it was told: `v2 called 3`, `counted`, `shadowed 5 6: 2 | 1 retry`, `breaker`, `suspended`.
     pub fn told(&self) -> Vec<String> {
         self.told.lock().clone()
     }
@@ -33,6 +35,11 @@ impl Watcher {
     /// Has the pipeline suspended when it hears of the call number `calls`.
     pub fn suspends_after(&self, calls: usize) {
         *self.suspends_after.lock() = Some(calls);
+    }
+
+    /// Does this when it hears that the pipeline is suspended.
+    pub fn when_suspended(&self, does: impl Fn() + Send + 'static) {
+        *self.on_suspended.lock() = Some(Box::new(does));
     }
 
     /// Takes the version back when the breaker is about to open.
@@ -73,5 +80,12 @@ impl Overseer for Watcher {
     fn breaker_opens(&self, _: &str) -> Option<Ruling> {
         self.told.lock().push("breaker".to_owned());
         self.takes_back.lock().then_some(Ruling::Suspend)
+    }
+
+    fn suspended(&self) {
+        self.told.lock().push("suspended".to_owned());
+        if let Some(does) = &*self.on_suspended.lock() {
+            does();
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wasmill_kafka::{DeliveryError, DeliverySink as _, ProduceErrorClass, Report, SendError};
 
+use super::PATIENCE;
 use crate::flight::Flight;
 use crate::io::{Outgoing, Sink, Target};
 use crate::publisher::Publisher;
@@ -57,6 +58,9 @@ struct State {
     dead_letter: bool,
     /// Called when somebody waits for room. Without it, to wait would be to wait for ever.
     on_full: Option<Box<OnFull>>,
+    /// When somebody began to wait for room.
+    waits_since: Option<Instant>,
+    in_vain: bool,
 }
 
 /// The test's side of a producer.
@@ -80,6 +84,8 @@ impl Producer {
             topics,
             dead_letter,
             on_full: None,
+            waits_since: None,
+            in_vain: false,
         };
         Self { state: Arc::new(Mutex::new(state)), flight: Arc::new(Flight::new(on_fatal)) }
     }
@@ -137,6 +143,11 @@ impl Producer {
         self.state.lock().room = room;
     }
 
+    /// Somebody waited for room for too long.
+    pub fn was_waited_for_in_vain(&self) -> bool {
+        self.state.lock().in_vain
+    }
+
     /// A flush brings the reports.
     pub fn confirms_at_flush(&self) {
         self.state.lock().confirms_at_flush = true;
@@ -180,7 +191,13 @@ struct FakeSink(Producer);
 
 impl Sink for FakeSink {
     fn reserve(&self, _: Duration) {
-        let on_full = self.0.state.lock().on_full.take();
+        let on_full = {
+            let mut state = self.0.state.lock();
+            let waits = *state.waits_since.get_or_insert_with(Instant::now);
+            state.in_vain = waits.elapsed() > PATIENCE;
+            assert!(!state.in_vain, "waits for room that nobody makes");
+            state.on_full.take()
+        };
         let mut on_full = on_full.expect("waits for room that nobody makes");
         on_full(&self.0);
         self.0.state.lock().on_full = Some(on_full);
@@ -209,6 +226,7 @@ impl Sink for FakeSink {
             return Err(SendError::QueueFull);
         }
         state.room -= 1;
+        state.waits_since = None;
         state.open.push_back(state.sent.len());
         state.sent.push(sent);
         Ok(())

@@ -119,6 +119,7 @@ impl Source for FakeSource {
             return Err("the leader is away".to_owned());
         }
         state.seeks.push(to.get());
+        assert!(state.seeks.len() < 1000, "it is put somewhere again and again");
         state.position = to.get();
         state.stopped = false;
         Ok(())
