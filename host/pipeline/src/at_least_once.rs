@@ -16,6 +16,7 @@ use wasmill_core::slice::{self, Action, Answer, Listed, Refusal, When};
 use wasmill_core::{Generation, Promise, Slice};
 use wasmill_kafka::{CommitEntry, CommitError, TopicPartition};
 
+use crate::clock;
 use crate::counters::CommitCounters;
 use crate::delivery::{Delivery, Outcome, Permit};
 use crate::holdings::Holdings;
@@ -104,7 +105,7 @@ impl AtLeastOnce {
     pub fn run(&self) {
         let dirty = &self.holdings.dirty;
         while !dirty.is_stopped() {
-            let now = Instant::now();
+            let now = clock::now();
             let (sleep, patient) = match self.due(now) {
                 When::Now => (Duration::ZERO, false),
                 When::At(at) => (at.saturating_duration_since(now).min(LOOK_AGAIN), true),
@@ -122,12 +123,12 @@ impl AtLeastOnce {
     /// Sleeps until something is marked (`patient`: until something is urgent) or `sleep` is over, and does what is due then.
     pub fn turn(&self, sleep: Duration, patient: bool) {
         let marked = self.holdings.dirty.take(sleep, patient);
-        self.go_on(marked, Instant::now());
+        self.go_on(marked, clock::now());
     }
 
     /// Does what is due at `now`. `marked`: something may have to be committed; `Some(true)`: at once.
     pub(crate) fn go_on(&self, marked: Option<bool>, now: Instant) {
-        let began = Instant::now();
+        let began = clock::now();
         if let Some(urgent) = marked {
             self.say_at(slice::Event::Marked { urgent }, now);
         }
@@ -142,7 +143,7 @@ impl AtLeastOnce {
 
     /// Says what happened, of any thread. No call follows from it here.
     fn say(&self, event: SliceEvent) {
-        self.say_at(event, Instant::now());
+        self.say_at(event, clock::now());
     }
 
     fn say_at(&self, event: SliceEvent, now: Instant) {
@@ -242,7 +243,7 @@ impl AtLeastOnce {
         };
         let entries: Vec<CommitEntry> = dues.iter().map(entry).collect();
         let offsets = self.offsets.lock().clone();
-        let started = Instant::now();
+        let started = clock::now();
         // It may have to wait for an earlier answer first, and a loss waits for no commit.
         let held = |place: usize| !dues[place].0.lock().tracker().is_closed();
         let answer = match offsets {
@@ -318,7 +319,7 @@ impl Delivery for AtLeastOnce {
     fn drain(&self, partitions: &[Arc<Partition>], deadline: Instant) -> bool {
         let publisher = self.publisher();
         while !partitions.iter().all(|partition| partition.lock().is_settled()) {
-            let now = Instant::now();
+            let now = clock::now();
             if now >= deadline {
                 return false;
             }
@@ -345,7 +346,7 @@ impl Delivery for AtLeastOnce {
         if ids.is_empty() {
             return Outcome::Persisted;
         }
-        let deadline = Instant::now() + LAST_COMMIT_TIMEOUT;
+        let deadline = clock::now() + LAST_COMMIT_TIMEOUT;
         *self.left.lock() = None;
         self.say(slice::Event::Revoke { partitions: ids.clone(), deadline });
         self.holdings.dirty.wake();
@@ -371,7 +372,7 @@ impl Delivery for AtLeastOnce {
 }
 
 fn new_slice(shared: &PipelineShared) -> Slice<TopicPartition, Mark> {
-    Slice::new(Promise::AtLeastOnce(shared.settings.commit), Instant::now())
+    Slice::new(Promise::AtLeastOnce(shared.settings.commit), clock::now())
 }
 
 fn refusal(error: &CommitError) -> Refusal {

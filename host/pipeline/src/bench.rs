@@ -2,11 +2,12 @@
 //! batch, and how large it may be.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmill_core::{Batch, BatchBound, Emitted, Side};
 use wasmill_kafka::TopicPartition;
 
+use crate::clock;
 use crate::deployed::{Deployed, First};
 use crate::instances::Instances;
 use crate::lane::Lane;
@@ -95,7 +96,7 @@ impl Bench {
     /// The instance was made beforehand, and the old one is dropped by whoever waits for the handover. What is left for
     /// the lane is to exchange the two.
     pub(crate) fn pass_on(&mut self, firsts: Vec<(TopicPartition, First)>) {
-        let began = Instant::now();
+        let began = clock::now();
         let deployed = self.shared.deployed();
         let mut old = Vec::new();
         if !Arc::ptr_eq(&self.deployed.version, &deployed.version) {

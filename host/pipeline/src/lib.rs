@@ -7,6 +7,7 @@
 
 pub mod at_least_once;
 mod bench;
+mod clock;
 pub mod counters;
 pub mod dead_letter;
 pub mod delivery;

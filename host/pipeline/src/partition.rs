@@ -15,6 +15,7 @@ use wasmill_core::partition::{
 use wasmill_core::{Generation, NextOffset, Offset};
 use wasmill_kafka::{TopicPartition, Wake};
 
+use crate::clock;
 use crate::counters::PartitionCounters;
 use crate::dirty::Dirty;
 use crate::mutant::{self, Mutant};
@@ -97,7 +98,7 @@ impl Partition {
 
     /// Says what happened, and sets going what follows from it.
     pub fn apply(&self, event: Event<'_>) {
-        let effects = self.lock().apply(event, Instant::now());
+        let effects = self.lock().apply(event, clock::now());
         self.follow(effects);
     }
 

@@ -63,7 +63,7 @@ impl Slot {
     /// A new producer took over: back to the watermark.
     pub(crate) fn rewind(&mut self, bench: &Bench) {
         self.publisher = self.delivery.publisher();
-        let rewound = self.partition.lock().rewind(std::time::Instant::now());
+        let rewound = self.partition.lock().rewind(crate::clock::now());
         self.rewound(bench, &rewound);
     }
 

@@ -4,13 +4,14 @@
 //! and then begins a new epoch at the target. The new position is committed before anything of it is handed over, and the
 //! operator hears of it only then: a crash behind the answer does not undo the seek.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wasmill_core::partition::Sought;
 use wasmill_core::{NextOffset, Position};
 use wasmill_kafka::TopicPartition;
 
+use crate::clock;
 use crate::handle::Handle;
 
 /// How long outputs in flight may take to be confirmed before they are dropped. What was dropped may have been published.
@@ -58,7 +59,7 @@ impl Handle {
         for (id, to) in targets {
             let (done, answer) = oneshot::channel();
             if let Some(partition) = self.partition(&id) {
-                partition.seek(to, Instant::now() + DRAIN_TIMEOUT, done);
+                partition.seek(to, clock::now() + DRAIN_TIMEOUT, done);
                 partition.wake();
             }
             asked.push((id, answer));

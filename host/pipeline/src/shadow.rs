@@ -2,11 +2,10 @@
 //! whoever looks on and dropped. Nothing here is measured against the data plane's bounds on allocation; a lane that has a
 //! shadow pays for it with the time of a second call.
 
-use std::time::Instant;
-
 use wasmill_core::{Call, FailureKind, Side};
 
 use crate::bench::Bench;
+use crate::clock;
 use crate::handler_spec::output_names;
 use crate::instances::Instances;
 use crate::slot::Slot;
@@ -23,8 +22,8 @@ impl Slot {
         let Some(overseer) = &bench.deployed.overseer else { return };
         let Some(candidate) = &mut bench.sides.candidate else { return };
         let (version, partition) = (candidate.version().clone(), &self.partition);
-        let Ok(instance) = candidate.ready(Instant::now()) else { return };
-        let started = Instant::now();
+        let Ok(instance) = candidate.ready(clock::now()) else { return };
+        let started = clock::now();
         let answer = instance.handle(partition.source, partition.id.partition, &bench.batch);
         version.done.took(started.elapsed());
         let names = output_names(&bench.shared.settings);

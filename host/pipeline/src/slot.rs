@@ -11,6 +11,7 @@ use wasmill_core::{Backlog, Call, CallBound, GivenUp, MessageRef, NextOffset, Pi
 use wasmill_kafka::now_ms;
 
 use crate::bench::Bench;
+use crate::clock;
 use crate::delivery::Delivery;
 use crate::io::Source;
 use crate::mutant::{self, Mutant};
@@ -189,7 +190,7 @@ impl Slot {
                 return Turn::NotBefore(again);
             }
         };
-        let started = Instant::now();
+        let started = clock::now();
         let answer = instance.handle(partition.source, partition.id.partition, &bench.batch);
         let time = started.elapsed();
         version.done.took(time);
@@ -264,7 +265,7 @@ impl Slot {
             let mut machine = partition.lock();
             let parted = self.backlog.part(&mut machine, call, &bench.batch, settled);
             if settled > 0 {
-                machine.apply(Event::SettledUpTo(parted.1), Instant::now());
+                machine.apply(Event::SettledUpTo(parted.1), clock::now());
             }
             parted
         };
@@ -311,7 +312,7 @@ impl Slot {
         if let Some(observer) = &bench.shared.observer {
             observer.retrying(&partition.id, offset, attempt, delay, &reason);
         }
-        let until = Instant::now() + delay;
+        let until = clock::now() + delay;
         partition.apply(Event::Retry { offset, attempt, until, now_ms: now_ms(), reason });
     }
 
@@ -320,9 +321,16 @@ impl Slot {
         self.partition.lock().stands_at(self.backlog.head())
     }
 
-    /// The source is empty: when nothing is outstanding either, which the machine looks at, what lies between the last message
-    /// and its position are markers and gaps, and that is said to the coordinator too, so that lag reads 0 in everybody's tools.
+    /// The source is empty: when nothing is outstanding either, what lies between the last message and its position are
+    /// markers and gaps, and that is said to the coordinator too, so that lag reads 0 in everybody's tools.
     fn idle(&mut self) {
+        {
+            // The machine would say so as well, but to ask the source for its position costs more than to ask the machine first.
+            let machine = self.partition.lock();
+            if machine.tickets() > 0 || machine.tracker().outstanding() > 0 {
+                return;
+            }
+        }
         if let Some(position) = self.source.idle_position() {
             self.partition.apply(Event::Idle(position));
         }

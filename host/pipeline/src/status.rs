@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use wasmill_core::partition::{State, View};
 
+use crate::clock;
 use crate::deployed::Deployed;
 use crate::handle::Handle;
 use crate::lane::Lane;
@@ -228,7 +228,7 @@ impl Handle {
         let producer = shared.producer_rest().map(|rest| ProducerStatus {
             reason: rest.reason,
             failures: rest.failures,
-            next_in_ms: rest.until.saturating_duration_since(Instant::now()).as_millis() as u64,
+            next_in_ms: rest.until.saturating_duration_since(clock::now()).as_millis() as u64,
         });
         let topics_gone: BTreeSet<_> = self.members.iter().flat_map(|member| member.topics_gone()).collect();
         let ready = held.is_none()
@@ -292,7 +292,7 @@ fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, e
         span_bytes: window.bytes,
         offset,
         attempt,
-        next_attempt_in_ms: next_try.map(|when| when.saturating_duration_since(Instant::now()).as_millis() as u64),
+        next_attempt_in_ms: next_try.map(|when| when.saturating_duration_since(clock::now()).as_millis() as u64),
         reason,
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use wasmill_core::partition::Event;
 
 use crate::bench::Bench;
+use crate::clock;
 use crate::deployed::First;
 use crate::lane::{Assignment, Command, Lane};
 use crate::mutant::{self, Mutant};
@@ -43,10 +44,10 @@ impl Worker {
                 }
                 self.obey(command);
             }
-            let now = Instant::now();
+            let now = clock::now();
             if let Some(next_look) = self.round(now, now + LOOK_AGAIN) {
                 self.bench.sides.serving.observe_memory();
-                thread::park_timeout(next_look.saturating_duration_since(Instant::now()));
+                thread::park_timeout(next_look.saturating_duration_since(clock::now()));
             }
         }
     }

@@ -23,7 +23,6 @@ fn the_wait_doubles_with_each_attempt() {
     let mut rig = Rig::reading(["retry"]);
     let mut waits = Vec::new();
     while let Some(again) = rig.run() {
-        // Status counts from the present, and so does a wait that has just begun.
         waits.push(rig.status(0).next_attempt_in_ms.expect("it waits").div_ceil(1000));
         rig.wait_until(again);
     }

@@ -27,6 +27,7 @@ pub use sink::Producer;
 pub use source::Log;
 
 use crate::at_least_once::AtLeastOnce;
+use crate::clock;
 use crate::counters::PartitionCounters;
 use crate::deployed::Deployed;
 use crate::handle::Handle;
@@ -103,8 +104,6 @@ pub struct Rig {
     events_in: mpsc::UnboundedSender<Event>,
     /// How often the lane was woken.
     wakes: Arc<AtomicUsize>,
-    /// How far the rig's clock is ahead.
-    ahead: Duration,
 }
 
 impl Rig {
@@ -131,6 +130,7 @@ impl Rig {
     }
 
     fn with(lines: &str, grouped: bool) -> Self {
+        clock::reset();
         let settings = settings(lines);
         let (events_in, events) = mpsc::unbounded_channel();
         let calls = Calls::default();
@@ -166,7 +166,6 @@ impl Rig {
             events,
             events_in,
             wakes: Arc::default(),
-            ahead: Duration::ZERO,
         }
     }
 
@@ -246,17 +245,17 @@ impl Rig {
 
     /// The rig's time.
     pub fn now(&self) -> Instant {
-        Instant::now() + self.ahead
+        clock::now()
     }
 
     /// Time passes.
     pub fn wait(&mut self, time: Duration) {
-        self.ahead += time;
+        clock::advance(time);
     }
 
     /// Time passes until the lane looks again by itself.
     pub fn wait_until(&mut self, when: Instant) {
-        self.ahead += when.saturating_duration_since(self.now());
+        clock::advance(when.saturating_duration_since(self.now()));
     }
 
     /// One round of the lane. `None`: something was done. Else when it looks again; `far` if nothing says when.
@@ -271,7 +270,7 @@ impl Rig {
             if let Some(look) = self.round() {
                 // A rewind and a move ask to be looked at again at once.
                 if look > self.now() {
-                    return (look < Instant::now() + self.ahead + FAR / 2).then_some(look);
+                    return (look < self.now() + FAR / 2).then_some(look);
                 }
             }
         }
