@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use wasmill_core::{Call, FailureKind, Side};
+use wasmill_core::{Call, FailureKind};
 
 use crate::bench::Bench;
 use crate::handler_spec::output_names;
@@ -17,7 +17,7 @@ impl Slot {
     /// version beside it.
     pub(crate) fn shadow(&self, bench: &mut Bench, call: &Call, reached: u32) {
         // An attempt that is not the first is one that the shadow asked for, or not.
-        if !bench.deployed.has_shadow() || call.is_leftover || call.attempt > 1 || call.side != Side::Serving {
+        if !bench.deployed.has_shadow() || call.is_leftover || call.attempt > 1 {
             return;
         }
         let Some(overseer) = &bench.deployed.overseer else { return };

@@ -179,3 +179,12 @@ fn a_resume_of_an_earlier_assignment_does_nothing_to_the_later_one() {
     assert!(rig.state().starts_with("stopped 5"));
     assert_eq!(rig.calls(), ["5 6"]);
 }
+
+#[test]
+fn the_first_id_of_a_topic_is_the_one_that_is_remembered() {
+    let rig = Rig::new("");
+    assert_eq!(rig.shared.first_topic_id("orders"), None);
+    rig.shared.note_topic_id("orders", "id-1");
+    rig.shared.note_topic_id("orders", "id-2");
+    assert_eq!(rig.shared.first_topic_id("orders").as_deref(), Some("id-1"));
+}

@@ -264,3 +264,18 @@ fn a_lane_that_ends_is_not_waited_for() {
     assert_eq!(deployed.handover.waits(), [0; 0]);
     threads.end();
 }
+
+#[test]
+fn an_instance_that_is_done_with_after_everybody_left_is_dropped_by_its_lane() {
+    let mut threads = Threads::new("", &["ack"]);
+    let (comes, go) = threads.holds_calls();
+    threads.rig.assign_to_thread(0, 5);
+    soon(&comes);
+    let version = threads.rig.version(&threads.rig.handler("v2"));
+    let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
+    assert!(!deployed.handover.wait(std::time::Instant::now()), "its call is still running");
+    drop(go);
+    until(|| threads.rig.handler.alive() == 0);
+    assert_eq!(deployed.handover.waits(), [0; 0]);
+    threads.end();
+}
