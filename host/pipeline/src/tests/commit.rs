@@ -363,7 +363,7 @@ fn a_partition_that_comes_back_hears_nothing_of_its_former_self() {
 fn a_drain_flushes_until_everything_is_answered_for() {
     let mut rig = Rig::reading(["echo", "echo"]);
     rig.run();
-    rig.producer.confirms_at_flush();
+    rig.producer.confirms_at_flush(true);
     let gone = [rig.partition(0)];
     assert!(rig.delivery.drain(&gone, Instant::now() + PATIENCE));
     assert_eq!((rig.producer.flushes(), rig.watermark()), (1, 7));

@@ -7,7 +7,7 @@ use wasmill_core::{CommitNote, Share, VersionNote};
 use super::rig::{Rig, Watcher, orders};
 use crate::deployed::{Deployed, First};
 use crate::lane::Staged;
-use crate::versions::{Gets, Ruling, Split};
+use crate::versions::{Candidate, Gets, Ruling, Split};
 
 const ONE_BY_ONE: &str = "batch.messages = 1";
 
@@ -224,6 +224,10 @@ fn a_version_that_is_taken_back_keeps_the_breaker_from_opening() {
     rig.shared.record(1, &[0]);
     assert_eq!(rig.shared.hold_reason(), None);
     assert_eq!(watcher.told().iter().filter(|line| *line == "breaker").count(), 1);
+    // The version could not be exchanged, and goes on without anybody who looks on.
+    rig.shared.deploy(rig.shared.deployed().version.clone(), None, [0].into_iter());
+    rig.shared.record(2, &[0, 1]);
+    assert!(rig.shared.hold_reason().is_some(), "the breaker opens again");
 }
 
 #[test]
@@ -385,4 +389,41 @@ fn a_shadow_gets_no_message_a_second_time_that_the_version_that_serves_did_not_r
     rig.try_out(rig.version(&rig.handler("v2")), Gets::Copies);
     rig.run();
     assert_eq!(rig.calls(), ["5 6", "v2 5 6", "6"]);
+}
+
+#[test]
+fn of_the_guests_that_were_made_beforehand_the_one_of_the_version_in_force_is_taken() {
+    let mut rig = Rig::reading(["ack"]);
+    let (two, three) = (rig.handler("v2"), rig.handler("v3"));
+    let other = std::sync::Arc::new(rig.version(&three));
+    rig.lane.stage(Staged { version: other, guest: three.guest() });
+    let deployed = rig.deploy(rig.version(&two));
+    rig.lane.stage(Staged { version: deployed.version.clone(), guest: two.guest() });
+    rig.run();
+    assert_eq!((rig.calls(), two.starts(), rig.lane.unstage().len()), (vec!["v2 5".to_owned()], 1, 1));
+}
+
+#[test]
+fn what_stays_in_force_goes_on_with_the_guests_that_it_has() {
+    let mut rig = Rig::new(ONE_BY_ONE).read(["ack"; 3]);
+    let new = rig.handler("v2");
+    let (candidate, _) = rig.try_out(rig.version(&new), Gets::Copies);
+    rig.round();
+    // The next step of a trial.
+    let next = std::sync::Arc::new(Candidate::new(candidate.version.clone(), Gets::Copies));
+    rig.look_on(&Watcher::new(Some(next)));
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "v2 5", "6", "v2 6", "7", "v2 7"]);
+    assert_eq!((rig.handler.starts(), new.starts()), (1, 1));
+}
+
+#[test]
+fn a_new_assignment_begins_with_a_new_guest_of_the_candidate_too() {
+    let mut rig = Rig::reading(["ack"]);
+    let new = rig.handler("v2");
+    rig.try_out(rig.version(&new), Gets::Copies);
+    rig.run();
+    assert_eq!(new.alive(), 1);
+    rig.assign(1, 0);
+    assert_eq!(new.alive(), 0);
 }
