@@ -164,3 +164,37 @@ impl Deployed {
         self.candidate.as_ref().is_some_and(|candidate| candidate.is_shadow())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> TopicPartition {
+        TopicPartition::new("orders", 0)
+    }
+
+    fn at(offset: i64) -> First {
+        First { offset, generation: 1, attempt: None, rewound_to: None }
+    }
+
+    #[test]
+    fn a_handover_tells_the_lowest_message_that_a_partition_went_back_to() {
+        let handover = Handover::of([0].into_iter());
+        handover.rewound(&id(), 3);
+        handover.passed(0, Duration::ZERO, [(id(), at(10))], Vec::new());
+        let rewound_to = || handover.partitions()[0].1.rewound_to;
+        for (to, lowest) in [(10, None), (12, None), (7, Some(7)), (9, Some(7)), (5, Some(5))] {
+            handover.rewound(&id(), to);
+            assert_eq!(rewound_to(), lowest, "back to {to}");
+        }
+    }
+
+    #[test]
+    fn a_partition_passes_on_once_also_if_it_comes_to_another_lane_later() {
+        let handover = Handover::of([0].into_iter());
+        handover.assigned(&id(), at(10));
+        handover.assigned(&id(), at(20));
+        handover.passed(0, Duration::ZERO, [(id(), at(30))], Vec::new());
+        assert_eq!(handover.partitions(), [(id(), at(10))]);
+    }
+}

@@ -2,7 +2,7 @@
 //! whoever looks on and dropped. Nothing here is measured against the data plane's bounds on allocation; a lane that has a
 //! shadow pays for it with the time of a second call.
 
-use wasmill_core::{Call, FailureKind, Side};
+use wasmill_core::{Call, FailureKind};
 
 use crate::bench::Bench;
 use crate::clock;
@@ -16,7 +16,7 @@ impl Slot {
     /// version beside it.
     pub(crate) fn shadow(&self, bench: &mut Bench, call: &Call, reached: u32) {
         // An attempt that is not the first is one that the shadow asked for, or not.
-        if !bench.deployed.has_shadow() || call.is_leftover || call.attempt > 1 || call.side != Side::Serving {
+        if !bench.deployed.has_shadow() || call.is_leftover || call.attempt > 1 {
             return;
         }
         let Some(overseer) = &bench.deployed.overseer else { return };

@@ -178,3 +178,29 @@ fn a_resume_of_an_earlier_assignment_does_nothing_to_the_later_one() {
     assert!(rig.state().starts_with("stopped 5"));
     assert_eq!(rig.calls(), ["5 6"]);
 }
+
+#[test]
+fn the_first_id_of_a_topic_is_the_one_that_is_remembered() {
+    let rig = Rig::new("");
+    assert_eq!(rig.shared.first_topic_id("orders"), None);
+    rig.shared.note_topic_id("orders", "id-1");
+    rig.shared.note_topic_id("orders", "id-2");
+    assert_eq!(rig.shared.first_topic_id("orders").as_deref(), Some("id-1"));
+}
+
+#[test]
+fn a_lane_looks_again_when_the_first_of_its_partitions_is_due() {
+    let mut rig = Rig::reading(["retry"]);
+    let first = rig.run().expect("5 waits");
+    rig.wait(std::time::Duration::from_secs(1));
+    rig.log(1).write(0, ["retry", "retry", "retry"]);
+    rig.assign(1, 0);
+    rig.partition(1).apply(Happened::Retry {
+        offset: 0,
+        attempt: 2,
+        until: first + std::time::Duration::from_secs(60),
+        now_ms: 0,
+        reason: "later".to_owned(),
+    });
+    assert_eq!(rig.run(), Some(first));
+}

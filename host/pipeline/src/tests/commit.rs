@@ -363,7 +363,7 @@ fn a_partition_that_comes_back_hears_nothing_of_its_former_self() {
 fn a_drain_flushes_until_everything_is_answered_for() {
     let mut rig = Rig::reading(["echo", "echo"]);
     rig.run();
-    rig.producer.confirms_at_flush();
+    rig.producer.confirms_at_flush(true);
     let gone = [rig.partition(0)];
     assert!(rig.delivery.drain(&gone, Instant::now() + PATIENCE));
     assert_eq!((rig.producer.flushes(), rig.watermark()), (1, 7));
@@ -522,4 +522,49 @@ fn a_partition_that_comes_back_hears_nothing_of_a_commit_of_its_former_holding()
     go.send(()).expect("it waits");
     committer.join().expect("it ends");
     assert_eq!((rig.coordinator.last(), again.lock().committed()), ("0@6; 1@1".to_owned(), Some(NextOffset::at(5))));
+}
+
+#[test]
+fn what_is_lost_is_not_waited_for_by_the_committer_either() {
+    let mut rig = Rig::new("commit.mode = \"auto\"\ncommit.interval = \"1s\"").read(["ack"]);
+    rig.run();
+    assert!(due_in(&rig).is_some());
+    rig.delivery.end(&[rig.partition(0)], true);
+    assert_eq!(due_in(&rig), None);
+}
+
+#[test]
+fn a_revoke_of_nothing_is_a_good_end() {
+    let rig = Rig::new("");
+    assert_eq!(rig.delivery.end(&[], false), Outcome::Persisted);
+}
+
+#[test]
+fn a_member_that_joins_again_has_nothing_to_commit_of_what_it_held_and_commits_again() {
+    let mut rig = Rig::new(NO_OTHER).read(["ack"]);
+    rig.run();
+    rig.commit();
+    assert!(due_in(&rig).is_some());
+    rig.delivery.stop();
+    rig.delivery.start();
+    assert_eq!((due_in(&rig), rig.delivery.holdings.dirty.is_stopped()), (None, false));
+}
+
+#[test]
+fn the_rest_after_a_refused_commit_begins_with_its_answer() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.run();
+    rig.coordinator.says(Says::Fails(again()));
+    let (comes, go) = rig.coordinator.holds_next();
+    let delivery = rig.delivery.clone();
+    let began = Instant::now();
+    let committer = thread::spawn(move || delivery.turn(Duration::ZERO, false));
+    soon(&comes);
+    // The coordinator takes longer than the rest lasts.
+    until(|| began.elapsed() > Duration::from_millis(100));
+    let answered = began.elapsed();
+    go.send(()).expect("it waits");
+    committer.join().expect("it ends");
+    let When::At(again) = rig.delivery.due(began) else { panic!("it is committed again") };
+    assert!(again - began >= answered + Duration::from_millis(50));
 }

@@ -114,6 +114,16 @@ fn a_paused_partition_is_delivered_nothing_until_the_pause_ends() {
 }
 
 #[test]
+fn a_resume_ends_a_pause() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.handle.pause(None);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    assert_eq!(runtime.block_on(rig.handle.resume(None)), Ok(vec![]), "it was not stopped");
+    rig.run();
+    assert_eq!(rig.calls(), ["5"]);
+}
+
+#[test]
 fn one_partition_is_paused_beside_another() {
     let mut rig = Rig::reading(["ack"]);
     rig.log(1).write(0, ["ack"]);

@@ -116,3 +116,25 @@ fn an_instance_whose_memory_only_grows_is_replaced_between_two_calls() {
     assert_eq!((rig.handler.starts(), rig.handler.alive()), (2, 1));
     assert_eq!(lane_status(&rig.lane, 1).recycled, 1);
 }
+
+#[test]
+fn a_version_that_takes_over_from_one_that_cannot_start_does_not_wait_for_it() {
+    let mut rig = Rig::reading(["ack"]);
+    rig.handler.fails_to_start(1);
+    rig.run();
+    rig.deploy(rig.version(&rig.handler("v2")));
+    rig.run();
+    assert_eq!(rig.calls(), ["v2 5"]);
+}
+
+#[test]
+fn an_instance_that_is_gone_is_not_cancelled_and_has_no_memory() {
+    let mut rig = Rig::reading(["ack", "cancel"]);
+    rig.round();
+    assert_eq!(rig.lane.memory_bytes.load(std::sync::atomic::Ordering::Relaxed), 0, "it was cancelled, and dropped");
+    let gone = rig.handler.canceller();
+    rig.lane.cancel();
+    assert!(!gone.is_cancelled());
+    rig.run();
+    assert_eq!(rig.lane.memory_bytes.load(std::sync::atomic::Ordering::Relaxed), 1 << 16);
+}

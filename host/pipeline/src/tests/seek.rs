@@ -6,7 +6,7 @@ use wasmill_core::NextOffset;
 use wasmill_core::partition::{Closed, Event as Happened, Sought};
 use wasmill_kafka::QueueProblem;
 
-use super::rig::{Rig, soon};
+use super::rig::{Rig, orders, soon};
 use crate::shared::Event;
 
 #[test]
@@ -191,4 +191,15 @@ fn a_seek_that_follows_one_whose_operator_has_gone_does_not_hear_of_the_earlier_
     rig.commit();
     assert_eq!(rig.coordinator.last(), "0@6");
     assert!(matches!(second.answer(), Some(Ok(Sought { to: 6, .. }))));
+}
+
+#[test]
+fn a_lane_is_woken_for_a_seek() {
+    let rig = Rig::reading(["ack"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let seek = rig.handle.seek(vec![(orders(0), NextOffset::at(5))]);
+    rig.wakes();
+    let nobody_answers = runtime.block_on(async { tokio::time::timeout(std::time::Duration::ZERO, seek).await });
+    assert!(nobody_answers.is_err());
+    assert_eq!(rig.wakes(), 1);
 }

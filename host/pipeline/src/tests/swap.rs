@@ -7,7 +7,7 @@ use wasmill_core::{CommitNote, Share, VersionNote};
 use super::rig::{Rig, Watcher, orders};
 use crate::deployed::{Deployed, First};
 use crate::lane::Staged;
-use crate::versions::{Gets, Split};
+use crate::versions::{Candidate, Gets, Ruling, Split};
 
 const ONE_BY_ONE: &str = "batch.messages = 1";
 
@@ -220,7 +220,14 @@ fn a_version_that_is_taken_back_keeps_the_breaker_from_opening() {
     rig.run();
     assert_eq!((rig.calls().len(), rig.shared.hold_reason()), (2, None));
     assert!(rig.shared.is_held());
-    assert!(watcher.told().contains(&"breaker".to_owned()));
+    // A lane that was in a call has something counted before another version is in force.
+    rig.shared.record(1, &[0]);
+    assert_eq!(rig.shared.hold_reason(), None);
+    assert_eq!(watcher.told().iter().filter(|line| *line == "breaker").count(), 1);
+    // The version could not be exchanged, and goes on without anybody who looks on.
+    rig.shared.deploy(rig.shared.deployed().version.clone(), None, [0].into_iter());
+    rig.shared.record(2, &[0, 1]);
+    assert!(rig.shared.hold_reason().is_some(), "the breaker opens again");
 }
 
 #[test]
@@ -318,4 +325,105 @@ fn a_shadow_that_cannot_start_is_done_without() {
     rig.try_out(rig.version(&new), Gets::Copies);
     rig.run();
     assert_eq!((rig.calls(), rig.watermark()), (vec!["5".to_owned()], 6));
+}
+
+#[test]
+fn the_candidate_of_a_trial_that_is_over_is_not_cancelled_any_more() {
+    let mut rig = Rig::reading(["ack"]);
+    let new = rig.handler("v2");
+    rig.try_out(rig.version(&new), everything());
+    rig.run();
+    let gone = new.canceller();
+    rig.shared.deploy(rig.shared.deployed().version.clone(), None, [0].into_iter());
+    rig.run();
+    rig.lane.cancel();
+    assert!(!gone.is_cancelled());
+}
+
+#[test]
+fn another_version_begins_with_a_breaker_of_its_own_and_the_same_one_does_not() {
+    let breaker = "breaker = { given_up = 1, of = 4, first_given_up = 1, first_of = 4 }\nbatch.messages = 1";
+    for other in [false, true] {
+        let mut rig = Rig::new(breaker).read(["reject"; 4]);
+        rig.round();
+        if other {
+            rig.deploy(rig.version(&rig.handler("v2")));
+        } else {
+            rig.look_on(&Watcher::new(None));
+        }
+        rig.run();
+        assert!(rig.shared.hold_reason().is_some());
+        assert_eq!(rig.calls().len(), if other { 3 } else { 2 });
+        rig.shared.release();
+        rig.run();
+        assert_eq!(rig.calls().len(), 4, "a release begins anew, too");
+        assert_eq!(rig.shared.hold_reason().is_some(), !other);
+    }
+}
+
+#[test]
+fn a_lane_that_finds_out_what_is_in_force_no_longer_does_not_end_a_suspension() {
+    let rig = Rig::new("");
+    let watcher = Watcher::new(None);
+    rig.look_on(&watcher);
+    let serial = rig.shared.deployed_serial();
+    rig.shared.obey(Ruling::Suspend, &*watcher, serial);
+    rig.shared.obey(Ruling::Suspend, &*watcher, serial - 1);
+    assert!(rig.shared.is_held());
+}
+
+#[test]
+fn a_shadow_that_was_withdrawn_gets_nothing_more_before_any_lane_has_passed_on() {
+    let mut rig = Rig::new(ONE_BY_ONE).read(["ack"; 2]);
+    let (candidate, _) = rig.try_out(rig.version(&rig.handler("v2")), Gets::Copies);
+    rig.round();
+    candidate.withdraw();
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "v2 5", "6"]);
+}
+
+#[test]
+fn a_shadow_gets_no_message_a_second_time_that_the_version_that_serves_did_not_reach() {
+    let mut rig = Rig::reading(["ack", "ack"]);
+    rig.handler.answers(|_, _| Ok(1));
+    rig.try_out(rig.version(&rig.handler("v2")), Gets::Copies);
+    rig.run();
+    assert_eq!(rig.calls(), ["5 6", "v2 5 6", "6"]);
+}
+
+#[test]
+fn of_the_guests_that_were_made_beforehand_the_one_of_the_version_in_force_is_taken() {
+    let mut rig = Rig::reading(["ack"]);
+    let (two, three) = (rig.handler("v2"), rig.handler("v3"));
+    let other = std::sync::Arc::new(rig.version(&three));
+    rig.lane.stage(Staged { version: other, guest: three.guest() });
+    let deployed = rig.deploy(rig.version(&two));
+    rig.lane.stage(Staged { version: deployed.version.clone(), guest: two.guest() });
+    rig.run();
+    assert_eq!((rig.calls(), two.starts(), rig.lane.unstage().len()), (vec!["v2 5".to_owned()], 1, 1));
+}
+
+#[test]
+fn what_stays_in_force_goes_on_with_the_guests_that_it_has() {
+    let mut rig = Rig::new(ONE_BY_ONE).read(["ack"; 3]);
+    let new = rig.handler("v2");
+    let (candidate, _) = rig.try_out(rig.version(&new), Gets::Copies);
+    rig.round();
+    // The next step of a trial.
+    let next = std::sync::Arc::new(Candidate::new(candidate.version.clone(), Gets::Copies));
+    rig.look_on(&Watcher::new(Some(next)));
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "v2 5", "6", "v2 6", "7", "v2 7"]);
+    assert_eq!((rig.handler.starts(), new.starts()), (1, 1));
+}
+
+#[test]
+fn a_new_assignment_begins_with_a_new_guest_of_the_candidate_too() {
+    let mut rig = Rig::reading(["ack"]);
+    let new = rig.handler("v2");
+    rig.try_out(rig.version(&new), Gets::Copies);
+    rig.run();
+    assert_eq!(new.alive(), 1);
+    rig.assign(1, 0);
+    assert_eq!(new.alive(), 0);
 }

@@ -7,7 +7,7 @@ use std::thread;
 use wasmill_core::partition::{Closed, Event as Happened, Sought, Stage, Start, State, StopClass};
 use wasmill_core::{CommitNote, ErrorClass, NextOffset, VersionNote};
 
-use super::rig::{PATIENCE, Rig, crash, orders, soon, until};
+use super::rig::{PATIENCE, Rig, Says, closed, crash, orders, soon, until};
 use crate::lane::Lane;
 use crate::lanes::Lanes;
 use crate::member::MemberShared;
@@ -25,7 +25,7 @@ impl Threads {
 
     fn over(mut rig: Rig, values: &[&str]) -> Self {
         rig.log(0).write(5, values.iter().copied());
-        rig.producer.confirms_at_flush();
+        rig.producer.confirms_at_flush(true);
         let delivery = rig.delivery.clone();
         Self { rig, committer: thread::spawn(move || delivery.run()) }
     }
@@ -263,4 +263,95 @@ fn a_lane_that_ends_is_not_waited_for() {
     stops.join().expect("it ends");
     assert_eq!(deployed.handover.waits(), [0; 0]);
     threads.end();
+}
+
+#[test]
+fn an_instance_that_is_done_with_after_everybody_left_is_dropped_by_its_lane() {
+    let mut threads = Threads::new("", &["ack"]);
+    let (comes, go) = threads.holds_calls();
+    threads.rig.assign_to_thread(0, 5);
+    soon(&comes);
+    let version = threads.rig.version(&threads.rig.handler("v2"));
+    let deployed = threads.lanes().deploy(std::sync::Arc::new(version), None);
+    assert!(!deployed.handover.wait(std::time::Instant::now()), "its call is still running");
+    drop(go);
+    until(|| threads.rig.handler.alive() == 0);
+    assert_eq!(deployed.handover.waits(), [0; 0]);
+    threads.end();
+}
+
+#[test]
+fn one_partition_is_resumed_by_its_name_though_it_is_not_stopped_and_the_others_are_left_as_they_are() {
+    let mut threads = Threads::new("", &["ack"]);
+    threads.rig.assign_to_thread(0, 5);
+    threads.rig.assign_to_thread(1, 0);
+    until(|| threads.rig.watermark() == 6);
+    threads.rig.handle.pause(None);
+    assert_eq!(block_on(threads.rig.handle.resume(Some(&orders(0)))), Ok(vec![(orders(0), Ok(6))]));
+    let state = |number| threads.rig.partition(number).lock().view().state;
+    assert_eq!((state(0), state(1)), (State::Running, State::Paused));
+    threads.end();
+}
+
+/// How a member ends that parts with a partition whose one message came to this, its outputs never confirmed: whether it
+/// left something behind.
+fn is_overdue_after(value: &str, lost: bool, before: impl FnOnce(&Threads)) -> bool {
+    let waits_in_vain = if value == "echo" { "drain_timeout = \"200ms\"\n" } else { "" };
+    let mut threads = Threads::new(&format!("{waits_in_vain}commit.interval = \"1h\""), &[value]);
+    threads.rig.producer.confirms_at_flush(false);
+    threads.rig.assign_to_thread(0, 5);
+    let sent = if value == "echo" { 1 } else { 0 };
+    until(|| threads.rig.calls().len() == 1 && threads.rig.partition(0).lock().tickets() == sent);
+    until(|| sent == 1 || threads.rig.watermark() == 6);
+    before(&threads);
+    threads.member().part_with(&[orders(0)], lost, || ());
+    let overdue = threads.member().is_overdue();
+    threads.end();
+    overdue
+}
+
+#[test]
+fn a_member_that_closes_says_whether_it_left_something_behind() {
+    let closes = |threads: &Threads| threads.member().close();
+    assert!(!is_overdue_after("ack", false, closes), "handled and committed");
+    assert!(is_overdue_after("echo", false, closes), "an output is not confirmed");
+    let refused = |threads: &Threads| {
+        threads.rig.coordinator.says(Says::Fails(closed()));
+        threads.member().close();
+    };
+    assert!(is_overdue_after("ack", false, refused), "the last commit was refused");
+    assert!(!is_overdue_after("echo", false, |_| ()), "it goes on, and so does the next owner");
+    assert!(is_overdue_after("ack", true, closes), "lost, and not committed");
+    let committed = |threads: &Threads| {
+        threads.rig.delivery.holdings.dirty.mark_urgent();
+        until(|| threads.rig.partition(0).lock().is_persisted());
+        threads.member().close();
+    };
+    assert!(!is_overdue_after("ack", true, committed), "lost, and nothing was left to commit");
+}
+
+#[test]
+fn a_member_that_was_asked_to_leave_does_not_wait_for_its_drain_twice() {
+    let mut threads = Threads::new("drain_timeout = \"50ms\"", &["echo"]);
+    threads.rig.assign_to_thread(0, 5);
+    until(|| !threads.rig.producer.sent().is_empty());
+    threads.member().close();
+    let asked = std::time::Instant::now();
+    // The group takes its time.
+    until(|| asked.elapsed() > std::time::Duration::from_millis(50));
+    threads.member().part_with(&[orders(0)], false, || ());
+    assert_eq!(threads.rig.producer.flushes(), 0);
+    assert!(threads.member().is_overdue());
+    threads.end();
+}
+
+#[test]
+fn the_last_commit_goes_through_the_client_that_gives_the_partitions_back() {
+    let mut threads = Threads::new("commit.interval = \"1h\"", &["ack"]);
+    threads.rig.assign_to_thread(0, 5);
+    until(|| threads.rig.watermark() == 6);
+    threads.rig.delivery.commit_with(None);
+    let (delivery, client) = (threads.rig.delivery.clone(), threads.rig.coordinator.clone());
+    threads.member().part_with(&[orders(0)], false, move || delivery.commit_with(Some(client)));
+    assert_eq!(threads.end().coordinator.asked(), ["0@6"]);
 }

@@ -148,9 +148,9 @@ impl Producer {
         self.state.lock().in_vain
     }
 
-    /// A flush brings the reports.
-    pub fn confirms_at_flush(&self) {
-        self.state.lock().confirms_at_flush = true;
+    /// Whether a flush brings the reports.
+    pub fn confirms_at_flush(&self, confirms: bool) {
+        self.state.lock().confirms_at_flush = confirms;
     }
 
     /// How often it was flushed.
