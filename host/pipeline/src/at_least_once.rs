@@ -372,7 +372,7 @@ impl Delivery for AtLeastOnce {
 }
 
 fn new_slice(shared: &PipelineShared) -> Slice<TopicPartition, Mark> {
-    Slice::new(Promise::AtLeastOnce(shared.settings.commit), clock::now())
+    Slice::new(Promise::AtLeastOnce(shared.started_with.commit), clock::now())
 }
 
 fn refusal(error: &CommitError) -> Refusal {

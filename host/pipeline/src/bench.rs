@@ -69,7 +69,7 @@ impl Bench {
         Self {
             sides: Sides::new(&lane, &shared, &deployed),
             deployed,
-            bound: BatchBound::new(shared.settings.batch_messages),
+            bound: BatchBound::new(shared.started_with.batch_messages),
             batch: Batch::new(),
             nothing: Emitted::default(),
             lane,

@@ -33,8 +33,8 @@ struct Inner {
 impl Lanes {
     /// None yet: they are made as partitions come.
     pub fn new(shared: Arc<PipelineShared>) -> Self {
-        let limit = shared.settings.lanes.unwrap_or(MAX_LANES).clamp(1, MAX_LANES);
-        let dispatch = Dispatch::new(shared.settings.order, limit);
+        let limit = shared.started_with.lanes.unwrap_or(MAX_LANES).clamp(1, MAX_LANES);
+        let dispatch = Dispatch::new(shared.started_with.order, limit);
         Self { shared, inner: Mutex::new(Inner { dispatch, lanes: Vec::new() }) }
     }
 

@@ -176,7 +176,7 @@ impl MemberShared {
         if let Some(topic_id) = &topic_id {
             self.shared.note_topic_id(&id.topic, topic_id);
         }
-        let settings = &self.shared.settings;
+        let settings = &self.shared.started_with;
         let start = Start {
             generation,
             mode: settings.commit,
@@ -305,7 +305,7 @@ impl MemberShared {
             gone.iter().for_each(|partition| partition.close(Closed::Lost));
         }
         // Waiting for the group to come to rest counts: who asked the member to leave waits no longer than this.
-        let deadline = self.asked.lock().unwrap_or(started) + self.shared.settings.drain_timeout;
+        let deadline = self.asked.lock().unwrap_or(started) + self.shared.started_with.drain_timeout;
         let answered = self.get_back(&gone, deadline, lost);
         let drained = !lost && self.delivery.drain(&gone, deadline);
         // From here on the periodic commits know nothing of them; what they complete later comes too late.

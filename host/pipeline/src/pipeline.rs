@@ -281,7 +281,7 @@ impl Pipeline {
         }
         self.producer_due = None;
         let shared = &self.handle.shared;
-        let publisher = match open_publisher(&shared.settings, &self.parts, &shared.events) {
+        let publisher = match open_publisher(&shared.started_with, &self.parts, &shared.events) {
             Ok(publisher) => publisher,
             Err(error) if error.is_transient() => {
                 self.producer_failed(error.to_string()).await;
@@ -312,7 +312,7 @@ impl Pipeline {
         for member in self.handle.members.iter() {
             member.close();
         }
-        let deadline = Instant::now() + self.handle.shared.settings.drain_timeout + CLOSE_SLACK;
+        let deadline = Instant::now() + self.handle.shared.started_with.drain_timeout + CLOSE_SLACK;
         let mut in_time = true;
         for slot in &mut self.slots {
             let Some(running) = slot.running.take() else { continue };

@@ -49,7 +49,7 @@ pub(crate) fn publish<'a>(
     stage: DeadLetterStage,
 ) -> Published<'a> {
     let mut stop = None;
-    let stops = matches!(call.shared.settings.on_exhausted, OnExhausted::Stop);
+    let stops = matches!(call.shared.started_with.on_exhausted, OnExhausted::Stop);
     if stops && let Some(first) = given_up.first() {
         // Everything before it goes out; it and all behind it wait for an operator.
         settled = first.message;
@@ -146,7 +146,7 @@ impl<'a> Sender<'_, 'a> {
             let name = call.emitted.bytes(input, *name).unwrap_or_default();
             headers.push((name, call.emitted.bytes(input, *value)));
         }
-        if call.shared.settings.output.digest_header {
+        if call.shared.started_with.output.digest_header {
             // A message that is forwarded may bring that of another pipeline.
             headers.retain(|(name, _)| *name != PLUGIN);
             headers.push((PLUGIN, Some(call.digest.as_bytes())));
@@ -190,7 +190,7 @@ impl<'a> Sender<'_, 'a> {
         let first_failure_ms = retry.map(|retry| retry.first_failure_ms);
         let from = Provenance {
             pipeline: &call.shared.name,
-            group: &call.shared.settings.group,
+            group: &call.shared.started_with.group,
             digest: call.digest,
             id: &call.partition.id,
             first_failure_ms,

@@ -76,7 +76,9 @@ impl Slot {
         self.backlog.forget();
         if let Some((offset, reason)) = &rewound.stopped {
             self.say_stopped(bench, *offset, reason);
-            self.partition.persist(Urgency::Soon);
+            // The offset stays where it is, and what is complete behind it is in the note alone: whoever restarts a process to
+            // go on would have it delivered again.
+            self.partition.apply(Event::NoteChanged);
         }
     }
 
@@ -105,7 +107,7 @@ impl Slot {
                 let reason = format!(
                     "offset {offset} is out of range: retention overtook the group, or the topic was made again; `wasmill resume` goes on at the first message that is left"
                 );
-                if bench.shared.settings.out_of_range == OutOfRange::Stop {
+                if bench.shared.started_with.out_of_range == OutOfRange::Stop {
                     // Messages that came along with it are delivered first.
                     let last = bench.batch.messages().last().map(|message| message.offset);
                     let offset = last.map_or_else(|| self.stands_at(), |last| NextOffset::after(Offset(last)).get());

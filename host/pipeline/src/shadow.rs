@@ -26,7 +26,7 @@ impl Slot {
         let started = clock::now();
         let answer = instance.handle(partition.source, partition.id.partition, &bench.batch);
         version.done.took(started.elapsed());
-        let names = output_names(&bench.shared.settings);
+        let names = output_names(&bench.shared.started_with);
         let both = Shadowed {
             id: &partition.id,
             batch: &bench.batch,

@@ -83,8 +83,9 @@ pub struct ProducerRest {
 pub struct PipelineShared {
     /// Name in wasmill.toml.
     pub name: String,
-    /// Its checked settings.
-    pub settings: config::Pipeline,
+    /// The checked settings that it was started with. What a reload can change while it runs (`config::changes`) is in those
+    /// of the version in force: [`Version::settings`].
+    pub started_with: config::Pipeline,
     /// Input topics; the index is the source number.
     pub sources: Arc<Vec<String>>,
     /// Versions are agreed on with the other processes of the group.
@@ -125,7 +126,7 @@ impl PipelineShared {
             name: settings.name.clone(),
             sources: Arc::new(settings.topics.clone()),
             breaker: settings.breaker.map(|policy| Mutex::new(Breaker::new(policy))),
-            settings,
+            started_with: settings,
             grouped,
             observer,
             events,

@@ -152,7 +152,7 @@ impl Slot {
 
     /// Fills the lane's batch with what is delivered next. `None`: nothing is in hand, and the source is empty.
     fn gather(&mut self, bench: &mut Bench) -> Option<Pick> {
-        let bound = CallBound { messages: bench.bound.get(), bytes: bench.shared.settings.batch_bytes };
+        let bound = CallBound { messages: bench.bound.get(), bytes: bench.shared.started_with.batch_bytes };
         let split = bench.deployed.split();
         let number = self.partition.id.partition;
         let of_split = |message: &MessageRef<'_>| split.map_or(Side::Serving, |split| split.side_of(number, message));

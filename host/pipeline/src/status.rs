@@ -239,8 +239,8 @@ impl Handle {
             && partitions.iter().all(|partition| partition.state != State::Stopped);
         let serving = ServingStatus {
             name: shared.name.clone(),
-            group: shared.settings.group.clone(),
-            topics: shared.settings.topics.clone(),
+            group: shared.started_with.group.clone(),
+            topics: shared.started_with.topics.clone(),
             plugin: deployed.version.digest().to_owned(),
             source: deployed.version.source.clone(),
             swaps: deployed.serial,

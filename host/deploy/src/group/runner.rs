@@ -86,8 +86,8 @@ impl Group {
     pub fn swap(&self, wanted: Wanted, by: &str) -> Result<Swapped, Refusal> {
         let shared = &self.runner.shared;
         let version = shared.deployed().version.clone();
-        let most = shared.settings.limits.component_bytes;
-        let bytes = shared.settings.handler.file().and_then(|path| config::file::read(path, most).ok());
+        let most = version.settings.limits.component_bytes;
+        let bytes = version.settings.handler.file().and_then(|path| config::file::read(path, most).ok());
         let running = Running {
             digest: version.digest().to_owned(),
             source: version.source.clone(),

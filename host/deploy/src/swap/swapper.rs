@@ -103,7 +103,7 @@ impl Swapper {
     ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
-        let handler = shared.settings.handler.clone();
+        let handler = shared.started_with.handler.clone();
         let digest = configured.unwrap_or(digest);
         let configured = Configured { seen: see(&handler), handler, digest };
         Self {

@@ -125,3 +125,16 @@ fn what_is_refused_of_a_message_that_goes_again_anyway_is_forgotten() {
     rig.run();
     assert_eq!((rig.watermark(), rig.log(0).seeks()), (6, vec![]), "its report is not about what it comes to next");
 }
+
+#[test]
+fn what_is_complete_behind_a_stop_is_committed_though_no_offset_moved() {
+    let mut rig = Rig::reading(["echo", "echo"]);
+    rig.commit();
+    rig.run();
+    rig.producer.refuse("out 5", Topic);
+    rig.producer.confirm();
+    rig.run();
+    assert_eq!(rig.state(), "stopped 5: the output topic takes nothing: CODE: no");
+    rig.commit();
+    assert_eq!(rig.coordinator.last(), "0@5 done 6-6");
+}

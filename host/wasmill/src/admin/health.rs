@@ -18,7 +18,7 @@ const WEDGED: Duration = Duration::from_secs(30);
 /// Whether every member polls.
 pub async fn alive(Shared(state): Shared<Arc<State>>) -> Response {
     for Running { pipeline, .. } in state.pipelines.handles() {
-        let bound = pipeline.shared.settings.drain_timeout + WEDGED;
+        let bound = pipeline.shared.started_with.drain_timeout + WEDGED;
         if let Some(member) = pipeline.members.iter().find(|member| member.has_joined() && member.silent_for() > bound)
         {
             let text = format!("pipeline {}: member {} does not poll\n", pipeline.shared.name, member.index);

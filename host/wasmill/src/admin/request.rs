@@ -102,7 +102,7 @@ pub fn read<T: Default + DeserializeOwned>(Body(body): Body, hint: &str) -> Resu
 
 /// A partition by its number, and by its topic where there are several.
 pub fn named(pipeline: &Handle, topic: Option<&str>, number: i32) -> Result<TopicPartition, Refused> {
-    let topics = &pipeline.shared.settings.topics;
+    let topics = &pipeline.shared.started_with.topics;
     let topic = match (topic, topics.as_slice()) {
         (Some(topic), _) => topic.to_owned(),
         (None, [only]) => only.clone(),

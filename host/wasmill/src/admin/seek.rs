@@ -66,9 +66,9 @@ pub async fn seek(Shared(state): Shared<Arc<State>>, Path(name): Path<String>, b
 /// The partitions of this process that are meant.
 fn wanted(pipeline: &Handle, asked: &Where) -> Result<Vec<TopicPartition>, Refused> {
     if let Some(topic) = &asked.topic
-        && !pipeline.shared.settings.topics.contains(topic)
+        && !pipeline.shared.started_with.topics.contains(topic)
     {
-        let topics = pipeline.shared.settings.topics.join(", ");
+        let topics = pipeline.shared.started_with.topics.join(", ");
         return Err(refuse(StatusCode::BAD_REQUEST, &format!("no topic `{topic}` is read here; there is {topics}")));
     }
     match asked.partition {
@@ -87,7 +87,7 @@ async fn not_here(state: &State, pipeline: &Handle, asked: &Where, here: &[Topic
     }
     let topics: Vec<String> = match &asked.topic {
         Some(topic) => vec![topic.clone()],
-        None => pipeline.shared.settings.topics.clone(),
+        None => pipeline.shared.started_with.topics.clone(),
     };
     let client = state.pipelines.client().clone();
     let known = spawn_blocking(move || {

@@ -99,7 +99,9 @@ fn add_target(arguments: &[String], directory: &Path, reporter: &dyn Reporter) -
 /// Watches a pipeline's sources, or the handler itself where there is nothing to build, and swaps in what comes of a
 /// change. The old handler goes on until a new one has been built, loaded and rehearsed.
 pub fn watch(running: Running, directory: PathBuf, screen: Screen) -> anyhow::Result<Option<Watch>> {
-    let Some((watch, changes)) = watch_sources(&running.pipeline.shared.settings, &directory)? else { return Ok(None) };
+    let Some((watch, changes)) = watch_sources(&running.pipeline.shared.started_with, &directory)? else {
+        return Ok(None);
+    };
     std::thread::Builder::new().name("dev-build".to_owned()).spawn(move || {
         while let Ok(change) = changes.recv() {
             if change == Change::Configuration {
@@ -197,7 +199,7 @@ fn watch_sources(
 }
 
 fn swap(running: &Running, directory: &Path, screen: &Screen) -> anyhow::Result<()> {
-    let settings = &running.pipeline.shared.settings;
+    let settings = &running.pipeline.shared.started_with;
     build(settings, directory, screen)?;
     let Some(file) = settings.handler.file() else { return Ok(()) };
     settle(file)?;

@@ -79,7 +79,7 @@ impl Feed {
         if self.once {
             return self.finish(&wanted);
         }
-        let rest = if self.handles.iter().any(|running| !running.pipeline.shared.settings.dev.watch.is_empty()) {
+        let rest = if self.handles.iter().any(|running| !running.pipeline.shared.started_with.dev.watch.is_empty()) {
             "; save the handler's source to swap it, Ctrl-C ends"
         } else {
             "; Ctrl-C ends"

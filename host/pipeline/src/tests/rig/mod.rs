@@ -176,7 +176,7 @@ impl Rig {
 
     /// What a partition begins with that the group has committed at `at`.
     pub fn start(&self, at: i64) -> Start {
-        let settings = &self.shared.settings;
+        let settings = &self.shared.started_with;
         let at = NextOffset::at(at);
         Start {
             generation: self.shared.next_generation(),
@@ -362,7 +362,7 @@ impl Rig {
 
     /// A producer that nobody has yet.
     pub fn other_producer(&self) -> Producer {
-        let has_dead_letter = matches!(self.shared.settings.on_exhausted, config::OnExhausted::DeadLetter(_));
+        let has_dead_letter = matches!(self.shared.started_with.on_exhausted, config::OnExhausted::DeadLetter(_));
         new_producer(has_dead_letter, &self.events_in)
     }
 
@@ -387,7 +387,7 @@ impl Rig {
 
     /// A version of it.
     pub fn version(&self, handler: &Arc<FakeHandler>) -> Version {
-        Version::new(handler.clone(), Arc::new(self.shared.settings.clone()), "test".to_owned())
+        Version::new(handler.clone(), Arc::new(self.shared.started_with.clone()), "test".to_owned())
     }
 
     /// Puts a version in force; the lane passes on with its next round.
