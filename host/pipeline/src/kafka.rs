@@ -148,6 +148,6 @@ impl Offsets for MemberHandle {
         entries: &[CommitEntry],
         held: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<CommitRefusal>, CommitError> {
-        self.commit_held(entries, held)
+        self.commit(entries, held)
     }
 }

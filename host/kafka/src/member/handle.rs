@@ -34,25 +34,18 @@ impl MemberHandle {
         Self { shared }
     }
 
-    /// Commits and waits for the answer, at most about ten seconds: call it on a thread that may wait. One commit of a
-    /// member is under way at a time. `Ok` with an empty list: all were taken.
+    /// Commits those of the entries, by place, that are still `held` when the request goes out, and waits for the answer, at
+    /// most about ten seconds: call it on a thread that may wait. The others are refused with `Closed`. One commit of a member
+    /// is under way at a time. `Ok` with an empty list: all were taken.
     ///
-    /// # Errors
-    /// When none was taken; the error says what to do. Single partitions that were refused are in the list.
-    pub fn commit(&self, entries: &[CommitEntry]) -> Result<Vec<CommitRefusal>, CommitError> {
-        self.commit_held(entries, &|_| true)
-    }
-
-    /// The same for those of the entries, by place, that are still `held` when the request goes out; the others are refused
-    /// with `Closed`. No partition is parted with between that question and the request.
-    ///
+    /// No partition is parted with between the question whether it is held and the request.
     /// The broker looks at the member and its generation, not at whose a partition is, and librdkafka fills in the generation
     /// of the moment. A commit that waited for the answer to an earlier one, while the partitions were lost and the member
     /// joined again, would be taken, over whatever the next owner has committed.
     ///
     /// # Errors
-    /// As for [`MemberHandle::commit`].
-    pub fn commit_held(
+    /// When none was taken; the error says what to do. Single partitions that were refused are in the list.
+    pub fn commit(
         &self,
         entries: &[CommitEntry],
         held: &dyn Fn(usize) -> bool,
@@ -246,7 +239,7 @@ mod tests {
         let entries = ids.clone().map(|id| CommitEntry { id, next: NextOffset::at(7), note: String::new() });
         let gone = CommitRefusal { id: ids[0].clone(), error: CommitError::Closed { code: "_ASSIGNMENT_LOST".into() } };
         let handle = member.handle();
-        assert_eq!(handle.commit_held(&entries, &|place| place == 1), Ok(vec![gone]));
+        assert_eq!(handle.commit(&entries, &|place| place == 1), Ok(vec![gone]));
         let asked = list_of(ids.iter().map(|id| (id, 0))).unwrap();
         let consumer = member.consumer.as_ref().unwrap();
         let committed = list::rows_of(&consumer.committed_offsets(asked, Duration::from_secs(20)).unwrap());

@@ -126,7 +126,7 @@ fn the_position_behind_transaction_markers_can_be_committed_and_lag_reads_zero()
         next: it.came.queue.idle_position().unwrap(),
         note: String::new(),
     };
-    assert_eq!(it.handle.commit(&[entry]), Ok(vec![]));
+    assert_eq!(it.handle.commit(&[entry], &|_| true), Ok(vec![]));
     assert_eq!(it.shared.eye.lag(&it.group, &it.topic).unwrap().get(&0), Some(&0));
     assert_eq!(it.handle.end_offset(&it.came.id), Some(6));
     it.end();

@@ -131,7 +131,7 @@ fn goes_on_with_the_note_of_the_commit() {
     until("all", || kept.lock().unwrap().len() == 3);
     it.shared.eye.wait_committed(&it.group, &it.topic, &Offsets::from([(0, 3)]), Duration::from_secs(5)).unwrap();
     let entry = CommitEntry { id: it.id(0), next: NextOffset::at(2), note: "v1;kept#as it is".into() };
-    assert_eq!(worker.handle.commit(&[entry]), Ok(vec![]));
+    assert_eq!(worker.handle.commit(&[entry], &|_| true), Ok(vec![]));
     let found = it.shared.eye.committed(&it.group, &it.topic).unwrap();
     assert_eq!((found[&0].offset, found[&0].metadata.as_str()), (2, "v1;kept#as it is#1"));
     // Not through the revoke, which would commit once more.
@@ -274,7 +274,7 @@ fn a_member_that_left_answers_closed_and_its_queues_are_empty() {
     let mut came = mine.came.lock().unwrap().pop().unwrap();
     member.close();
     let entry = CommitEntry { id: it.id(0), next: NextOffset::at(1), note: String::new() };
-    assert!(matches!(handle.commit(&[entry]), Err(CommitError::Closed { .. })));
+    assert!(matches!(handle.commit(&[entry], &|_| true), Err(CommitError::Closed { .. })));
     assert!(handle.seek(&it.id(0), NextOffset::at(0)).is_err());
     assert_eq!((handle.end_offset(&it.id(0)), came.queue.idle_position()), (None, None));
     let mut batch = wasmill_core::Batch::new();

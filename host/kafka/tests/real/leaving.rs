@@ -51,7 +51,7 @@ impl RebalanceHandler for Desk {
         let entries: Vec<_> = partitions.iter().map(entry).collect();
         let end = match lost {
             true => Err("lost".to_owned()),
-            false => handle.commit(&entries).map(|_| ()).map_err(|error| error.to_string()),
+            false => handle.commit(&entries, &|_| true).map(|_| ()).map_err(|error| error.to_string()),
         };
         let mut ends = self.ends.lock().unwrap();
         ends.extend(partitions.iter().map(|id| (id.clone(), next, end.clone())));
@@ -90,7 +90,7 @@ impl Polled {
         let entries: Vec<_> = held.iter().map(entry).collect();
         drop(held);
         let asked = Instant::now();
-        let answer = self.handle.commit(&entries);
+        let answer = self.handle.commit(&entries, &|_| true);
         eprintln!("{answer:?} after {:?}", asked.elapsed());
         asked.elapsed()
     }

@@ -131,7 +131,7 @@ impl RebalanceHandler for Leaving {
             .map(|id| CommitEntry { id: id.clone(), next: NextOffset::at(0), note: LEAVER.to_owned() })
             .collect();
         let asked = Instant::now();
-        assert!(handle.commit(&entries).is_err(), "nobody is there to answer");
+        assert!(handle.commit(&entries, &|_| true).is_err(), "nobody is there to answer");
         let before = self.waited.lock().unwrap().replace(asked.elapsed());
         self.later.fetch_or(before.is_some(), Ordering::Relaxed);
     }
@@ -190,11 +190,11 @@ fn leaving_a_broker_that_stands_still_has_a_bound_and_nothing_comes_of_it_later(
         broker.signal(Signal::Cont).unwrap();
         let id = TopicPartition::new(settings.topics[0].as_str(), 0);
         let entry = |next| CommitEntry { id: id.clone(), next: NextOffset::at(next), note: String::new() };
-        assert!(matches!(handle.commit(&[entry(3)]), Err(CommitError::Closed { .. })));
+        assert!(matches!(handle.commit(&[entry(3)], &|_| true), Err(CommitError::Closed { .. })));
         // The group forgets the member, and its partition goes to another, whose commit stays.
         let (worker, _) = keeping(&settings, true);
         // While the group finds out that the other is gone it may share out twice, and refuse commits in between.
-        until("a commit of the next owner", || worker.handle.commit(&[entry(7)]) == Ok(vec![]));
+        until("a commit of the next owner", || worker.handle.commit(&[entry(7)], &|_| true) == Ok(vec![]));
         until("the client's end", || left_behind() == 0);
         // What had been sent when the broker froze may come first, while the group still knows the member; nothing after.
         let commits = broker.eye().unwrap().commits(&settings.group, &settings.topics[0]).unwrap();

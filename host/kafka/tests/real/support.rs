@@ -107,7 +107,7 @@ impl RebalanceHandler for Handler {
             .map(|came| CommitEntry { id: came.id.clone(), next: came.start, note: came.note.clone() })
             .collect();
         // A rebalance may have begun again already.
-        let _ = handle.commit(&first);
+        let _ = handle.commit(&first, &|_| true);
         let mut held = desk.held.lock().unwrap();
         for came in partitions {
             let start = AssignedStart {
@@ -143,7 +143,7 @@ impl RebalanceHandler for Handler {
                 entries.push(CommitEntry { id: id.clone(), next: NextOffset::at(held.next), note: String::new() });
             }
         }
-        if !lost && let Err(error) = handle.commit(&entries) {
+        if !lost && let Err(error) = handle.commit(&entries, &|_| true) {
             desk.refused.lock().unwrap().push(format!("at revoke: {error}"));
         }
     }
@@ -306,7 +306,7 @@ impl Desk {
             if moved.is_empty() {
                 continue;
             }
-            match handle.commit(&moved) {
+            match handle.commit(&moved, &|_| true) {
                 Ok(refused) => {
                     self.commits.fetch_add(1, Ordering::Relaxed);
                     let mut held = self.held.lock().unwrap();
