@@ -1,4 +1,5 @@
-//! A folder per test, deleted when the test passes and kept, with the path printed, when it fails.
+//! A folder per test, deleted when the test is over. With `WASMILL_KEEP` in the environment it stays, for inspection:
+//! a test that ends with an error drops its folder like one that passes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -42,7 +43,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("WASMILL_KEEP").is_some() {
             eprintln!("kept for inspection: {}", self.path.display());
             return;
         }

@@ -225,6 +225,29 @@ fn a_group_swaps_while_processes_join_leave_and_are_killed_and_no_partition_goes
 }
 
 #[test]
+fn one_that_is_on_its_way_out_does_not_refuse_for_those_that_stay() -> Result<()> {
+    let it = Setting::new("leaves", 2)?;
+    let version = |number| Version::write(it.folder.path(), "sleep", number);
+    let (first, second) = (version(0)?, version(1)?);
+    let lines = "grant = [\"clock\"]\nconfig = { ms = 4000 }\nlimits.time = \"30s\"\nlimits.time_cap = \"30s\"";
+    let mut mills = [it.start(&first.path, lines)?, it.start(&first.path, lines)?];
+    it.shared.eye.wait_members(&it.case.name, 2, SOON)?;
+    let has_one = |status: &Value| pipeline(status)["partitions"].as_array().is_some_and(|held| held.len() == 1);
+    let held = mills[1].wait_status("a partition each", SOON, has_one)?;
+    let number = i32::try_from(pipeline(&held)["partitions"][0]["partition"].as_i64().context("no partition")?)?;
+    it.shared.eye.produce(&it.case.input, &[Message::new("k", "slow").on(number)])?;
+    let is_busy = |status: &Value| pipeline(status)["partitions"][0]["span_messages"] == 1;
+    mills[1].wait_status("a call under way", SOON, is_busy)?;
+    mills[1].signal(Signal::Term)?;
+    mills[1].wait_log("draining", SOON)?;
+    let answer = it.swap(&mills[0], &second.path)?;
+    ensure!(answer["outcome"] == "switched" && answer["to"] == second.digest.as_str(), "{answer:#}");
+    ensure!(mills[1].wait(SOON)?.success(), "it leaves in good order");
+    ensure!(mills[0].stop()?.success());
+    Ok(())
+}
+
+#[test]
 fn where_one_process_refuses_nobody_swaps_and_the_answer_names_it() -> Result<()> {
     let it = Setting::new("one-refuses", 3)?;
     let first = it.version(0)?;

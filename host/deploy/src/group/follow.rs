@@ -36,6 +36,8 @@ pub trait Runner: Send + Sync + 'static {
     fn disown(&self, epoch: u64);
     /// It can go on no longer.
     fn fail(&self, reason: String);
+    /// Whether it is on its way out of the group. Its partitions go to those that stay, so it has no say any more.
+    fn is_ending(&self) -> bool;
 }
 
 /// A process and what it has said.
@@ -101,6 +103,7 @@ impl<R: Runner> Follower<R> {
         self.take_ready();
         let current = standing.as_ref().map(|standing| &standing.current).filter(|current| current.epoch > self.runs);
         match (current, &open) {
+            _ if self.runner.is_ending() => {}
             // First to what is agreed on: whoever is ready for the next version has left all earlier ones behind, so no
             // process is ever more than one behind.
             (Some(current), _) => self.pass_on(current),
@@ -132,6 +135,10 @@ impl<R: Runner> Follower<R> {
     /// A version did not pass the gate. One that is only asked for is refused. One that is agreed on has to be run: this
     /// process gives its partitions to those that can.
     fn refused(&mut self, digest: &str, refused: Refused) {
+        // Whoever leaves in the middle of a swap would else refuse it for all the others.
+        if self.runner.is_ending() {
+            return;
+        }
         let (current, open) = {
             let books = self.control.books();
             (books.accord.current().cloned(), books.accord.open().cloned())

@@ -200,4 +200,8 @@ impl Runner for Pipeline {
     fn fail(&self, reason: String) {
         let _ = self.shared.events.send(Event::VersionLost { reason });
     }
+
+    fn is_ending(&self) -> bool {
+        self.swapper.is_closed()
+    }
 }

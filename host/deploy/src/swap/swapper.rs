@@ -261,7 +261,7 @@ impl Swapper {
 
     /// Whether another version may come now.
     fn may_begin(&self) -> Result<(), Refusal> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Refusal::at(Gate::Busy, "the pipeline is ending"));
         }
         let trial = self.trial.lock().clone().filter(|trial| trial.is_beside() && !trial.is_over());
@@ -443,6 +443,11 @@ impl Swapper {
         if let Some(trial) = &*self.trial.lock() {
             trial.finish(End::Ended("the pipeline ended".to_owned()));
         }
+    }
+
+    /// Whether the pipeline ends.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether a restart would bring another handler than the one that serves.
