@@ -24,7 +24,9 @@ use std::sync::Arc;
 pub use clock::now_ms;
 pub use commit::CommitEntry;
 pub use error::{ClientError, CommitError, CommitRefusal};
-pub use member::{AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler};
+pub use member::{
+    AssignedPartition, Member, MemberEvent, MemberHandle, RebalanceHandler, TopicHealth, UnderReplicated, Waiting,
+};
 pub use produce_error::{DeliveryError, ProduceErrorClass, SendError};
 pub use producer::{
     CLOSE_TIMEOUT, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,

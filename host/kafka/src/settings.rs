@@ -33,6 +33,8 @@ pub struct MemberSettings {
     pub group: String,
     /// Topic names; one that begins with `^` is a pattern, as librdkafka reads it.
     pub topics: Vec<String>,
+    /// Topics whose health is watched as well: those that are written to.
+    pub watched_topics: Vec<String>,
     /// How partitions are shared out.
     pub assignor: Assignor,
     /// The group forgets a member it has not heard of for this long.
@@ -61,6 +63,7 @@ impl Default for MemberSettings {
             client: ClientSettings::default(),
             group: String::new(),
             topics: Vec::new(),
+            watched_topics: Vec::new(),
             assignor: Assignor::default(),
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),

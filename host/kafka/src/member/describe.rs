@@ -1,5 +1,6 @@
 //! What the brokers say of topics: whether they exist, their ids, how many partitions they have. Asked without waiting.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
+use super::health::UnderReplicated;
 use crate::error::{Code, text_of};
 use crate::native::{AdminOptions, ClientRef, Queue};
 
@@ -20,7 +22,18 @@ pub(super) struct Described {
     /// None if the broker has no ids.
     pub(super) id: Option<String>,
     pub(super) partitions: i32,
+    /// The broker that leads each partition; those without a leader are not in it.
+    pub(super) leaders: BTreeMap<i32, i32>,
+    /// Those with fewer in-sync replicas than replicas.
+    pub(super) under_replicated: Vec<UnderReplicated>,
     pub(super) err: Code,
+}
+
+impl Described {
+    /// Partitions that nobody leads: nothing of them can be read or written.
+    pub(super) fn leaderless(&self) -> impl Iterator<Item = i32> {
+        (0..self.partitions).filter(|partition| !self.leaders.contains_key(partition))
+    }
 }
 
 /// A question under way.
@@ -83,11 +96,27 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> Vec<Described> {
 /// `topic` is a live description.
 unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Described {
     let mut partitions = 0;
-    // SAFETY: alive, says the caller; name, error and id belong to it, the first is NUL-terminated, the others may be NULL.
+    // SAFETY: alive, says the caller; all that comes out belongs to it. The name is NUL-terminated, error and id may be NULL,
+    // and there are `partitions` pointers to live partition descriptions.
     unsafe {
         let name = text_of(sys::rd_kafka_TopicDescription_name(topic));
         let err = Code::of(sys::rd_kafka_TopicDescription_error(topic));
-        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let infos = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let (mut leaders, mut under_replicated) = (BTreeMap::new(), Vec::new());
+        for index in 0..if infos.is_null() { 0 } else { partitions } {
+            let info = *infos.add(index);
+            let number = sys::rd_kafka_TopicPartitionInfo_partition(info);
+            let leader = sys::rd_kafka_TopicPartitionInfo_leader(info);
+            if !leader.is_null() {
+                leaders.insert(number, sys::rd_kafka_Node_id(leader));
+            }
+            let (mut in_sync, mut replicas) = (0, 0);
+            sys::rd_kafka_TopicPartitionInfo_isr(info, &raw mut in_sync);
+            sys::rd_kafka_TopicPartitionInfo_replicas(info, &raw mut replicas);
+            if in_sync < replicas {
+                under_replicated.push(UnderReplicated { partition: number, in_sync, replicas });
+            }
+        }
         let uuid = sys::rd_kafka_TopicDescription_topic_id(topic);
         let id = (!uuid.is_null())
             .then(|| {
@@ -96,7 +125,8 @@ unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Describ
                 topic_id(high.cast_unsigned(), low.cast_unsigned())
             })
             .flatten();
-        Described { topic: Arc::from(name), id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX), err }
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        Described { topic: Arc::from(name), id, partitions, leaders, under_replicated, err }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What other threads do with a member: commits, seeks, positions.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::thread;
@@ -9,8 +10,9 @@ use rdkafka::bindings as sys;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use wasmill_core::NextOffset;
 
+use super::health::TopicHealth;
 use super::note;
-use super::shared::Shared;
+use super::shared::{Shared, Waiting};
 use crate::TopicPartition;
 use crate::commit::{COMMIT_TIMEOUT, CommitEntry, NOTE_LIMIT_BYTES};
 use crate::error::{ClientError, Code, CommitError, CommitRefusal, text_of};
@@ -113,6 +115,21 @@ impl MemberHandle {
             wake();
         }
         Ok(())
+    }
+
+    /// For how long no broker has answered what the member asks every few seconds.
+    pub fn brokers_silent_for(&self) -> Duration {
+        self.shared.health.lock().silent_for(Instant::now())
+    }
+
+    /// Partitions that are assigned and cannot be read yet, and why; it is tried again by itself.
+    pub fn waiting(&self) -> Vec<(TopicPartition, Waiting)> {
+        self.shared.waiting.lock().iter().map(|(id, waiting)| (id.clone(), waiting.clone())).collect()
+    }
+
+    /// The topics that are read or watched, by name, as the brokers last described them.
+    pub fn topics(&self) -> BTreeMap<String, TopicHealth> {
+        self.shared.health.lock().topics()
     }
 
     /// The end of a partition as of the last fetch (its high watermark); makes no request. None before the first.

@@ -11,6 +11,7 @@ mod describe;
 mod event;
 mod handle;
 mod handler;
+mod health;
 mod janitor;
 mod note;
 mod rebalance;
@@ -37,8 +38,10 @@ pub use event::MemberEvent;
 use event::Quiet;
 pub use handle::MemberHandle;
 pub use handler::{AssignedPartition, RebalanceHandler};
+pub use health::{TopicHealth, UnderReplicated};
 use rebalance::Rebalancer;
 use shared::Shared;
+pub use shared::Waiting;
 use topics::TopicWatch;
 
 /// One consumer of the group.
@@ -97,6 +100,10 @@ impl Member {
         }
         let consumer = self.consumer.as_ref()?;
         self.shared.sweep(Instant::now());
+        // SAFETY: the consumer is alive for the call.
+        if let Some(client) = unsafe { ClientRef::new(consumer.client().native_ptr()) } {
+            self.rebalancer.take_up_waiting(client, Instant::now());
+        }
         self.watch_topics(consumer);
         consumer.poll(timeout).and_then(|polled| self.event(polled)).or_else(|| self.shared.next_event())
     }
@@ -104,8 +111,9 @@ impl Member {
     fn watch_topics(&self, consumer: &BaseConsumer<Context>) {
         // SAFETY: the consumer is alive for the call.
         let Some(client) = (unsafe { ClientRef::new(consumer.client().native_ptr()) }) else { return };
-        let (topics, held) = (|| self.shared.watched_topics(), || self.shared.live_topics());
-        let events = self.watch.lock().step(client, topics, held, Instant::now());
+        let (topics, held) = (|| self.shared.read_topics(), || self.shared.live_topics());
+        let also = &self.shared.settings.watched_topics;
+        let events = self.watch.lock().step(client, (topics, also), held, &self.shared.health, Instant::now());
         events.into_iter().for_each(|event| self.shared.tell(event));
     }
 

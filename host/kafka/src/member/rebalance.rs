@@ -5,10 +5,12 @@
 //! take effect, then retire the queues. What librdkafka is waiting for is said in every case, whatever failed before it, or
 //! the group would wait for this member.
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::bindings as sys;
@@ -19,15 +21,15 @@ use wasmill_core::NextOffset;
 use super::event::MemberEvent;
 use super::handle::MemberHandle;
 use super::handler::{AssignedPartition, RebalanceHandler};
-use super::resolve::resolve;
-use super::shared::{Live, Shared};
+use super::resolve::{Resolved, patience, resolve};
+use super::shared::{Live, Shared, Waiting};
 use super::start::First;
 use crate::TopicPartition;
 use crate::error::{ClientError, Code};
 use crate::list::{self, list_of};
 use crate::native::ClientRef;
 use crate::offsets::LATEST;
-use crate::queue::{PartitionQueue, Slot, SplitQueue, Take};
+use crate::queue::{PartitionQueue, QueueProblem, Slot, SplitQueue, Take};
 
 /// Hands partitions to the handler and takes them back.
 pub(super) struct Rebalancer {
@@ -35,11 +37,19 @@ pub(super) struct Rebalancer {
     /// None once the member is leaving for good: a callback that comes later finds nobody to tell, and a late assignment is
     /// not handed out.
     handler: Mutex<Option<Arc<dyn RebalanceHandler>>>,
+    /// When partitions that wait are asked about next, and how often it was in vain.
+    next_try: Mutex<(Instant, u32)>,
 }
+
+/// Between two questions about partitions that wait: at first, and at most.
+const WAITING_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// How long one of them may take: a rebalance waits for it.
+const WAITING_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Rebalancer {
     pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn RebalanceHandler>) -> Self {
-        Self { shared, handler: Mutex::new(Some(handler)) }
+        Self { shared, handler: Mutex::new(Some(handler)), next_try: Mutex::new((Instant::now(), 0)) }
     }
 
     /// Called outside of the lock: it waits for lanes, and they may ask for it.
@@ -88,8 +98,10 @@ impl Rebalancer {
                 return;
             }
         };
-        let firsts = match resolve(change.client, &self.shared.settings, ids, &*handler) {
-            Ok(firsts) => firsts,
+        let settings = &self.shared.settings;
+        let patience = patience(settings.max_poll_interval);
+        let Resolved { firsts, waiting } = match resolve(change.client, settings, ids, &*handler, patience) {
+            Ok(resolved) => resolved,
             Err(error) => {
                 self.fatal_if(change.assign_idle(ids));
                 // A lost assignment ends by itself: the revoke is on its way.
@@ -99,11 +111,20 @@ impl Rebalancer {
                 return;
             }
         };
-        let offsets: Vec<_> =
+        let mut offsets: Vec<_> =
             firsts.iter().map(|first| (first.id.clone(), first.stand_in.unwrap_or(first.offset))).collect();
-        let came = self.take_over(firsts, sources);
+        // The end stands in for where those that wait begin: it exists whatever the partition holds. Nobody reads their
+        // queues before the seek that takes them up.
+        offsets.extend(waiting.iter().map(|(id, _)| (id.clone(), LATEST)));
+        let mut sources: HashMap<_, _> = ids.iter().cloned().zip(sources).collect();
+        self.set_aside(waiting, &mut sources);
+        let came = self.take_over(firsts, &mut sources);
         let handle = MemberHandle::new(self.shared.clone());
-        let told = catch_unwind(AssertUnwindSafe(|| handler.assigned(&handle, came)));
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            if !came.is_empty() {
+                handler.assigned(&handle, came);
+            }
+        }));
         match list_of(offsets.iter().map(|(id, offset)| (id, *offset))) {
             Ok(list) => self.fatal_if(change.assign(&list)),
             Err(error) => self.fatal("_INVALID_ARG", error.to_string()),
@@ -114,11 +135,90 @@ impl Rebalancer {
         }
     }
 
+    /// Keeps partitions that have to wait: they are held, and nobody reads them.
+    fn set_aside(
+        &self,
+        waiting: Vec<(TopicPartition, ClientError)>,
+        sources: &mut HashMap<TopicPartition, Box<dyn Take>>,
+    ) {
+        if waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        *self.next_try.lock() = (now + WAITING_RETRY.0, 0);
+        let (mut live, mut kept) = (self.shared.live.lock(), self.shared.waiting.lock());
+        for (id, error) in waiting {
+            let Some(source) = sources.remove(&id) else { continue };
+            let slot = Arc::new(Slot::new(id.clone(), 0, source, 0, Some(QueueProblem::NoOffset)));
+            live.insert(id.clone(), Live { slot, topic_id: None });
+            kept.insert(id, Waiting { since: now, reason: error.to_string() });
+        }
+    }
+
+    /// Asks again about partitions that wait, if it is time, and takes up those that can be read now. On the member's thread,
+    /// between two polls: neither an assignment nor a revoke is under way.
+    pub(super) fn take_up_waiting(&self, client: ClientRef<'_>, now: Instant) {
+        let ids: Vec<_> = self.shared.waiting.lock().keys().cloned().collect();
+        if ids.is_empty() || now < self.next_try.lock().0 {
+            return;
+        }
+        let Some(handler) = self.handler() else { return };
+        let handle = MemberHandle::new(self.shared.clone());
+        let resolved = resolve(client, &self.shared.settings, &ids, &*handler, WAITING_PATIENCE);
+        let mut came = Vec::new();
+        match resolved {
+            Ok(Resolved { firsts, waiting }) => {
+                let mut kept = self.shared.waiting.lock();
+                for (id, error) in waiting {
+                    kept.entry(id).and_modify(|waiting| waiting.reason = error.to_string());
+                }
+                drop(kept);
+                for first in firsts {
+                    // One with a problem of its own stays at the stand-in, as it would have from the start.
+                    let moved = match first.problem {
+                        Some(_) => Ok(()),
+                        None => handle.seek(&first.id, NextOffset::at(first.offset)),
+                    };
+                    match moved {
+                        Ok(()) => came.push(first),
+                        Err(error) => tracing::debug!(partition = %first.id, %error, "cannot be taken up yet"),
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(%error, "partitions that wait go on waiting"),
+        }
+        let failures = if came.is_empty() { self.next_try.lock().1 + 1 } else { 0 };
+        let delay = WAITING_RETRY.0.saturating_mul(1 << failures.min(8)).min(WAITING_RETRY.1);
+        *self.next_try.lock() = (Instant::now() + delay, failures);
+        if came.is_empty() {
+            return;
+        }
+        let mut sources = HashMap::new();
+        for first in &came {
+            self.shared.waiting.lock().remove(&first.id);
+            let before = self.shared.live.lock().remove(&first.id);
+            if let Some(source) = before.and_then(|before| before.slot.retire()) {
+                sources.insert(first.id.clone(), source);
+            }
+        }
+        let ids: Vec<_> = came.iter().map(|first| first.id.clone()).collect();
+        let came = self.take_over(came, &mut sources);
+        if catch_unwind(AssertUnwindSafe(|| handler.assigned(&handle, came))).is_err() {
+            self.shared.retire(&ids);
+            self.fatal("PANIC", "a panic while partitions were assigned".into());
+        }
+    }
+
     /// Makes the slots and what the handler gets of them.
-    fn take_over(&self, firsts: Vec<First>, sources: Vec<Box<dyn Take>>) -> Vec<AssignedPartition> {
+    fn take_over(
+        &self,
+        firsts: Vec<First>,
+        sources: &mut HashMap<TopicPartition, Box<dyn Take>>,
+    ) -> Vec<AssignedPartition> {
         let mut live = self.shared.live.lock();
         let mut came = Vec::with_capacity(firsts.len());
-        for (first, source) in firsts.into_iter().zip(sources) {
+        for first in firsts {
+            let Some(source) = sources.remove(&first.id) else { continue };
             let slot = Arc::new(Slot::new(first.id.clone(), first.founding, source, first.offset, first.problem));
             let queue = PartitionQueue::new(slot.clone(), self.shared.clone());
             let before = live.insert(first.id.clone(), Live { slot, topic_id: first.topic_id.clone() });
@@ -145,6 +245,7 @@ impl Rebalancer {
             let live = self.shared.live.lock();
             ids.iter().filter(|id| live.contains_key(id)).cloned().collect()
         };
+        self.shared.waiting.lock().retain(|id, _| !ids.contains(id));
         let told = self.tell_revoked(&held, lost);
         // A commit that found them held before they ended is on its way before the assignment changes.
         drop(self.shared.live.lock());
@@ -166,6 +267,7 @@ impl Rebalancer {
     /// Ends what is left when the member closes: partitions that librdkafka did not ask back are lost, and all queues go
     /// before the client does. What librdkafka calls back with after this finds nothing to do.
     pub(super) fn give_up(&self) {
+        self.shared.waiting.lock().clear();
         let left: Vec<_> = self.shared.live.lock().keys().cloned().collect();
         self.tell_revoked(&left, true);
         self.shared.retire(&left);

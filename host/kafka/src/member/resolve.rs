@@ -1,6 +1,6 @@
 //! Asks what is needed to decide where partitions begin, again and again while the answer may still come.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,26 +21,41 @@ use crate::settings::MemberSettings;
 
 /// How long one request may take before it is made again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the ends of partitions are asked for that have one leader, before they are set aside: the others go on meanwhile.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two tries.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// How long finding the first positions may take: the group waits, and librdkafka gives the member up when it is not
 /// polled for `max.poll.interval.ms`.
-fn patience(max_poll_interval: Duration) -> Duration {
+pub(super) fn patience(max_poll_interval: Duration) -> Duration {
     (max_poll_interval * 2 / 3).min(Duration::from_secs(120))
 }
 
-/// Finds where each of `ids` begins, in their order. `handler` is asked what it knows of them.
+/// Where partitions begin, as far as it could be found out.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// Those that can be read.
+    pub(super) firsts: Vec<First>,
+    /// Those that have to wait, and why: nobody leads them, their leader does not answer, or it refuses. Each of them holds
+    /// up itself alone.
+    pub(super) waiting: Vec<(TopicPartition, ClientError)>,
+}
+
+/// Finds where each of `ids` begins. `handler` is asked what it knows of them.
+/// `patience` bounds what concerns all of them: the committed offsets.
 ///
 /// # Errors
-/// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way for good, or still did at the end.
+/// `Closed` if the assignment was lost meanwhile; otherwise what stands in the way of all of them for good, or still did at
+/// the end.
 pub(super) fn resolve(
     client: ClientRef<'_>,
     settings: &MemberSettings,
     ids: &[TopicPartition],
     handler: &dyn RebalanceHandler,
-) -> Result<Vec<First>, ClientError> {
-    let asking = Asking { client, deadline: Instant::now() + patience(settings.max_poll_interval) };
+    patience: Duration,
+) -> Result<Resolved, ClientError> {
+    let asking = Asking { client, deadline: Instant::now() + patience };
     let topics: Vec<Arc<str>> = ids.iter().map(|id| id.topic.clone()).collect::<BTreeSet<_>>().into_iter().collect();
     let question = Question::ask(client, &topics);
     let own = asking.until_answered("committed offsets", |timeout| committed(client, ids, timeout))?;
@@ -60,7 +75,23 @@ pub(super) fn resolve(
                 .is_some_and(|former| topic_id.as_ref().is_some_and(|topic_id| *topic_id != former));
         of_topics.insert(topic.clone(), (founding, topic_id));
     }
-    let ends = asking.ends(ids, settings, &found)?;
+    let mut ends = Ends::default();
+    let mut resolved = Resolved::default();
+    let mut ready = Vec::with_capacity(ids.len());
+    for (leader, led) in by_leader(ids, &described) {
+        let answer = match leader {
+            Some(_) => asking.for_at_most(LEADER_TIMEOUT).ends(&led, settings, &found),
+            None => Err(ClientError::request("first offsets", Code(E::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE as i32))),
+        };
+        match answer {
+            Ok(found) => {
+                ends.extend(found);
+                ready.extend(led);
+            }
+            Err(ClientError::Closed) => return Err(ClientError::Closed),
+            Err(error) => resolved.waiting.extend(led.into_iter().map(|id| (id.clone(), error.clone()))),
+        }
+    }
     let first = |id: &TopicPartition| {
         let row = found.remove(id);
         // Whatever comes of it: the handler is asked once for each partition.
@@ -73,7 +104,20 @@ pub(super) fn resolve(
         };
         First { topic_id, ..first }
     };
-    Ok(ids.iter().map(first).collect())
+    resolved.firsts = ready.into_iter().map(first).collect();
+    Ok(resolved)
+}
+
+/// Partitions by topic and leader, since a leader answers for its partitions alone and a topic may be refused. `None`: nobody
+/// leads them. Of a topic that nobody described the leaders are not known, and its partitions are asked for together.
+fn by_leader<'a>(ids: &'a [TopicPartition], described: &[Described]) -> Vec<(Option<i32>, Vec<&'a TopicPartition>)> {
+    let mut groups: BTreeMap<(Arc<str>, Option<i32>), Vec<&TopicPartition>> = BTreeMap::new();
+    for id in ids {
+        let topic = described.iter().find(|it| it.topic == id.topic && !it.err.is_error());
+        let leader = topic.map_or(Some(-1), |topic| topic.leaders.get(&id.partition).copied());
+        groups.entry((id.topic.clone(), leader)).or_default().push(id);
+    }
+    groups.into_iter().map(|((_, leader), led)| (leader, led)).collect()
 }
 
 /// What to do about a position that is missing: as is set, unless somebody said to go on.
@@ -93,6 +137,11 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// The same, with less patience.
+    fn for_at_most(&self, patience: Duration) -> Self {
+        Self { client: self.client, deadline: self.deadline.min(Instant::now() + patience) }
+    }
+
     fn until_answered(
         &self,
         what: &str,
@@ -175,7 +224,7 @@ impl Asking<'_> {
     /// The ends of the partitions, as far as they have to be known.
     fn ends(
         &self,
-        ids: &[TopicPartition],
+        ids: &[&TopicPartition],
         settings: &MemberSettings,
         found: &HashMap<TopicPartition, Row>,
     ) -> Result<Ends, ClientError> {
@@ -184,17 +233,16 @@ impl Asking<'_> {
                 .until_answered(what, |timeout| offsets_at(self.client, ids.iter().map(|id| (*id, time)), timeout))?;
             Ok::<_, ClientError>(rows.into_iter().map(|row| (row.id, row.offset)).collect::<HashMap<_, _>>())
         };
-        let all: Vec<_> = ids.iter().collect();
-        let mut ends = Ends { low: at("first offsets", &all, EARLIEST)?, ..Ends::default() };
-        ends.latest = at("last offsets", &all, LATEST)?;
-        let new: Vec<_> = ids.iter().filter(|id| found.get(id).is_none_or(|row| row.offset < 0)).collect();
+        let mut ends = Ends { low: at("first offsets", ids, EARLIEST)?, ..Ends::default() };
+        ends.latest = at("last offsets", ids, LATEST)?;
+        let new: Vec<_> = ids.iter().copied().filter(|id| found.get(id).is_none_or(|row| row.offset < 0)).collect();
         if let (Start::At(Position::Time(time)), false) = (settings.start, new.is_empty()) {
             // Below zero are stand-ins, and no message is that old.
             ends.at_time = at("offsets at a time", &new, time.max(0))?;
         }
         // Read-committed readers are told the last stable offset. A committed offset above it may well exist.
         let beyond: Vec<_> =
-            ids.iter().filter(|id| found.get(id).is_some_and(|row| row.offset > ends.latest(id))).collect();
+            ids.iter().copied().filter(|id| found.get(id).is_some_and(|row| row.offset > ends.latest(id))).collect();
         if !beyond.is_empty() {
             let rows =
                 self.until_answered("ends of partitions", |timeout| high_watermarks(self.client, &beyond, timeout))?;

@@ -1,7 +1,7 @@
 //! What the member, its callbacks and its handles share: the partitions held, events, and the gate that ends all calls when
 //! the member closes.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rdkafka::bindings as sys;
 
 use super::event::MemberEvent;
+use super::health::Health;
 use super::janitor::Janitor;
 use crate::TopicPartition;
 use crate::commit::CommitLane;
@@ -29,16 +30,29 @@ pub(super) struct Live {
     pub(super) topic_id: Option<String>,
 }
 
+/// A partition that is held and cannot be read yet: nobody leads it, its leader does not answer, or it may not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Since when.
+    pub since: Instant,
+    /// What was answered last.
+    pub reason: String,
+}
+
 /// What the member, its callbacks and its handles share. Keeps the consumer alive for nobody.
 pub(super) struct Shared {
     pub(super) settings: MemberSettings,
     /// The gate: calls hold it for reading, closing takes it for writing.
     client: RwLock<Option<ClientRef<'static>>>,
     pub(super) live: Mutex<HashMap<TopicPartition, Live>>,
+    /// Partitions that are held and not with the handler yet.
+    pub(super) waiting: Mutex<BTreeMap<TopicPartition, Waiting>>,
     pub(super) janitor: Mutex<Janitor>,
     pub(super) lane: Mutex<CommitLane>,
     events: Mutex<VecDeque<MemberEvent>>,
     reason: Mutex<Option<String>>,
+    /// What the brokers said of topics.
+    pub(super) health: Mutex<Health>,
     pub(super) log: Limit,
 }
 
@@ -48,10 +62,12 @@ impl Shared {
             settings,
             client: RwLock::new(None),
             live: Mutex::default(),
+            waiting: Mutex::default(),
             janitor: Mutex::default(),
             lane: Mutex::new(CommitLane::new()),
             events: Mutex::default(),
             reason: Mutex::default(),
+            health: Mutex::new(Health::new(Instant::now())),
             log: Limit::new(),
         }
     }
@@ -117,7 +133,7 @@ impl Shared {
     }
 
     /// Topics that are read by their names, and those of the partitions held.
-    pub(super) fn watched_topics(&self) -> Vec<Arc<str>> {
+    pub(super) fn read_topics(&self) -> Vec<Arc<str>> {
         let named =
             self.settings.topics.iter().filter(|topic| !topic.starts_with('^')).map(|topic| Arc::from(&**topic));
         let held = self.live_topics().into_iter().map(|(topic, _)| topic);

@@ -168,6 +168,13 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.low.extend(more.low);
+        self.latest.extend(more.latest);
+        self.high.extend(more.high);
+        self.at_time.extend(more.at_time);
+    }
+
     fn low(&self, id: &TopicPartition) -> i64 {
         self.low.get(id).copied().unwrap_or(0).max(0)
     }

@@ -9,10 +9,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use super::describe::{Described, Question};
 use super::event::MemberEvent;
+use super::health::Health;
 use crate::native::ClientRef;
 
 const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -32,11 +34,13 @@ impl TopicWatch {
     }
 
     /// Takes an answer that has come, asks again when it is time. Never waits. The client outlives the question (`close`).
+    /// `topics`: those that are read. `also`: those that are watched for their health alone. `health` hears the answers.
     pub(super) fn step(
         &mut self,
         client: ClientRef<'_>,
-        topics: impl FnOnce() -> Vec<Arc<str>>,
+        (topics, also): (impl FnOnce() -> Vec<Arc<str>>, &[String]),
         held: impl FnOnce() -> Vec<Held>,
+        health: &Mutex<Health>,
         now: Instant,
     ) -> Vec<MemberEvent> {
         if let Some(question) = &self.question {
@@ -44,12 +48,25 @@ impl TopicWatch {
             self.question = None;
             self.next = Some(now + TOPIC_CHECK_INTERVAL);
             // A question that failed says nothing about topics.
-            return self.judge.hear(&held(), &answer.unwrap_or_default());
+            let Ok(mut answer) = answer else { return Vec::new() };
+            health.lock().hear(&answer, now);
+            // That a topic is missing which is only written to takes no partition along.
+            let read = topics();
+            answer.retain(|found| read.contains(&found.topic));
+            return self.judge.hear(&held(), &answer);
         }
         if self.next.is_some_and(|next| now < next) {
             return Vec::new();
         }
-        self.question = Question::ask(client, &topics());
+        let mut asked = topics();
+        asked.extend(also.iter().map(|topic| Arc::from(&**topic)));
+        asked.sort_unstable();
+        asked.dedup();
+        self.question = Question::ask(client, &asked);
+        if self.question.is_none() {
+            // Nothing to ask: then silence says nothing.
+            health.lock().hear(&[], now);
+        }
         self.next = Some(now + TOPIC_CHECK_INTERVAL);
         Vec::new()
     }
@@ -114,7 +131,9 @@ mod tests {
     }
 
     fn said(id: Option<&str>, err: E) -> Vec<Described> {
-        vec![Described { topic: Arc::from("orders"), id: id.map(str::to_owned), partitions: 4, err: Code(err as i32) }]
+        let (leaders, under_replicated) = ((0..4).map(|partition| (partition, 1)).collect(), Vec::new());
+        let (topic, id, err) = (Arc::from("orders"), id.map(str::to_owned), Code(err as i32));
+        vec![Described { topic, id, partitions: 4, leaders, under_replicated, err }]
     }
 
     const MISSING: E = E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;

@@ -1,0 +1,65 @@
+//! What the brokers last said of the topics that a member reads, and of those that somebody wants watched: for status.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::describe::Described;
+
+/// A partition of which not every replica is in sync. A topic with `min.insync.replicas` above `in_sync` takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderReplicated {
+    /// Its number.
+    pub partition: i32,
+    /// Replicas in sync.
+    pub in_sync: usize,
+    /// All of them.
+    pub replicas: usize,
+}
+
+/// A topic as the brokers last described it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicHealth {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Partitions without a leader: nothing of them can be read or written.
+    pub leaderless: Vec<i32>,
+    /// Partitions with fewer in-sync replicas than replicas.
+    pub under_replicated: Vec<UnderReplicated>,
+    /// The broker's name of the error, if it described nothing: `UNKNOWN_TOPIC_OR_PART`, `TOPIC_AUTHORIZATION_FAILED`.
+    pub error: Option<String>,
+}
+
+/// The answers of the brokers so far.
+#[derive(Debug)]
+pub(super) struct Health {
+    answered: Instant,
+    topics: BTreeMap<String, TopicHealth>,
+}
+
+impl Health {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { answered: now, topics: BTreeMap::new() }
+    }
+
+    /// An answer has come, or there is nothing to ask.
+    pub(super) fn hear(&mut self, answer: &[Described], now: Instant) {
+        self.answered = now;
+        for found in answer {
+            let health = TopicHealth {
+                partitions: found.partitions,
+                leaderless: found.leaderless().collect(),
+                under_replicated: found.under_replicated.clone(),
+                error: found.err.is_error().then(|| found.err.name()),
+            };
+            self.topics.insert(found.topic.to_string(), health);
+        }
+    }
+
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.answered)
+    }
+
+    pub(super) fn topics(&self) -> BTreeMap<String, TopicHealth> {
+        self.topics.clone()
+    }
+}
