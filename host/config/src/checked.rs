@@ -60,6 +60,17 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
 }
 
+impl Pipeline {
+    /// The topics that it publishes to: outputs, and dead letters.
+    pub fn output_topics(&self) -> impl Iterator<Item = &String> {
+        let dead_letters = match &self.on_exhausted {
+            OnExhausted::DeadLetter(topic) => Some(topic),
+            OnExhausted::Stop | OnExhausted::Skip => None,
+        };
+        self.output.default.iter().chain(&self.output.granted).chain(dead_letters)
+    }
+}
+
 /// One pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {

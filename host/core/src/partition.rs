@@ -20,7 +20,7 @@ pub use refusals::{DeadLetterStage, Refusal, Refusals, Refused};
 pub use stage::{Closed, Drain, Motion, Stage};
 pub use view::{State, View};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::commit::CommitMode;
 use crate::done::DoneSet;
@@ -29,6 +29,7 @@ use crate::metadata::{CommitNote, RetryNote};
 use crate::offset::{NextOffset, Offset};
 use crate::succession::Succession;
 use crate::tracker::{RunId, SpanBound, Tracker};
+use crate::verdict::exponential;
 
 /// What a partition begins with.
 #[derive(Clone, Debug)]
@@ -105,6 +106,29 @@ struct Snapshot {
     retry: Option<RetryNote>,
 }
 
+/// Waits in a row that end by themselves. Each is twice as long as the one before, up to a bound: whatever a cluster can give
+/// back is there again within a minute of it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Waits {
+    /// When the first of them began.
+    pub since: Option<Instant>,
+    /// How many there were.
+    pub count: u32,
+}
+
+impl Waits {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// One more begins. When it ends.
+    fn next(&mut self, now: Instant) -> Instant {
+        self.since.get_or_insert(now);
+        let pause = exponential(Self::FIRST, self.count, Self::LONGEST);
+        self.count = self.count.saturating_add(1);
+        now + pause
+    }
+}
+
 /// One assigned partition.
 #[derive(Debug)]
 pub struct Partition {
@@ -125,6 +149,9 @@ pub struct Partition {
     succession: Option<Succession>,
     /// A move whose new position is not persisted yet.
     moved: Option<Sought>,
+    /// Waits that end by themselves and that nothing was completed since.
+    output_waits: Waits,
+    input_waits: Waits,
     /// The source reported an error: its own position is not to be trusted behind what was taken.
     distrusted: bool,
     /// Where the lane was last told to put the source.
@@ -166,6 +193,8 @@ impl Partition {
             refusals: Refusals::default(),
             succession,
             moved: None,
+            output_waits: Waits::default(),
+            input_waits: Waits::default(),
             distrusted: false,
             asked_for: None,
             let_in: None,
@@ -173,6 +202,16 @@ impl Partition {
             abandoned: false,
             never_opened: false,
         }
+    }
+
+    /// Waits for an output topic that takes nothing, one after the other. They are over once a message is completed.
+    pub fn output_waits(&self) -> Waits {
+        self.output_waits
+    }
+
+    /// The same for an input that cannot be read.
+    pub fn input_waits(&self) -> Waits {
+        self.input_waits
     }
 
     /// Where it is.
@@ -297,7 +336,7 @@ impl Partition {
         }
         if let Some((offset, reason)) = &stopped {
             let hold = Hold::new(Reason::Stopped(StopClass::Output), now).at(*offset).because(reason.clone());
-            self.stop(hold);
+            self.stop(hold, now);
         }
         Rewound { to, stopped }
     }

@@ -49,7 +49,8 @@ pub struct AtLeastOnce {
     told: Condvar,
     /// The client, while there is one.
     offsets: Mutex<Option<Arc<dyn Offsets>>>,
-    last_failure: Mutex<Option<String>>,
+    /// The failure of the last commit, and since when commits fail.
+    last_failure: Mutex<Option<(String, Instant)>>,
     failed_total: AtomicU64,
     counters: CommitCounters,
 }
@@ -80,7 +81,12 @@ impl AtLeastOnce {
 
     /// The last commit's failure, if it failed, and how many did.
     pub fn last_failure(&self) -> (Option<String>, u64) {
-        (self.last_failure.lock().clone(), self.failed_total.load(Ordering::Relaxed))
+        (self.last_failure.lock().as_ref().map(|(text, _)| text.clone()), self.failed_total.load(Ordering::Relaxed))
+    }
+
+    /// Why commits fail and since when, while they do.
+    pub fn failing(&self) -> Option<(String, Instant)> {
+        self.last_failure.lock().clone()
     }
 
     /// Takes up partitions that were assigned.
@@ -281,9 +287,10 @@ impl AtLeastOnce {
         self.counters.failed.increment(1);
         self.failed_total.fetch_add(1, Ordering::Relaxed);
         let mut last = self.last_failure.lock();
-        if last.as_deref() != Some(text) {
+        if last.as_ref().is_none_or(|(last, _)| last != text) {
             tracing::warn!(pipeline = %self.shared.name, error = text, "commit failed; the newest watermarks go with the next one");
-            *last = Some(text.to_owned());
+            let since = last.as_ref().map_or_else(clock::now, |(_, since)| *since);
+            *last = Some((text.to_owned(), since));
         }
     }
 
@@ -365,7 +372,7 @@ impl Delivery for AtLeastOnce {
         if settled {
             Outcome::Persisted
         } else {
-            let failure = self.last_failure.lock().clone();
+            let failure = self.failing().map(|(text, _)| text);
             Outcome::Restored(failure.unwrap_or_else(|| "the last commit was not answered in time".to_owned()))
         }
     }

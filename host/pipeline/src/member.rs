@@ -47,6 +47,8 @@ pub struct MemberShared {
     overdue: AtomicBool,
     joined: AtomicBool,
     doing: Mutex<String>,
+    /// What the client last reported of its connections and permissions, until it is in the group again.
+    trouble: Mutex<Option<String>>,
     /// Topics that were deleted and are not there yet.
     gone: Mutex<BTreeSet<String>>,
     last_poll: Mutex<Instant>,
@@ -66,6 +68,7 @@ impl MemberShared {
             overdue: AtomicBool::new(false),
             joined: AtomicBool::new(false),
             doing: Mutex::new("joining".to_owned()),
+            trouble: Mutex::default(),
             gone: Mutex::default(),
             last_poll: Mutex::new(Instant::now()),
         }
@@ -97,6 +100,11 @@ impl MemberShared {
     /// Whether the group has given it its share (which may be none) since it last joined.
     pub fn has_joined(&self) -> bool {
         self.joined.load(Ordering::Acquire)
+    }
+
+    /// What the client last reported, while it is not in the group or no broker answers.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// How long its thread has not polled: the watchdog's measure, since any thread's poll resets librdkafka's.
@@ -257,6 +265,7 @@ impl MemberShared {
 impl RebalanceHandler for MemberShared {
     fn joined(&self) {
         self.joined.store(true, Ordering::Release);
+        *self.trouble.lock() = None;
         self.says("in the group");
     }
 
@@ -286,6 +295,11 @@ impl RebalanceHandler for MemberShared {
     }
 
     fn revoked(&self, handle: &MemberHandle, partitions: &[TopicPartition], lost: bool) {
+        if lost {
+            // The session is over: until the group has given it a share again, it is no member.
+            self.joined.store(false, Ordering::Release);
+            self.says("joining again, its session was lost");
+        }
         self.part_with(partitions, lost, || self.has_client(handle));
     }
 }
@@ -406,10 +420,12 @@ fn poll(client: Member, member: &MemberShared, shared: &PipelineShared) {
         let Some(event) = client.poll(POLL_TIMEOUT) else { continue };
         match event {
             MemberEvent::Transient { code, text } => {
-                tracing::warn!(pipeline = %shared.name, member = member.index, code, text, "kafka client reported a problem; it goes on by itself");
+                *member.trouble.lock() = Some(format!("{text} ({code})"));
+                tracing::warn!(pipeline = %shared.name, member = member.index, code, text, "kafka client reported a problem; it tries again by itself");
             }
             MemberEvent::Fatal { code, text } => {
                 member.says(format!("failed: {code}"));
+                *member.trouble.lock() = Some(format!("{text} ({code})"));
                 let reason = format!("{code}: {text}");
                 let _ = shared.events.send(Event::MemberFailed { member: member.index, reason });
                 break;

@@ -4,6 +4,7 @@
 //! The mutex is taken a few times a batch, never for a message, and nothing else is locked under it. Everything belongs to
 //! one generation: a partition that comes back is a new [`Partition`], so nothing late can reach the new one.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct Partition {
     pub member: usize,
     /// Counters of this partition.
     pub counters: PartitionCounters,
+    /// Messages of it that failed since it was assigned, for status.
+    pub failed: AtomicU64,
     machine: Mutex<Machine>,
     /// Who waits for a move to be persisted, and where to. Locked under the machine, and alone.
     seeker: Mutex<Option<(NextOffset, SeekAnswer)>>,
@@ -72,6 +75,7 @@ impl Partition {
             generation: start.generation,
             member,
             counters,
+            failed: AtomicU64::new(0),
             machine: Mutex::new(Machine::new(start)),
             seeker: Mutex::default(),
             dirty,

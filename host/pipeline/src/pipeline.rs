@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use wasmill_config as config;
 use wasmill_core::Backoff;
 use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
@@ -23,6 +23,8 @@ use crate::version::Version;
 
 /// How long a broken client rests before the next one: at first, and at most.
 const RECREATE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How often the log hears of what keeps the pipeline from its work.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Besides the drain, closing waits for the group and for threads.
 const CLOSE_SLACK: Duration = Duration::from_secs(10);
 
@@ -137,6 +139,8 @@ impl Pipeline {
     /// The control loop: joins, hears of events and acts, until told to shut down. `closing` is called before the members
     /// are asked to leave: no other version may come from then on.
     pub async fn run(mut self, closing: impl FnOnce() + Send) -> End {
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let failure = loop {
             if let Err(failure) = self.join_due().await {
                 break Some(failure);
@@ -154,6 +158,7 @@ impl Pipeline {
                     }
                 }
                 () = sleep_until(next) => {}
+                _ = look.tick() => drop(self.handle.conditions()),
             }
         };
         closing();
@@ -362,5 +367,6 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
         start: settings.start,
         out_of_range: settings.out_of_range,
         prefetch_bytes: parts.prefetch_bytes,
+        watched_topics: settings.output_topics().cloned().collect(),
     }
 }

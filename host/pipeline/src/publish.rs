@@ -2,11 +2,13 @@
 //! then the dead letters of those given up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wasmill_config::OnExhausted;
 use wasmill_core::partition::{DeadLetterStage, Event, StopClass};
 use wasmill_core::{Batch, Call, Emitted, EmittedRow, ErrorClass, GivenUp};
 
+use crate::clock;
 use crate::dead_letter::{self, Provenance};
 use crate::io::{Outgoing, Target};
 use crate::partition::Partition;
@@ -97,7 +99,12 @@ pub(crate) fn publish<'a>(
                     sender.abandoned = true;
                     break;
                 }
-                Err(Unsent::Refused(reason) | Unsent::TopicRefused(reason)) => {
+                Err(Unsent::TopicRefused(reason)) => {
+                    settled = lost.message;
+                    stop = Some((StopClass::Output, format!("the dead-letter topic takes nothing: {reason}")));
+                    break;
+                }
+                Err(Unsent::Refused(reason)) => {
                     // Not even the bare dead letter was taken: hold here rather than lose it.
                     settled = lost.message;
                     stop = Some((StopClass::DeadLetter, format!("dead letter refused: {reason}")));
@@ -178,12 +185,15 @@ impl<'a> Sender<'_, 'a> {
         let message = call.batch.message(lost.message);
         let offset = message.offset;
         call.partition.counters.given_up.increment(1);
+        call.partition.failed.fetch_add(1, Ordering::Relaxed);
+        let dead_letters = match &call.shared.started_with.on_exhausted {
+            OnExhausted::DeadLetter(topic) => Some(topic.as_str()),
+            OnExhausted::Stop | OnExhausted::Skip => None,
+        };
+        let shared = call.shared;
+        shared.failures.add(&shared.name, &call.partition.id, offset, lost, dead_letters, clock::now());
         if !call.publisher.sink().has_dead_letter() {
             call.partition.counters.skipped.increment(1);
-            tracing::warn!(
-                pipeline = %call.shared.name, partition = %call.partition.id, offset,
-                error = lost.class.as_str(), reason = %lost.reason, "message skipped"
-            );
             return Ok(());
         }
         let retry = call.partition.lock().retry().filter(|retry| retry.offset == offset);

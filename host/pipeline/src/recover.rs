@@ -49,7 +49,10 @@ impl Slot {
 
     /// The partition stops until somebody decides.
     pub(crate) fn stop(&mut self, bench: &Bench, offset: i64, class: StopClass, reason: String) {
-        self.say_stopped(bench, offset, &reason);
+        // Of what is tried again by itself the conditions tell.
+        if !class.is_tried_again() {
+            self.say_stopped(bench, offset, &reason);
+        }
         self.partition.apply(Event::Stop { offset, class, reason });
     }
 
@@ -74,8 +77,7 @@ impl Slot {
         bench.deployed.handover.rewound(&partition.id, rewound.to.get());
         tracing::debug!(pipeline = %bench.shared.name, partition = %partition.id, to = rewound.to.get(), "rewind");
         self.backlog.forget();
-        if let Some((offset, reason)) = &rewound.stopped {
-            self.say_stopped(bench, *offset, reason);
+        if rewound.stopped.is_some() {
             // The offset stays where it is, and what is complete behind it is in the note alone: whoever restarts a process to
             // go on would have it delivered again.
             self.partition.apply(Event::NoteChanged);
@@ -127,12 +129,14 @@ impl Slot {
                 self.stop(bench, offset, StopClass::NoOffset, reason);
             }
             QueueProblem::Other { code, text } => {
-                tracing::warn!(
-                    pipeline = %bench.shared.name, partition = %partition.id, code, text, "partition queue reported an error"
-                );
                 // librdkafka moved its own position past the error entry; once what was taken is delivered, the source is
                 // put back to ours, lest a message be skipped.
                 partition.apply(Event::Distrusted);
+                // Another leader may have the batch whole, and a permission may be given back: asked again without end.
+                let last = bench.batch.messages().last().map(|message| message.offset);
+                let offset = last.map_or_else(|| self.stands_at(), |last| NextOffset::after(Offset(last)).get());
+                let reason = format!("cannot be read at offset {offset}: {text} ({code})");
+                partition.apply(Event::InputRefused { offset, reason });
             }
         }
     }

@@ -11,8 +11,11 @@ use wasmill_config as config;
 use wasmill_core::{Batch, Breaker, Emitted, Generation, GivenUp, NextOffset, Opened};
 use wasmill_kafka::TopicPartition;
 
+use crate::conditions::Conditions;
 use crate::deployed::{Deployed, Handover};
+use crate::failures::Failures;
 use crate::publisher::Publisher;
+use crate::unconfirmed::Unconfirmed;
 use crate::version::Version;
 use crate::versions::{Overseer, Ruling};
 
@@ -92,6 +95,11 @@ pub struct PipelineShared {
     grouped: bool,
     /// `wasmill dev` looks on through this.
     pub observer: Option<Arc<dyn Observer>>,
+    /// What keeps it from its work, and since when.
+    pub conditions: Conditions,
+    pub(crate) unconfirmed: Unconfirmed,
+    /// Messages that failed.
+    pub failures: Failures,
     /// To the control loop.
     pub events: mpsc::UnboundedSender<Event>,
     generations: AtomicU64,
@@ -129,6 +137,9 @@ impl PipelineShared {
             started_with: settings,
             grouped,
             observer,
+            conditions: Conditions::default(),
+            unconfirmed: Unconfirmed::default(),
+            failures: Failures::default(),
             events,
             generations: AtomicU64::new(0),
             anew: Mutex::default(),
@@ -256,7 +267,8 @@ impl PipelineShared {
         }
     }
 
-    fn is_suspended(&self) -> bool {
+    /// Whether the version in force was found bad.
+    pub(crate) fn is_suspended(&self) -> bool {
         self.suspended.load(Ordering::Acquire) == self.deployed_serial() + 1
     }
 

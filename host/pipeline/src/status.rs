@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use wasmill_core::partition::{State, View};
 
 use crate::clock;
+use crate::conditions::Condition;
 use crate::deployed::Deployed;
+use crate::failures::FailedStatus;
 use crate::handle::Handle;
 use crate::lane::Lane;
 use crate::partition::Partition;
@@ -46,14 +48,23 @@ pub struct ServingStatus {
 pub struct WorkStatus {
     /// Assignments so far.
     pub generations: u64,
-    /// Whether it does its work: every member has joined and nothing is stopped or held.
+    /// Whether this process can do its work. Single partitions that stopped or wait do not count.
     pub ready: bool,
+    /// It works, and not all of it.
+    #[serde(default)]
+    pub degraded: bool,
+    /// What keeps it from its work or endangers it, the gravest first.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
     /// Why the whole pipeline holds.
     pub held: Option<String>,
     /// Set while there is no producer: it failed for good.
     pub producer: Option<ProducerStatus>,
     /// Input topics that were deleted and are not there yet.
     pub topics_gone: Vec<String>,
+    /// Messages that failed since the start.
+    #[serde(default)]
+    pub failed: FailedStatus,
     /// Outputs not yet confirmed by the broker.
     pub outputs_in_flight: usize,
     /// Its members.
@@ -138,6 +149,9 @@ pub struct PartitionStatus {
     pub span_messages: u64,
     /// Their bytes.
     pub span_bytes: u64,
+    /// Messages that failed since the partition was assigned.
+    #[serde(default)]
+    pub failed_messages: u64,
     /// The message that waits or at which the partition stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
@@ -231,12 +245,8 @@ impl Handle {
             next_in_ms: rest.until.saturating_duration_since(clock::now()).as_millis() as u64,
         });
         let topics_gone: BTreeSet<_> = self.members.iter().flat_map(|member| member.topics_gone()).collect();
-        let ready = held.is_none()
-            && producer.is_none()
-            && topics_gone.is_empty()
-            && members.iter().all(|member| member.joined)
-            && lanes.iter().all(|lane| lane.trouble.is_none())
-            && partitions.iter().all(|partition| partition.state != State::Stopped);
+        let conditions = self.conditions();
+        let ready = conditions.iter().all(|condition| !condition.not_ready);
         let serving = ServingStatus {
             name: shared.name.clone(),
             group: shared.started_with.group.clone(),
@@ -248,9 +258,12 @@ impl Handle {
         let work = WorkStatus {
             generations: shared.generations(),
             ready,
+            degraded: ready && !conditions.is_empty(),
+            conditions,
             held,
             producer,
             topics_gone: topics_gone.into_iter().collect(),
+            failed: shared.failures.status(),
             outputs_in_flight: shared.publisher().in_flight(),
             members,
             lanes,
@@ -290,6 +303,7 @@ fn partition_status(partition: &Partition, member: usize, lane: Option<usize>, e
         lag: end.zip(committed).map(|(end, committed)| (end - committed).max(0)),
         span_messages: window.messages,
         span_bytes: window.bytes,
+        failed_messages: partition.failed.load(Ordering::Relaxed),
         offset,
         attempt,
         next_attempt_in_ms: next_try.map(|when| when.saturating_duration_since(clock::now()).as_millis() as u64),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::hold::{Hold, Reason, StopClass};
 use super::refusals::{DeadLetterStage, Refused};
 use super::stage::{Closed, Drain, Motion, Stage};
-use super::{Mark, Partition, Snapshot, Sought};
+use super::{Mark, Partition, Snapshot, Sought, Waits};
 use crate::fence::Fence;
 use crate::messages::Messages;
 use crate::metadata::{CommitNote, RetryNote};
@@ -77,6 +77,13 @@ pub enum Event<'a> {
     RepositionFailed(Instant),
     /// The source reported an error, behind which its position is not to be trusted.
     Distrusted,
+    /// The source cannot be read now. It is asked again, with a growing pause.
+    InputRefused {
+        /// Where reading stands.
+        offset: i64,
+        /// What was reported.
+        reason: String,
+    },
     /// The client gave the partition up, and the member gets a new one.
     InputLost(String),
     /// The source is empty, everything taken was delivered, and reading goes on here.
@@ -172,17 +179,10 @@ impl Partition {
             }
             Event::Stop { offset, class, reason } => {
                 self.holds.end_backoff();
-                self.stop(Hold::new(Reason::Stopped(class), now).at(offset).because(reason));
+                self.stop(Hold::new(Reason::Stopped(class), now).at(offset).because(reason), now);
                 Effects::persist(Urgency::Soon)
             }
-            Event::Repositioned => {
-                // An abort may have come in between: then it has to go somewhere else.
-                let asked_for = self.asked_for.take();
-                if matches!(self.motion, Motion::Repositioning { to, .. } if asked_for == Some(to)) {
-                    self.motion = Motion::Steady;
-                }
-                Effects::NONE
-            }
+            Event::Repositioned => self.repositioned(),
             Event::RepositionFailed(again) => {
                 if let Motion::Repositioning { not_before, .. } = &mut self.motion {
                     *not_before = Some(again);
@@ -193,6 +193,7 @@ impl Partition {
                 self.distrusted = true;
                 Effects::NONE
             }
+            Event::InputRefused { offset, reason } => self.input_refused(offset, reason, now),
             Event::InputLost(reason) => {
                 self.hold(Hold::new(Reason::AwaitInput, now).because(reason));
                 Effects::NONE
@@ -227,6 +228,22 @@ impl Partition {
         }
     }
 
+    fn repositioned(&mut self) -> Effects {
+        // An abort may have come in between: then it has to go somewhere else.
+        let asked_for = self.asked_for.take();
+        if matches!(self.motion, Motion::Repositioning { to, .. } if asked_for == Some(to)) {
+            self.motion = Motion::Steady;
+        }
+        Effects::NONE
+    }
+
+    fn input_refused(&mut self, offset: i64, reason: String, now: Instant) -> Effects {
+        let until = self.input_waits.next(now);
+        let since = self.input_waits.since.unwrap_or(now);
+        self.hold(Hold::new(Reason::AwaitInput, since).at(offset).because(reason).until(until));
+        Effects::NONE
+    }
+
     /// Begins a hold, unless the assignment is over.
     fn hold(&mut self, hold: Hold) {
         if !self.tracker.is_closed() {
@@ -236,10 +253,16 @@ impl Partition {
 
     /// Stops the partition. A stop that only a new client ends is not replaced: what was asked of this client later would be
     /// asked of one that has given the partition up.
-    pub(super) fn stop(&mut self, hold: Hold) {
-        if !self.holds.stop().is_some_and(|(class, _)| class.needs_new_client()) {
-            self.hold(hold);
+    pub(super) fn stop(&mut self, hold: Hold, now: Instant) {
+        if self.holds.stop().is_some_and(|(class, _)| class.needs_new_client()) {
+            return;
         }
+        if !matches!(hold.reason, Reason::Stopped(class) if class.is_tried_again()) {
+            self.hold(hold);
+            return;
+        }
+        let until = self.output_waits.next(now);
+        self.hold(Hold { since: self.output_waits.since.unwrap_or(now), ..hold }.until(until));
     }
 
     fn is_stale(&self, fence: Fence) -> bool {
@@ -263,6 +286,9 @@ impl Partition {
             self.tickets = self.tickets.saturating_sub(1);
         }
         let moved = matches!(self.tracker.complete(fence, run), Completion::Moved(_));
+        if moved {
+            (self.output_waits, self.input_waits) = (Waits::default(), Waits::default());
+        }
         self.completed(moved)
     }
 
@@ -407,6 +433,10 @@ impl Partition {
     fn resumed(&mut self) -> Effects {
         self.holds.end_stop();
         self.holds.end_backoff();
+        (self.output_waits, self.input_waits) = (Waits::default(), Waits::default());
+        if self.holds.get(Reason::AwaitInput).is_some_and(|hold| hold.next_try.is_some()) {
+            self.holds.end(Reason::AwaitInput);
+        }
         if let Motion::Repositioning { not_before, .. } = &mut self.motion {
             *not_before = None;
         }

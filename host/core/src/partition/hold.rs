@@ -61,7 +61,8 @@ pub enum Reason {
 pub enum StopClass {
     /// A failed message, and `on_exhausted = "stop"`.
     Failed,
-    /// The output topic takes nothing.
+    /// The output or dead-letter topic takes nothing. What a cluster took away it can give back, so this is tried again by
+    /// itself, with a growing pause; an operator need not wait for that.
     Output,
     /// Not even the dead letter was taken.
     DeadLetter,
@@ -75,6 +76,11 @@ impl StopClass {
     /// Whether this client can never go on with the partition: it has given it up and refuses every seek.
     pub fn needs_new_client(self) -> bool {
         matches!(self, Self::OutOfRange | Self::NoOffset)
+    }
+
+    /// Whether the partition tries again by itself.
+    pub fn is_tried_again(self) -> bool {
+        matches!(self, Self::Output)
     }
 }
 
@@ -117,13 +123,15 @@ impl Reason {
     pub fn ended_by(self) -> EndedBy {
         match self {
             Self::Stopped(class) if class.needs_new_client() => EndedBy::NewClient,
+            Self::Stopped(class) if class.is_tried_again() => EndedBy::Time,
             Self::Stopped(_) | Self::Paused | Self::Breaker => EndedBy::Operator,
             Self::VersionBehind { .. } => EndedBy::VersionInForce,
             Self::VersionUnnoted | Self::SyncUnpersisted | Self::SliceEnding | Self::OutcomeUnknown => {
                 EndedBy::Persisted
             }
-            Self::AwaitInput | Self::AwaitOutput => EndedBy::TopicNews,
-            Self::Backoff { .. } | Self::RateLimit => EndedBy::Time,
+            Self::AwaitOutput => EndedBy::TopicNews,
+            // One without a time waits for a new client.
+            Self::AwaitInput | Self::Backoff { .. } | Self::RateLimit => EndedBy::Time,
             Self::Parked => EndedBy::Predecessor,
             Self::ProducerResting => EndedBy::NewClient,
             Self::VersionDraining | Self::WindowFull | Self::NoteFull | Self::RetryFull => EndedBy::Completion,

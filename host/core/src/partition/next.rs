@@ -60,7 +60,7 @@ impl Partition {
         if let Motion::Draining(Drain::Seek { to, until }) = self.motion {
             return self.move_when_drained(to, until, now);
         }
-        if let Some(wait) = self.held(now) {
+        if let Some(wait) = self.held(now, ask.leftover.is_some() || ask.backlog) {
             return wait;
         }
         if ask.held_above {
@@ -114,14 +114,17 @@ impl Partition {
     }
 
     /// What the holds say to the lane.
-    fn held(&mut self, now: Instant) -> Option<Next> {
+    fn held(&mut self, now: Instant, in_hand: bool) -> Option<Next> {
         if self.holds.is_empty() {
             return None;
         }
         self.holds.expire(now);
         // Those are levels, not events: they are looked at anew each time.
         let levels = [Reason::WindowFull, Reason::SyncUnpersisted, Reason::VersionDraining];
-        let mut holds = self.holds.iter().filter(|hold| !levels.contains(&hold.reason)).peekable();
+        // What was taken is delivered, whatever the source says of what comes behind.
+        let of_source = |hold: &&Hold| in_hand && hold.reason == Reason::AwaitInput && hold.next_try.is_some();
+        let stands = |hold: &&Hold| !levels.contains(&hold.reason) && !of_source(hold);
+        let mut holds = self.holds.iter().filter(stands).peekable();
         holds.peek()?;
         // All of them have to end; a time counts only if the others end by time, too.
         let mut last = None;

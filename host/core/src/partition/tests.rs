@@ -195,7 +195,7 @@ fn a_refused_dead_letter_comes_round_with_its_stage() {
 }
 
 #[test]
-fn a_topic_that_takes_nothing_fails_no_message_and_stops_the_partition() {
+fn a_topic_that_takes_nothing_fails_no_message_and_is_tried_again_with_a_growing_pause() {
     let (mut partition, now) = (held(), Instant::now());
     let one = ten_sent(&mut partition, 100, now);
     let two = ten_sent(&mut partition, 110, now);
@@ -209,8 +209,24 @@ fn a_topic_that_takes_nothing_fails_no_message_and_stops_the_partition() {
     assert_eq!(next(&mut partition, now), Next::Rewound(Rewound { to: at(100), stopped }));
     assert!(partition.refusals().is_empty());
     let view = partition.view();
-    assert_eq!((view.state, view.offset, view.reason), (State::Stopped, Some(104), Some(reason)));
-    assert_eq!((next(&mut partition, now), partition.stands_at(None)), (Next::Wait, 104));
+    assert_eq!((view.state, view.offset, view.reason), (State::Waiting, Some(104), Some(reason.clone())));
+    let second = Duration::from_secs(1);
+    assert_eq!((next(&mut partition, now), partition.stands_at(None)), (Next::WaitUntil(now + second), 104));
+    let mut at_last = now;
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        at_last += second * pause;
+        let waits = partition.output_waits();
+        assert_eq!(next(&mut partition, at_last - second / 2), Next::WaitUntil(at_last));
+        // Asked for again, it is refused again.
+        assert!(matches!(next(&mut partition, at_last), Next::Reposition(_) | Next::Deliver), "after {waits:?}");
+        partition.apply(Event::Repositioned, at_last);
+        let stop = Event::Stop { offset: 104, class: StopClass::Output, reason: reason.clone() };
+        partition.apply(stop, at_last);
+        assert_eq!(partition.output_waits().since, Some(now), "since when is known to the first of them");
+    }
+    // An operator need not wait, and after a completion the first pause is short again.
+    partition.apply(Event::Resumed, at_last);
+    assert_eq!((next(&mut partition, at_last), partition.output_waits()), (Next::Deliver, Waits::default()));
 }
 
 #[test]

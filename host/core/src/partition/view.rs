@@ -97,7 +97,8 @@ impl Partition {
     fn view_of_holds(&self) -> View {
         if let Some((_, stop)) = self.holds.stop() {
             let reason = Some(stop.why.clone().into_owned());
-            return View { offset: stop.offset(), reason, ..View::of(State::Stopped) };
+            let state = if stop.next_try.is_some() { State::Waiting } else { State::Stopped };
+            return View { offset: stop.offset(), reason, next_try: stop.next_try, ..View::of(state) };
         }
         for hold in self.holds.iter() {
             let (offset, next_try) = (hold.offset(), hold.next_try);

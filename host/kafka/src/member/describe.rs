@@ -8,12 +8,22 @@ use std::time::Duration;
 
 use rdkafka::bindings as sys;
 
-use super::health::UnderReplicated;
 use crate::error::{Code, text_of};
 use crate::native::{AdminOptions, ClientRef, Queue};
 
 /// How long an answer is waited for by librdkafka.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A partition of which not every replica is in sync. A topic with `min.insync.replicas` above `in_sync` takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderReplicated {
+    /// Its number.
+    pub partition: i32,
+    /// Replicas in sync.
+    pub in_sync: usize,
+    /// All of them.
+    pub replicas: usize,
+}
 
 /// One topic as described.
 #[derive(Debug, Clone, PartialEq, Eq)]

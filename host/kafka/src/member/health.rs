@@ -3,18 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::describe::Described;
-
-/// A partition of which not every replica is in sync. A topic with `min.insync.replicas` above `in_sync` takes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnderReplicated {
-    /// Its number.
-    pub partition: i32,
-    /// Replicas in sync.
-    pub in_sync: usize,
-    /// All of them.
-    pub replicas: usize,
-}
+use super::describe::{Described, UnderReplicated};
 
 /// A topic as the brokers last described it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -60,7 +60,7 @@ fn a_skip_of_a_message_that_nobody_has_in_hand_leaves_it_out_when_it_is_read_aga
     rig.producer.refuse("out 5", Topic);
     rig.producer.confirm();
     rig.run();
-    assert!(rig.state().starts_with("stopped 5"));
+    assert!(rig.state().starts_with("waiting 5"));
     assert_eq!(rig.resume(Some(5)), Ok(5));
     rig.settle();
     assert_eq!((rig.calls(), rig.coordinator.last()), (vec!["5 6".to_owned()], "0@7".to_owned()));

@@ -70,13 +70,13 @@ fn a_bare_dead_letter_that_is_taken_settles_its_message() {
 }
 
 #[test]
-fn a_topic_that_takes_nothing_stops_the_partition_at_the_first_message_and_fails_none() {
+fn a_topic_that_takes_nothing_is_waited_for_at_the_first_message_and_fails_none() {
     let mut rig = Rig::reading(["ack", "echo", "echo"]);
     rig.run();
     rig.producer.refuse("out 7", Topic);
     rig.producer.refuse("out 6", Topic);
     rig.run();
-    assert_eq!(rig.state(), "stopped 6: the output topic takes nothing: CODE: no");
+    assert_eq!(rig.state(), "waiting 6: the output topic takes nothing: CODE: no");
     assert_eq!(rig.producer.sent(), ["out 6", "out 7"]);
     assert_eq!(rig.watermark(), 6, "5 is complete beside them");
     assert_eq!(rig.resume(None), Ok(6));
@@ -86,12 +86,32 @@ fn a_topic_that_takes_nothing_stops_the_partition_at_the_first_message_and_fails
 }
 
 #[test]
+fn a_topic_that_takes_messages_again_needs_no_operator() {
+    let mut rig = Rig::reading(["ack", "echo", "echo"]);
+    rig.run();
+    rig.producer.refuse("out 6", Topic);
+    rig.producer.confirm_one("out 7");
+    let mut again = rig.run().expect("it is tried again");
+    // Denied for a minute, at the send as well as in the answer.
+    for _ in 0..4 {
+        rig.producer.refuses("out 6", Topic, 1);
+        rig.wait_until(again);
+        again = rig.run().expect("it is tried again");
+        assert_eq!(rig.state(), "waiting 6: the output topic takes nothing: CODE: no");
+    }
+    rig.wait_until(again);
+    rig.settle();
+    assert_eq!((rig.watermark(), rig.state()), (8, "running".to_owned()));
+    assert_eq!(rig.partition(0).lock().output_waits().count, 0);
+}
+
+#[test]
 fn a_dead_letter_topic_that_takes_nothing_is_named() {
     let mut rig = Rig::reading(["reject"]);
     rig.run();
     rig.producer.refuse("dead 5", Topic);
     rig.run();
-    assert_eq!(rig.state(), "stopped 5: the dead-letter topic takes nothing: CODE: no");
+    assert_eq!(rig.state(), "waiting 5: the dead-letter topic takes nothing: CODE: no");
 }
 
 #[test]
@@ -134,7 +154,7 @@ fn what_is_complete_behind_a_stop_is_committed_though_no_offset_moved() {
     rig.producer.refuse("out 5", Topic);
     rig.producer.confirm();
     rig.run();
-    assert_eq!(rig.state(), "stopped 5: the output topic takes nothing: CODE: no");
+    assert_eq!(rig.state(), "waiting 5: the output topic takes nothing: CODE: no");
     rig.commit();
     assert_eq!(rig.coordinator.last(), "0@5 done 6-6");
 }

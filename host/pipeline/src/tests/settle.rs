@@ -74,7 +74,7 @@ fn a_refused_output_that_stops_lets_everything_of_earlier_messages_out_and_nothi
     rig.producer.refuses("out 6", Topic, 1);
     rig.run();
     assert_eq!(rig.producer.sent(), ["out 5"], "7 is behind the stop, 5 was emitted late and is in front of it");
-    assert_eq!(rig.state(), "stopped 6: the output topic takes nothing: CODE: no");
+    assert_eq!(rig.state(), "waiting 6: the output topic takes nothing: CODE: no");
     rig.producer.confirm();
     assert_eq!(rig.watermark(), 6);
 }
@@ -96,7 +96,7 @@ fn a_stop_in_front_of_a_retry_is_no_attempt_of_the_message_it_stops_at() {
     rig.producer.refuses("out 5", Topic, 1);
     rig.run();
     rig.commit();
-    assert!(rig.state().starts_with("stopped 5"));
+    assert!(rig.state().starts_with("waiting 5"));
     assert_eq!(rig.coordinator.asked(), [""; 0], "no attempts in the note");
     assert_eq!(rig.partition(0).lock().retry(), None);
 }

@@ -15,9 +15,16 @@ fn unreadable() -> QueueProblem {
 fn behind_an_error_a_source_is_put_back_to_the_position_of_the_lane() {
     let mut rig = Rig::reading(["ack"; 3]);
     rig.log(0).fails_at(7, unreadable());
+    let again = rig.run().expect("it is asked again");
+    assert_eq!(
+        (rig.calls(), rig.log(0).seeks()),
+        (vec!["5 6".to_owned()], vec![]),
+        "what was taken is delivered first"
+    );
+    assert_eq!(rig.state(), "waiting 7: cannot be read at offset 7: cannot be decoded (BAD)");
+    rig.wait_until(again);
     rig.run();
-    assert_eq!(rig.log(0).seeks(), [7], "what was taken is delivered first");
-    assert_eq!(rig.calls(), ["5 6", "7"]);
+    assert_eq!((rig.calls()[1..].to_vec(), rig.log(0).seeks()), (vec!["7".to_owned()], vec![7]));
 }
 
 #[test]
@@ -27,6 +34,8 @@ fn what_was_taken_before_an_error_is_delivered_before_the_source_is_put_back() {
     let again = rig.run().expect("5 waits");
     assert_eq!(rig.log(0).seeks(), [0; 0]);
     rig.wait_until(again);
+    // By then its pause is over as well.
+    rig.wait(std::time::Duration::from_secs(1));
     rig.run();
     assert_eq!((rig.calls(), rig.log(0).seeks()), (vec!["5 6".to_owned(), "5#2 6".to_owned()], vec![7]));
 }
@@ -40,16 +49,22 @@ fn what_was_taken_and_not_delivered_goes_before_the_source_is_put_back_too() {
     done.insert(Offset(6), Offset(6));
     let start = rig.start(5);
     rig.assign_with(0, Start { note: CommitNote { done, ..CommitNote::default() }, ..start });
+    let again = rig.run().expect("it is asked again");
+    assert_eq!((rig.calls(), rig.log(0).seeks()), (vec!["5".to_owned(), "7 8".to_owned()], vec![]));
+    rig.wait_until(again);
     rig.run();
-    assert_eq!((rig.calls(), rig.log(0).seeks()), (vec!["5".to_owned(), "7 8".to_owned()], vec![9]));
+    assert_eq!(rig.log(0).seeks(), [9]);
 }
 
 #[test]
 fn an_error_alone_does_not_move_the_watermark() {
     let mut rig = Rig::reading(["ack"]);
     rig.log(0).fails_at(6, unreadable());
-    rig.run();
+    let again = rig.run().expect("it is asked again");
     rig.commit();
+    assert_eq!((rig.coordinator.last(), rig.log(0).seeks()), ("0@6".to_owned(), vec![]));
+    rig.wait_until(again);
+    rig.run();
     assert_eq!((rig.coordinator.last(), rig.log(0).seeks()), ("0@6".to_owned(), vec![6]));
 }
 

@@ -55,7 +55,7 @@ fn a_message_that_a_partition_stopped_at_passes_on_with_its_attempt() {
     rig.wait_until(again);
     rig.producer.refuses("out 5", wasmill_kafka::ProduceErrorClass::Topic, 1);
     rig.run();
-    assert!(rig.state().starts_with("stopped 5"));
+    assert!(rig.state().starts_with("waiting 5"));
     let deployed = rig.deploy(rig.version(&rig.handler("v2")));
     rig.run();
     assert_eq!((first(&deployed).offset, first(&deployed).attempt), (5, Some(2)));

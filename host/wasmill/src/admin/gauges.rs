@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 
 use wasmill_core::partition::State;
+use wasmill_pipeline::conditions::Code;
 use wasmill_pipeline::status::PartitionStatus;
 
 use crate::api::status::{PipelineStatus, Trial};
@@ -36,6 +37,19 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
     for pipeline in pipelines {
         let (name, ready) = (escaped(&pipeline.serving.name), u8::from(pipeline.work.ready));
         let _ = writeln!(text, "wasmill_pipeline_ready{{pipeline=\"{name}\"}} {ready}");
+    }
+    head(&mut text, "wasmill_pipeline_degraded", "1 while the pipeline does not do all of its work");
+    for pipeline in pipelines {
+        let (name, degraded) = (escaped(&pipeline.serving.name), u8::from(pipeline.work.degraded));
+        let _ = writeln!(text, "wasmill_pipeline_degraded{{pipeline=\"{name}\"}} {degraded}");
+    }
+    head(&mut text, "wasmill_condition", "How many of a kind keep the pipeline from its work or endanger it");
+    for pipeline in pipelines {
+        for code in Code::ALL {
+            let name = escaped(&pipeline.serving.name);
+            let count = pipeline.work.conditions.iter().filter(|one| one.code == code.as_str()).count();
+            let _ = writeln!(text, "wasmill_condition{{pipeline=\"{name}\",condition=\"{}\"}} {count}", code.as_str());
+        }
     }
     head(&mut text, "wasmill_plugin_info", "1 for the version that serves, and for one that is on trial beside it");
     for pipeline in pipelines {

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State as Shared;
+use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use wasmill_core::partition::State as PartitionState;
-use wasmill_pipeline::status::WorkStatus;
 
 use super::state::State;
 use crate::pipelines::running::Running;
@@ -28,46 +26,33 @@ pub async fn alive(Shared(state): Shared<Arc<State>>) -> Response {
     "ok\n".into_response()
 }
 
-/// Whether every pipeline is ready; else why not.
-pub async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
-    let not_ready: Vec<String> = state
-        .pipelines
-        .handles()
-        .iter()
-        .map(Running::status)
-        .filter(|status| !status.work.ready)
-        .map(|status| format!("pipeline {}: {}\n", status.serving.name, why_not_ready(&status.work)))
-        .collect();
-    if not_ready.is_empty() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, not_ready.concat()).into_response()
+/// How strict a question for readiness is.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct Strict {
+    /// `1`: what concerns single partitions counts as well. For alerts, not for probes.
+    strict: Option<String>,
 }
 
-fn why_not_ready(status: &WorkStatus) -> String {
-    if let Some(held) = &status.held {
-        return held.clone();
+/// Whether every pipeline is ready; else why not. What is degraded is named too.
+pub async fn ready(Shared(state): Shared<Arc<State>>, Query(Strict { strict }): Query<Strict>) -> Response {
+    let (mut not_ready, mut degraded) = (Vec::new(), Vec::new());
+    for running in state.pipelines.handles() {
+        let status = running.status();
+        for condition in &status.work.conditions {
+            let line = format!("pipeline {}: {}\n", status.serving.name, condition.line());
+            if condition.not_ready { not_ready.push(line) } else { degraded.push(line) }
+        }
     }
-    if let Some(producer) = &status.producer {
-        return format!(
-            "producer failed ({} in a row): {}; the next one takes over in {} ms",
-            producer.failures, producer.reason, producer.next_in_ms
-        );
-    }
-    if let Some(topic) = status.topics_gone.first() {
-        return format!("topic {topic} was deleted; the pipeline goes on once it is made again");
-    }
-    if let Some(trouble) = status.lanes.iter().find_map(|lane| lane.trouble.clone()) {
-        return trouble;
-    }
-    let stopped = status.partitions.iter().find(|partition| partition.state == PartitionState::Stopped);
-    match stopped {
-        Some(partition) => format!(
-            "partition {}/{} stopped: {}",
-            partition.topic,
-            partition.partition,
-            partition.reason.as_deref().unwrap_or_default()
-        ),
-        None => "not every member has joined the group".to_owned(),
-    }
+    let strict = strict.is_some_and(|strict| strict != "0");
+    let code = if not_ready.is_empty() && (degraded.is_empty() || !strict) {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let head = match (not_ready.is_empty(), degraded.is_empty()) {
+        (true, true) => "ready\n",
+        (true, false) => "ready, degraded\n",
+        (false, _) => "not ready\n",
+    };
+    (code, [head.to_owned(), not_ready.concat(), degraded.concat()].concat()).into_response()
 }

@@ -101,6 +101,8 @@ impl Trial {
 #[cfg(test)]
 pub mod tests {
     use wasmill_core::partition::State;
+    use wasmill_pipeline::conditions::Condition;
+    use wasmill_pipeline::failures::{FailedStatus, LastFailure};
     use wasmill_pipeline::status::{LaneStatus, MemberStatus, PartitionState, PartitionStatus, ProducerStatus};
 
     use super::*;
@@ -142,13 +144,35 @@ pub mod tests {
         }
     }
 
+    /// One that begins in a far future, so that it is shown as new.
+    fn condition(code: &str, subject: &str, not_ready: bool, hint: Option<&str>) -> Condition {
+        let (code, subject, hint) = (code.to_owned(), subject.to_owned(), hint.map(str::to_owned));
+        Condition { code, subject, not_ready, since_ms: 9_999_999_999_999, reason: "why".to_owned(), hint }
+    }
+
     fn work() -> WorkStatus {
         WorkStatus {
             generations: 2,
             ready: false,
+            degraded: false,
+            conditions: vec![
+                condition("breaker-open", "", true, None),
+                condition("partition-stopped", "in/2", false, Some("x")),
+            ],
             held: Some("h".to_owned()),
             producer: Some(ProducerStatus { reason: "p".to_owned(), failures: 3, next_in_ms: 1200 }),
             topics_gone: vec!["in".to_owned()],
+            failed: FailedStatus {
+                messages: 7,
+                last: Some(LastFailure {
+                    topic: "in".to_owned(),
+                    partition: 2,
+                    offset: 4,
+                    class: "rejected".to_owned(),
+                    reason: "no".to_owned(),
+                    at_ms: 1000,
+                }),
+            },
             outputs_in_flight: 3,
             members: vec![MemberStatus {
                 member: 0,
@@ -174,6 +198,7 @@ pub mod tests {
                 lag: None,
                 span_messages: 1,
                 span_bytes: 10,
+                failed_messages: 7,
                 offset: Some(4),
                 attempt: None,
                 next_attempt_in_ms: None,
@@ -183,7 +208,7 @@ pub mod tests {
     }
 
     /// As it is sent: fields in the order in which people look for them.
-    pub const STATUS: &str = r#"{"version":"1","uptime_seconds":5,"ready":false,"pipelines":[{"name":"orders","group":"g","topics":["in"],"plugin":"a","source":"a.wasm","swaps":1,"trial":{"plugin":"b","source":"b.wasm","rollout":"shadow","share":null,"messages":10,"given_up":1,"crashes":2,"differing":3},"drift":{"configured":"a","other":"b","reason":"r"},"control":{"process":"p","epoch":3,"agreed":4},"generations":2,"ready":false,"held":"h","producer":{"reason":"p","failures":3,"next_in_ms":1200},"topics_gone":["in"],"outputs_in_flight":3,"members":[{"member":0,"state":"polling","joined":true,"partitions":1,"commit_error":null,"commit_failures":0,"silent_ms":4}],"lanes":[{"lane":1,"partitions":1,"memory_bytes":65536,"recycled":0,"trouble":null}],"partitions":[{"topic":"in","partition":2,"member":0,"lane":1,"generation":1,"state":"stopped","position":5,"watermark":4,"committed":4,"end":null,"lag":null,"span_messages":1,"span_bytes":10,"offset":4,"reason":"given up"}]}]}"#;
+    pub const STATUS: &str = r#"{"version":"1","uptime_seconds":5,"ready":false,"pipelines":[{"name":"orders","group":"g","topics":["in"],"plugin":"a","source":"a.wasm","swaps":1,"trial":{"plugin":"b","source":"b.wasm","rollout":"shadow","share":null,"messages":10,"given_up":1,"crashes":2,"differing":3},"drift":{"configured":"a","other":"b","reason":"r"},"control":{"process":"p","epoch":3,"agreed":4},"generations":2,"ready":false,"degraded":false,"conditions":[{"code":"breaker-open","subject":"","not_ready":true,"since_ms":9999999999999,"reason":"why"},{"code":"partition-stopped","subject":"in/2","not_ready":false,"since_ms":9999999999999,"reason":"why","hint":"x"}],"held":"h","producer":{"reason":"p","failures":3,"next_in_ms":1200},"topics_gone":["in"],"failed":{"messages":7,"last":{"topic":"in","partition":2,"offset":4,"class":"rejected","reason":"no","at_ms":1000}},"outputs_in_flight":3,"members":[{"member":0,"state":"polling","joined":true,"partitions":1,"commit_error":null,"commit_failures":0,"silent_ms":4}],"lanes":[{"lane":1,"partitions":1,"memory_bytes":65536,"recycled":0,"trouble":null}],"partitions":[{"topic":"in","partition":2,"member":0,"lane":1,"generation":1,"state":"stopped","position":5,"watermark":4,"committed":4,"end":null,"lag":null,"span_messages":1,"span_bytes":10,"failed_messages":7,"offset":4,"reason":"given up"}]}]}"#;
 
     #[test]
     fn a_state_is_sent_in_the_word_that_people_see_and_read_again() {

@@ -36,14 +36,18 @@ fn told(status: &status::Status) -> String {
 }
 
 fn pipeline(PipelineStatus { serving, trial, drift, work, .. }: &PipelineStatus) -> String {
-    let ready = if work.ready { "ready" } else { "NOT READY" };
+    let ready = match (work.ready, work.degraded) {
+        (true, false) => "ready",
+        (true, true) => "ready, DEGRADED",
+        (false, _) => "NOT READY",
+    };
     let mut text = format!("{} (group {}): {ready}\n", serving.name, serving.group);
-    if let Some(held) = &work.held {
-        text += &format!("  holds: {held}\n");
+    for condition in &work.conditions {
+        text += &format!("  {}\n", condition.line());
     }
-    if let Some(producer) = &work.producer {
-        let (failures, next, reason) = (producer.failures, producer.next_in_ms, &producer.reason);
-        text += &format!("  producer failed ({failures} in a row), the next one in {next} ms: {reason}\n");
+    if let Some(last) = &work.failed.last {
+        let (messages, at) = (work.failed.messages, format!("{}/{} at {}", last.topic, last.partition, last.offset));
+        text += &format!("  failed: {messages} messages, the last {at} ({}): {}\n", last.class, last.reason);
     }
     text += &format!("  handler {} of {}\n", short(&serving.plugin), serving.source);
     if let Some(trial) = trial {
@@ -52,17 +56,26 @@ fn pipeline(PipelineStatus { serving, trial, drift, work, .. }: &PipelineStatus)
     if let Some(drift) = drift {
         text += &format!("  drift: {}\n", drift.reason);
     }
-    for topic in &work.topics_gone {
-        text += &format!("  topic {topic} was deleted\n");
-    }
     let mut rows = Table::new();
     rows.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    rows.set_header(["partition", "member", "lane", "state", "position", "watermark", "committed", "lag", "span", ""]);
+    rows.set_header([
+        "partition",
+        "member",
+        "lane",
+        "state",
+        "position",
+        "watermark",
+        "committed",
+        "lag",
+        "failed",
+        "span",
+        "",
+    ]);
     rows.add_rows(work.partitions.iter().map(row));
     text + &format!("{rows}\n")
 }
 
-fn row(one: &PartitionStatus) -> [String; 10] {
+fn row(one: &PartitionStatus) -> [String; 11] {
     let offset = one.offset.map_or(String::new(), |offset| format!("at {offset}: "));
     [
         format!("{}/{}", one.topic, one.partition),
@@ -73,6 +86,7 @@ fn row(one: &PartitionStatus) -> [String; 10] {
         one.watermark.to_string(),
         known(one.committed),
         known(one.lag),
+        one.failed_messages.to_string(),
         one.span_messages.to_string(),
         format!("{offset}{}", one.reason.as_deref().unwrap_or_default()),
     ]
@@ -81,6 +95,8 @@ fn row(one: &PartitionStatus) -> [String; 10] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmill_pipeline::failures::FailedStatus;
+
     use crate::api::status::tests::{STATUS, status};
 
     #[test]
@@ -89,9 +105,9 @@ mod tests {
         let (head, table) = text.split_once('┌').expect("a table");
         assert_eq!(
             head,
-            "orders (group g): NOT READY\n  holds: h\n  producer failed (3 in a row), the next one in 1200 ms: p\n  \
-             handler a of a.wasm\n  b shadow: 10 messages, 1 given up, 2 crashes, 3 differ\n  drift: r\n  \
-             topic in was deleted\n"
+            "orders (group g): NOT READY\n  breaker-open for 0s: why\n  partition-stopped for 0s: in/2: why; hint: x\n  \
+             failed: 7 messages, the last in/2 at 4 (rejected): no\n  handler a of a.wasm\n  \
+             b shadow: 10 messages, 1 given up, 2 crashes, 3 differ\n  drift: r\n"
         );
         // Borders are as wide as the terminal lets them be.
         let cells: Vec<Vec<_>> = table
@@ -99,8 +115,12 @@ mod tests {
             .filter_map(|line| line.strip_prefix('│')?.strip_suffix('│'))
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
-        let header = ["partition", "member", "lane", "state", "position", "watermark", "committed", "lag", "span"];
-        assert_eq!(cells, [&header[..], &["in/2", "0", "1", "stopped", "5", "4", "4", "-", "1", "at 4: given up"][..]]);
+        let header =
+            ["partition", "member", "lane", "state", "position", "watermark", "committed", "lag", "failed", "span"];
+        assert_eq!(
+            cells,
+            [&header[..], &["in/2", "0", "1", "stopped", "5", "4", "4", "-", "7", "1", "at 4: given up"][..]]
+        );
     }
 
     #[test]
@@ -109,6 +129,7 @@ mod tests {
         let pipeline = &mut status.pipelines[0];
         (pipeline.trial, pipeline.drift, pipeline.work.held, pipeline.work.producer) = (None, None, None, None);
         (pipeline.work.ready, pipeline.work.topics_gone) = (true, Vec::new());
+        (pipeline.work.conditions, pipeline.work.failed) = (Vec::new(), FailedStatus::default());
         let text = told(&status);
         assert!(text.starts_with("orders (group g): ready\n  handler a of a.wasm\n┌"), "{text}");
     }

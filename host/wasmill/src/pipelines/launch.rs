@@ -143,7 +143,7 @@ impl Launch {
         for pipeline in pipelines {
             let mut partitions = 0;
             let inputs = pipeline.topics.iter().map(|topic| (topic, true));
-            for (topic, input) in inputs.chain(outputs(pipeline).map(|topic| (topic, false))) {
+            for (topic, input) in inputs.chain(pipeline.output_topics().map(|topic| (topic, false))) {
                 match topics.iter().find(|known| known.name == *topic) {
                     Some(known) if input => partitions += known.partitions.len() as u64,
                     Some(_) if self.embedded => {}
@@ -168,13 +168,4 @@ impl Launch {
         );
         Ok(found)
     }
-}
-
-/// The topics that a pipeline publishes to.
-fn outputs(pipeline: &config::Pipeline) -> impl Iterator<Item = &String> {
-    let dead_letters = match &pipeline.on_exhausted {
-        config::OnExhausted::DeadLetter(topic) => Some(topic),
-        config::OnExhausted::Stop | config::OnExhausted::Skip => None,
-    };
-    pipeline.output.default.iter().chain(&pipeline.output.granted).chain(dead_letters)
 }

@@ -184,3 +184,25 @@ fn a_position_that_was_never_persisted_is_not_persisted_by_its_partitions_end() 
     partition.apply(Event::Close(Closed::Lost), now);
     assert!(!partition.is_persisted());
 }
+
+#[test]
+fn an_input_that_cannot_be_read_is_asked_again_with_a_growing_pause_and_an_operator_need_not_wait() {
+    let (mut partition, now) = (held(), Instant::now());
+    let second = Duration::from_secs(1);
+    let mut at_last = now;
+    for pause in [1, 2, 4] {
+        partition.apply(Event::Distrusted, at_last);
+        partition.apply(Event::InputRefused { offset: 100, reason: "bad batch".to_owned() }, at_last);
+        let view = partition.view();
+        assert_eq!((view.state, view.offset, view.reason.as_deref()), (State::Waiting, Some(100), Some("bad batch")));
+        assert_eq!(partition.holds().first().map(|hold| hold.since), Some(now));
+        at_last += second * pause;
+        assert_eq!(next(&mut partition, at_last - second / 2), Next::WaitUntil(at_last));
+        // The source goes back to where the partition stands before anything is taken.
+        assert_eq!(next(&mut partition, at_last), Next::Reposition(at(100)));
+        partition.apply(Event::Repositioned, at_last);
+    }
+    partition.apply(Event::InputRefused { offset: 100, reason: "bad batch".to_owned() }, at_last);
+    partition.apply(Event::Resumed, at_last);
+    assert_eq!((next(&mut partition, at_last), partition.input_waits()), (Next::Deliver, Waits::default()));
+}

@@ -125,6 +125,8 @@ struct World {
     input_lost: bool,
     paused: bool,
     stopped: Option<i64>,
+    /// When a stop ends by itself.
+    stopped_until: Option<Instant>,
     backoff: Option<Instant>,
     held_above: bool,
     grouped: bool,
@@ -191,6 +193,7 @@ impl World {
             input_lost: false,
             paused: false,
             stopped: None,
+            stopped_until: None,
             backoff: None,
             held_above: false,
             grouped,

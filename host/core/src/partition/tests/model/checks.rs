@@ -17,7 +17,7 @@ impl World {
         assert_eq!(partition.is_leaving(), self.leaving);
         let state = partition.view().state;
         if !self.leaving && self.stopped.is_some() && state != State::Behind {
-            assert_eq!(state, State::Stopped);
+            assert_eq!(state, if self.stopped_until.is_some() { State::Waiting } else { State::Stopped });
         }
     }
 

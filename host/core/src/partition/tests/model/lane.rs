@@ -87,6 +87,7 @@ impl World {
         if let Some((offset, _)) = rewound.stopped {
             self.stopped = Some(offset);
         }
+        self.look_at_stop();
         self.say(|| "rewound".to_owned());
     }
 
@@ -224,10 +225,16 @@ impl World {
         self.apply(Event::Retry { offset, attempt, until, now_ms: 0, reason: String::new() });
     }
 
+    /// A stop that is tried again ends by itself.
+    pub(super) fn look_at_stop(&mut self) {
+        self.stopped_until = self.partition.holds().stop().and_then(|(_, hold)| hold.next_try);
+    }
+
     fn stop(&mut self, offset: i64, class: StopClass, reason: String) {
         self.stopped = Some(offset);
         self.backoff = None;
         self.apply(Event::Stop { offset, class, reason });
+        self.look_at_stop();
     }
 
     /// Publishes what the first `settled` messages came to, and keeps the others.

@@ -218,6 +218,7 @@ impl World {
             self.front = self.partition.tracker().watermark().get();
             // What the broker said of a topic counts, whatever became of the slice.
             self.stopped = self.partition.holds().stop().and_then(|(_, hold)| hold.offset());
+            self.look_at_stop();
         }
         assert_eq!(effects.persist, None);
     }
@@ -252,7 +253,13 @@ impl World {
     }
 
     pub(super) fn time(&mut self) {
-        self.now += Duration::from_millis(1 + self.dice.below(5));
+        // Sometimes long enough for a wait that ends by itself.
+        let most = if self.dice.one_in(30) { 4000 } else { 5 };
+        self.now += Duration::from_millis(1 + self.dice.below(most));
+        if self.stopped_until.is_some_and(|until| until <= self.now) {
+            (self.stopped, self.stopped_until) = (None, None);
+            self.awake = true;
+        }
         if self.wake_at.is_some_and(|when| when <= self.now) {
             self.awake = true;
         }
