@@ -7,6 +7,7 @@ mod article;
 mod bad_moments;
 mod clients;
 mod commits;
+mod company;
 mod compiling;
 mod diff;
 mod endings;
