@@ -11,7 +11,9 @@ import kafka.tools.StorageTool;
 import org.apache.kafka.common.utils.Time;
 
 /**
- * One Apache Kafka node, formatted and started in this JVM: `java Broker server.properties`.
+ * One Apache Kafka node, formatted and started in this JVM: `java Broker server.properties [CLUSTER-ID]`.
+ *
+ * Nodes of one cluster are given the same id.
  *
  * It prints `ready` when clients are served, so that a test waits for an event and not for a time. It lives no
  * longer than its standard input: whoever started it holds the other end, and however that process ends, the
@@ -28,7 +30,7 @@ public final class Broker {
         Path data = Path.of(properties.getProperty("log.dirs"));
         dieWithStandardInput(data);
         if (!Files.exists(data.resolve("meta.properties"))) {
-            String id = org.apache.kafka.common.Uuid.randomUuid().toString();
+            String id = args.length > 1 ? args[1] : org.apache.kafka.common.Uuid.randomUuid().toString();
             int code = StorageTool.execute(new String[] {"format", "-t", id, "-c", args[0]}, System.err);
             if (code != 0) {
                 System.err.println("cannot format " + data);

@@ -117,7 +117,7 @@ public final class Eye {
             case "assigned": return assigned(request);
             case "stream_start": return Stream.start(request);
             case "stream_stop": return STREAMS.remove(request.get("name").asText()).stop();
-            default: throw new IllegalArgumentException("no call named " + request.get("call"));
+            default: return Company.call(request);
         }
     }
 

@@ -375,7 +375,7 @@ impl Eye {
         serde_json::from_value(reply["partitions"].clone()).context("the reply to stream_stop")
     }
 
-    fn call(&self, name: &str, arguments: Value) -> Result<Value> {
+    pub(crate) fn call(&self, name: &str, arguments: Value) -> Result<Value> {
         self.call_in_parts(name, arguments, &mut |_| Ok(()))
     }
 

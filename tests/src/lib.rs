@@ -1,6 +1,9 @@
 //! What the end-to-end tests stand on.
 //!
 //! - **broker**: a real Apache Kafka of the test's own, which can be stopped, killed and started again.
+//! - **cluster**: two or three of them, of which one is killed while the others take over.
+//! - **company**: a broker as companies have them: ACLs, passwords, tokens, TLS; `certificates` makes what TLS needs,
+//!   `rights` grants and denies.
 //! - **eye**: the second opinion on topics, messages and offsets, through Kafka's own client. What wasmill says of its
 //!   own commits proves nothing.
 //! - **case**: topics and a pipeline for one test.
@@ -23,6 +26,9 @@
 pub mod bench;
 pub mod broker;
 pub mod case;
+pub mod certificates;
+pub mod cluster;
+pub mod company;
 pub mod cost;
 pub mod eye;
 pub mod ledger;
@@ -31,6 +37,7 @@ pub mod mill;
 pub mod ports;
 pub mod reader;
 pub mod registry;
+pub mod rights;
 pub mod scratch;
 pub mod shared;
 pub mod signal;

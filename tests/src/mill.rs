@@ -16,6 +16,10 @@ use crate::signal::{Signal, send, wait};
 /// How long a process may take until it is ready: the handler is compiled and the group joined.
 const START: Duration = Duration::from_secs(60);
 
+/// A pipeline that nobody runs.
+const ANY: &str =
+    "[pipelines.any]\ntopics = [\"in\"]\ngroup = \"any\"\nhandler = \"any.wasm\"\non_exhausted = \"stop\"\n";
+
 /// The binary under test.
 ///
 /// # Errors
@@ -46,12 +50,14 @@ pub fn guest(name: &str) -> Result<String> {
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The `[pipelines.NAME]` tables; `[kafka]` and `[admin]` are written for you.
+    /// The `[pipelines.NAME]` tables; `[kafka]` and `[admin]` are written for you. Empty: a table that [`once`] needs.
     pub pipelines: String,
     /// Written before the tables: top-level keys.
     pub top: String,
     /// `[kafka] bootstrap`.
     pub bootstrap: String,
+    /// More lines of `[kafka]`: see [`Options::property`].
+    pub kafka: String,
     /// Added to the environment.
     pub environment: Vec<(String, String)>,
     /// Another binary than the one under test.
@@ -65,6 +71,7 @@ impl Options {
             pipelines: pipelines.into(),
             top: String::new(),
             bootstrap: bootstrap.into(),
+            kafka: String::new(),
             environment: Vec::new(),
             binary: None,
         }
@@ -77,12 +84,53 @@ impl Options {
         self
     }
 
+    /// With more lines of `[kafka]`.
+    #[must_use]
+    pub fn kafka(mut self, lines: &str) -> Self {
+        self.kafka.push_str(lines);
+        self.kafka.push('\n');
+        self
+    }
+
+    /// With one more property of `[kafka]`.
+    #[must_use]
+    pub fn property(self, name: &str, value: &str) -> Self {
+        self.kafka(&format!("properties.{name:?} = {value:?}"))
+    }
+
+    /// With several: `Person::properties` of `crate::company`.
+    #[must_use]
+    pub fn properties(self, properties: &[(String, String)]) -> Self {
+        properties.iter().fold(self, |options, (name, value)| options.property(name, value))
+    }
+
     fn toml(&self, port: u16) -> String {
-        let (top, bootstrap, pipelines) = (&self.top, &self.bootstrap, &self.pipelines);
+        let (top, bootstrap, kafka) = (&self.top, &self.bootstrap, &self.kafka);
+        // Commands that only ask for the cluster want a file with a pipeline, too.
+        let pipelines = if self.pipelines.is_empty() { ANY } else { &self.pipelines };
         format!(
-            "{top}\n[kafka]\nbootstrap = \"{bootstrap}\"\n\n[admin]\nlisten = \"127.0.0.1:{port}\"\n\n{pipelines}\n"
+            "{top}\n[kafka]\nbootstrap = \"{bootstrap}\"\n{kafka}\n[admin]\nlisten = \"127.0.0.1:{port}\"\n\n{pipelines}\n"
         )
     }
+}
+
+/// Runs `wasmill WORDS --config FILE` with this configuration, and no process beside it. `input` is its standard input.
+///
+/// # Errors
+/// It cannot be started.
+pub fn once(options: &Options, words: &[&str], input: &str) -> Result<Output> {
+    use std::io::Write as _;
+    let folder = Scratch::new("once")?;
+    let file = folder.path().join("wasmill.toml");
+    std::fs::write(&file, options.toml(ports::free()?))?;
+    let mut command = Command::new(options.binary.clone().map_or_else(binary, Ok)?);
+    command.args(words).arg("--config").arg(file).current_dir(folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().context("cannot start wasmill")?;
+    // It may end before it has read anything.
+    child.stdin.take().context("no standard input")?.write_all(input.as_bytes()).ok();
+    child.wait_with_output().context("wasmill was not waited for")
 }
 
 /// A running `wasmill run`. It is killed when this is dropped.

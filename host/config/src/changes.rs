@@ -170,11 +170,12 @@ fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
 pub fn process_changes(old: &Config, new: &Config) -> Vec<Change> {
     // The folder is that of the file, and both are readings of one file.
     let Config { kafka, admin, memory_bytes, pipelines: _, directory: _ } = new;
-    let Kafka { bootstrap, properties } = kafka;
+    let Kafka { bootstrap, properties, token } = kafka;
     let mut found = Found::default();
     found.fixed("memory", (&old.memory_bytes, memory_bytes));
     found.fixed("kafka.bootstrap", (&old.kafka.bootstrap, bootstrap));
     found.fixed("kafka.properties", (&old.kafka.properties, properties));
+    found.fixed("kafka.token", (&old.kafka.token, token));
     match (&old.admin, admin) {
         (Some(old), Some(Admin { listen, allow_remote, token_file })) => {
             found.fixed("admin.listen", (&old.listen, listen));

@@ -47,6 +47,17 @@ pub struct Kafka {
     pub bootstrap: String,
     /// For every client: consumers, producers, admin.
     pub properties: Properties,
+    /// Where tokens of SASL/OAUTHBEARER come from.
+    pub token: Option<Token>,
+}
+
+/// Where tokens of SASL/OAUTHBEARER come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A file that something else keeps fresh.
+    File(PathBuf),
+    /// A program and its arguments.
+    Command(Vec<String>),
 }
 
 /// The admin port.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use wasmill_core::{BreakerPolicy, Budget, CommitMode, RetryPolicy, Share, SpanBound};
 
 use crate::checked::{
-    Admin, Backtest, Canary, Config, Dev, History, Kafka, Limits, OnExhausted, Output, Pipeline, Shadow, Swap, Watched,
+    Admin, Backtest, Canary, Config, Dev, History, Kafka, Limits, OnExhausted, Output, Pipeline, Shadow, Swap, Token,
+    Watched,
 };
 use crate::compound::{At, Either, properties};
 use crate::properties::Properties;
 use crate::raw::{
-    Exhausted, Mode, Pairs, RawAdmin, RawBacktest, RawBreaker, RawCommit, RawConfig, RawDev, RawLimits, RawOutput,
-    RawPipeline, RawSwap,
+    Exhausted, Mode, Pairs, RawAdmin, RawBacktest, RawBreaker, RawCommit, RawConfig, RawDev, RawKafka, RawLimits,
+    RawOutput, RawPipeline, RawSwap,
 };
 use crate::table::Field;
 
@@ -36,7 +37,7 @@ pub(crate) fn convert(raw: &RawConfig, directory: PathBuf) -> Option<Config> {
     let kafka = raw.kafka.value.as_ref()?;
     let pipelines = raw.pipelines.value.as_ref()?;
     Some(Config {
-        kafka: Kafka { bootstrap: kafka.bootstrap.value.clone()?, properties: pairs(&kafka.properties) },
+        kafka: convert_kafka(kafka, &directory)?,
         admin: match &raw.admin.value {
             Some(admin) => Some(convert_admin(admin, &directory)?),
             None => None,
@@ -48,6 +49,15 @@ pub(crate) fn convert(raw: &RawConfig, directory: PathBuf) -> Option<Config> {
             .collect::<Option<_>>()?,
         directory,
     })
+}
+
+fn convert_kafka(raw: &RawKafka, directory: &Path) -> Option<Kafka> {
+    let words = raw.token_command.value.as_ref().map(|words| words.iter().map(|word| word.value.clone()).collect());
+    let token = match (&raw.token_file.value, words) {
+        (Some(path), _) => Some(Token::File(directory.join(path))),
+        (None, words) => words.map(Token::Command),
+    };
+    Some(Kafka { bootstrap: raw.bootstrap.value.clone()?, properties: pairs(&raw.properties), token })
 }
 
 fn convert_admin(raw: &RawAdmin, directory: &Path) -> Option<Admin> {

@@ -109,6 +109,13 @@ table! {
         bootstrap: String = BOOTSTRAP, required;
         /// librdkafka properties of every client: security, SASL, TLS, timeouts of sockets.
         properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+        /// The file with the token of `sasl.mechanism = "OAUTHBEARER"`, which something else keeps fresh: a sidecar, a projected
+        /// volume. It is read again when four fifths of a token's life are over, as its `exp` has it; five minutes count for one
+        /// without.
+        token_file: PathBuf = FILE, optional("no token, or an unsecured one by `sasl.oauthbearer.config`");
+        /// The command that prints such a token, and its arguments, run when a token is needed; it may take ten seconds.
+        token_command: Vec<At<String>> = List { of: ARGUMENT, unique: false },
+            optional("no token, or an unsecured one by `sasl.oauthbearer.config`");
     }
 }
 

@@ -24,6 +24,7 @@ type Named = At<(String, RawPipeline)>;
 /// Finds everything that is wrong or dangerous in the file as a whole.
 pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
     admin(raw, report);
+    tokens(raw, report);
     let pipelines = raw.pipelines.value.as_deref().unwrap_or_default();
     for At { value: (_, pipeline), place } in pipelines {
         exhaustion(pipeline, place, report);
@@ -41,6 +42,29 @@ pub(crate) fn apply(raw: &RawConfig, report: &mut Report<'_>) {
     shared_groups(pipelines, report);
     control_topics(pipelines, report);
     loops_between(pipelines, report);
+}
+
+/// Tokens have one source, and the mechanism that wants them.
+fn tokens(raw: &RawConfig, report: &mut Report<'_>) {
+    let Some(kafka) = &raw.kafka.value else { return };
+    let (file, command) = (kafka.token_file.value.is_some(), kafka.token_command.value.as_ref());
+    if command.is_some_and(Vec::is_empty) {
+        report.error(
+            &kafka.token_command.key,
+            "`token_command` is empty".to_owned(),
+            "name a program, then its arguments",
+        );
+    }
+    if file && command.is_some() {
+        report.error(&kafka.token_command.key, "`token_file` is there as well".to_owned(), "take one of them out");
+    }
+    let place = if file { &kafka.token_file.key } else { &kafka.token_command.key };
+    let mechanism = kafka.properties.value.iter().flatten().find(|pair| pair.value.0.starts_with("sasl.mechanism"));
+    let wants = mechanism.is_some_and(|pair| pair.value.1.eq_ignore_ascii_case("OAUTHBEARER"));
+    if (file || command.is_some()) && !wants {
+        let message = "a token is of use for one mechanism only".to_owned();
+        report.warn(place, message, "add `properties.\"sasl.mechanism\" = \"OAUTHBEARER\"`");
+    }
 }
 
 fn admin(raw: &RawConfig, report: &mut Report<'_>) {

@@ -79,6 +79,35 @@ start = "2026-01-31" #E `start`: "2026-01-31" is not a certain time
 "#,
     ),
     (
+        "tokens",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+token_file = "token"
+token_command = ["print-token"] #E `token_file` is there as well
+properties."sasl.mechanism" = "OAUTHBEARER"
+[pipelines.a]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+"#,
+    ),
+    (
+        "tokens_for_nobody",
+        r#"
+[kafka]
+bootstrap = "localhost:9092"
+token_command = ["print-token"] #W a token is of use for one mechanism only
+properties."sasl.oauthbearer.method" = "oidc" #E built without an HTTP client
+[pipelines.a]
+topics = ["a"]
+group = "a"
+handler = "a.wasm"
+dead_letter = "dead"
+"#,
+    ),
+    (
         "backtest",
         r#"
 [kafka]

@@ -55,6 +55,8 @@ const BUDGET_HINT: &str = "write `memory = \"512MiB\"` at the top of the file";
 const INNER: &str = "how messages are taken from the library depends on it";
 const POINTER: &str = "it is a pointer within a C program and cannot be text";
 const CLASSIC: &str = "the classic group protocol is the one that is supported";
+const OIDC: &str = "the library is built without an HTTP client and cannot ask an identity provider";
+const OIDC_HINT: &str = "write `token_command` or `token_file` in `[kafka]`: what asks for you, or keeps a token fresh";
 const OUT: &str = "take it out";
 
 /// All of them. An exact name stands before a pattern that it matches.
@@ -139,6 +141,9 @@ pub const OWNED_PROPERTIES: &[OwnedProperty] = &[
         "a misspelt topic must be a mistake, not a new topic",
         "make the topic first",
     ),
+    owned("sasl.oauthbearer.method", ALL, OIDC, OIDC_HINT),
+    owned("sasl.oauthbearer.token.endpoint.url", ALL, OIDC, OIDC_HINT),
+    owned("sasl.oauthbearer.client.*", ALL, OIDC, OIDC_HINT),
     owned("topic.blacklist", ALL, "it would hide topics that the pipeline lists", "take the topic out of `topics`"),
     owned(
         "test.mock.*",

@@ -47,6 +47,32 @@ pub enum ClientError {
         /// librdkafka's text of the error.
         text: String,
     },
+    /// An ACL is missing, or one denies it.
+    #[error("{what}: {operation} on {resource} is not allowed ({code}); hint: {hint}")]
+    Denied {
+        /// What was asked for.
+        what: String,
+        /// librdkafka's name of the error.
+        code: String,
+        /// What of: `topic orders`, `group orders`, `the cluster`.
+        resource: String,
+        /// The operation that has to be allowed, in Kafka's words: `Read`.
+        operation: &'static str,
+        /// The command that allows it.
+        hint: String,
+    },
+    /// No broker can be used, and why.
+    #[error("cannot use the cluster: {server}: {text}; hint: {hint}")]
+    Unreachable {
+        /// Which one was tried, `host:port`.
+        server: String,
+        /// The cause as the client knows it.
+        text: String,
+        /// What to look at.
+        hint: &'static str,
+        /// It may pass by itself: nobody listens, a name is not known. Else somebody has to change something.
+        passing: bool,
+    },
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
@@ -70,15 +96,33 @@ impl ClientError {
         }
     }
 
+    /// The same with what has to be allowed, if it is an authorization that failed: `kind` is `topic` or `group`, and errors of
+    /// the other kind stay as they are.
+    pub(crate) fn needing(self, operation: &'static str, kind: &'static str, name: &str) -> Self {
+        let (Self::Refused { what, code, .. } | Self::Transient { what, code, .. }) = &self else { return self };
+        let (resource, operation, option) = match code.as_str() {
+            "CLUSTER_AUTHORIZATION_FAILED" if operation == "Write" => {
+                ("the cluster".to_owned(), "IdempotentWrite", "--cluster".to_owned())
+            }
+            "CLUSTER_AUTHORIZATION_FAILED" => ("the cluster".to_owned(), operation, "--cluster".to_owned()),
+            code if code.ends_with("_AUTHORIZATION_FAILED") && code.to_ascii_lowercase().starts_with(kind) => {
+                (format!("{kind} {name}"), operation, format!("--{kind} {name}"))
+            }
+            _ => return self,
+        };
+        let hint = format!("kafka-acls.sh --add --allow-principal User:NAME --operation {operation} {option}");
+        Self::Denied { what: what.clone(), code: code.clone(), resource, operation, hint }
+    }
+
     /// True if the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient { .. })
+        matches!(self, Self::Transient { .. } | Self::Unreachable { passing: true, .. })
     }
 
     /// librdkafka's name of the error, where there is one.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Transient { code, .. } | Self::Refused { code, .. } => Some(code),
+            Self::Transient { code, .. } | Self::Refused { code, .. } | Self::Denied { code, .. } => Some(code),
             _ => None,
         }
     }
@@ -240,4 +284,26 @@ pub struct CommitRefusal {
     pub id: crate::TopicPartition,
     /// What to do about it.
     pub error: CommitError,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_allowed_is_told_with_what_to_allow() {
+        let err = |code: sys::rd_kafka_resp_err_t| ClientError::request("topic in", Code(code as i32));
+        use sys::rd_kafka_resp_err_t as E;
+        let denied = err(E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).needing("Describe", "topic", "in");
+        assert_eq!(denied.code(), Some("TOPIC_AUTHORIZATION_FAILED"));
+        assert_eq!(
+            denied.to_string(),
+            "topic in: Describe on topic in is not allowed (TOPIC_AUTHORIZATION_FAILED); hint: kafka-acls.sh --add \
+             --allow-principal User:NAME --operation Describe --topic in"
+        );
+        let writes = err(E::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED).needing("Write", "topic", "in");
+        assert!(writes.to_string().contains("--operation IdempotentWrite --cluster"), "{writes}");
+        let gone = err(E::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        assert_eq!(gone.clone().needing("Describe", "topic", "in"), gone);
+    }
 }

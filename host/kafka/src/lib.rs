@@ -15,8 +15,10 @@ pub mod plain;
 mod produce_error;
 mod producer;
 mod queue;
+mod reach;
 mod settings;
 pub mod stretches;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +34,9 @@ pub use producer::{
     CLOSE_TIMEOUT, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
+pub use reach::reach;
 pub use settings::{ClientSettings, MemberSettings};
+pub use token::TokenSource;
 pub use wasmill_core::{Assignor, OutOfRange, Position, Start};
 
 /// A partition of a topic.

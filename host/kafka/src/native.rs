@@ -1,10 +1,12 @@
 //! librdkafka's client, queue, topic, event and options as values that are given back once: what everything else in this
 //! crate is made of.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
@@ -74,7 +76,11 @@ impl ClientRef<'_> {
 }
 
 /// A client of librdkafka. Dropping it ends its threads, which can take as long as a name lookup that is under way.
-pub(crate) struct Client(NonNull<sys::rd_kafka_t>);
+pub(crate) struct Client {
+    rk: NonNull<sys::rd_kafka_t>,
+    /// What its callbacks find behind its opaque; dropped after the client.
+    _behind: Option<Arc<dyn Any + Send + Sync>>,
+}
 
 // SAFETY: as for `ClientRef`.
 unsafe impl Send for Client {}
@@ -84,6 +90,18 @@ unsafe impl Sync for Client {}
 impl Client {
     /// Makes a client. `events`: kinds of events (`RD_KAFKA_EVENT_*`) that are to come through queues, not callbacks.
     pub(crate) fn open(kind: sys::rd_kafka_type_t, config: &ClientConfig, events: c_int) -> Result<Self, ClientError> {
+        Self::open_with(kind, config, events, None::<Arc<()>>, |_| {})
+    }
+
+    /// The same with callbacks that `prepare` sets on the configuration. They find `behind` as their opaque, which lives as
+    /// long as the client.
+    pub(crate) fn open_with<T: Any + Send + Sync>(
+        kind: sys::rd_kafka_type_t,
+        config: &ClientConfig,
+        events: c_int,
+        behind: Option<Arc<T>>,
+        prepare: impl FnOnce(*mut sys::rd_kafka_conf_t),
+    ) -> Result<Self, ClientError> {
         let conf = native_config(config)?;
         let mut text = [0 as c_char; TEXT_BYTES];
         // SAFETY: `conf` is a valid configuration for the whole block. `rd_kafka_new` takes over the copy only if it
@@ -91,6 +109,10 @@ impl Client {
         let client = unsafe {
             sys::rd_kafka_conf_set_events(conf.ptr(), events);
             sys::rd_kafka_conf_set_log_cb(conf.ptr(), Some(log));
+            if let Some(behind) = &behind {
+                sys::rd_kafka_conf_set_opaque(conf.ptr(), Arc::as_ptr(behind).cast_mut().cast());
+            }
+            prepare(conf.ptr());
             let copy = sys::rd_kafka_conf_dup(conf.ptr());
             let client = sys::rd_kafka_new(kind, copy, text.as_mut_ptr(), text.len());
             if client.is_null() {
@@ -98,15 +120,16 @@ impl Client {
             }
             client
         };
-        NonNull::new(client).map(Self).ok_or_else(|| ClientError::Open(text_in(&text)))
+        let rk = NonNull::new(client).ok_or_else(|| ClientError::Open(text_in(&text)))?;
+        Ok(Self { rk, _behind: behind.map(|behind| behind as Arc<dyn Any + Send + Sync>) })
     }
 
     pub(crate) fn ptr(&self) -> *mut sys::rd_kafka_t {
-        self.0.as_ptr()
+        self.rk.as_ptr()
     }
 
     pub(crate) fn as_ref(&self) -> ClientRef<'_> {
-        ClientRef(self.0, PhantomData)
+        ClientRef(self.rk, PhantomData)
     }
 
     /// The queue on which this client's events arrive.

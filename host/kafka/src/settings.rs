@@ -12,6 +12,7 @@ use wasmill_core::{Assignor, OutOfRange, Start, owned_property};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use crate::error::ClientError;
+use crate::token::TokenSource;
 
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct ClientSettings {
     pub client_id: String,
     /// librdkafka properties of the user, such as `security.protocol`.
     pub properties: BTreeMap<String, String>,
+    /// Where tokens of SASL/OAUTHBEARER come from. Absent: from the properties, if they ask for unsecured ones.
+    pub token: Option<TokenSource>,
 }
 
 /// One member of a group.
@@ -85,10 +88,11 @@ impl ClientSettings {
         config.set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in &self.properties {
             // An alias set by the user beside our own name would be applied in no certain order.
-            if owned_property(key).is_none() {
+            if owned_property(key).is_none() && key != UNSECURED {
                 config.set(key, value);
             }
         }
+        self.set_authorities(&mut config, |name| std::env::var_os(name).is_some());
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", &self.client_id);
         if all_localhost(&self.bootstrap) {
             // `localhost` resolves to ::1 first, where a broker started with defaults does not listen: every connection
@@ -98,6 +102,29 @@ impl ClientSettings {
         config
     }
 
+    /// Has librdkafka look where systems keep the certificates that they trust. OpenSSL is in the binary, and would look where it
+    /// was built. Properties go first, then the two variables that OpenSSL reads.
+    fn set_authorities(&self, config: &mut ClientConfig, is_in_environment: impl Fn(&str) -> bool) {
+        let named = self.properties.contains_key("ssl.ca.pem") || is_in_environment("SSL_CERT_FILE");
+        if !named && !is_in_environment("SSL_CERT_DIR") {
+            self.set_default(config, "ssl.ca.location", "probe");
+        }
+    }
+
+    /// Where tokens come from; None if this login has none.
+    pub(crate) fn tokens(&self) -> Option<TokenSource> {
+        let property = |name: &str| self.properties.get(name).map(String::as_str);
+        let mechanism = property("sasl.mechanism").or_else(|| property("sasl.mechanisms"))?;
+        if !mechanism.eq_ignore_ascii_case("OAUTHBEARER") {
+            return None;
+        }
+        let unsecured = || {
+            let config = property("sasl.oauthbearer.config").unwrap_or_default();
+            (property(UNSECURED) == Some("true")).then(|| TokenSource::Unsecured(config.to_owned()))
+        };
+        self.token.clone().or_else(unsecured)
+    }
+
     /// Sets what a user may set too, unless the user did.
     pub(crate) fn set_default(&self, config: &mut ClientConfig, name: &str, value: impl Into<String>) {
         if !self.properties.contains_key(name) {
@@ -105,6 +132,9 @@ impl ClientSettings {
         }
     }
 }
+
+/// librdkafka's maker of tokens without a signature. It is not passed on: see `token.rs`.
+const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
 
 /// True if every bootstrap server is called `localhost`.
 fn all_localhost(bootstrap: &str) -> bool {
@@ -164,7 +194,7 @@ mod tests {
 
     fn client(bootstrap: &str, properties: &[(&str, &str)]) -> ClientSettings {
         let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        ClientSettings { bootstrap: bootstrap.into(), client_id: "c".into(), properties }
+        ClientSettings { bootstrap: bootstrap.into(), client_id: "c".into(), properties, token: None }
     }
 
     fn member(properties: &[(&str, &str)]) -> ClientConfig {
@@ -267,6 +297,36 @@ mod tests {
         assert_eq!(family("localhost:9092,broker:9092", &[]), None);
         assert_eq!(family("[::1]:9092", &[]), None);
         assert_eq!(family("localhost:9092", &[("broker.address.family", "any")]), Some("any".into()));
+    }
+
+    #[test]
+    fn the_system_s_certificates_count_unless_somebody_names_others() {
+        let authorities = |properties: &[(&str, &str)], variable: &str| {
+            let mut config = ClientConfig::new();
+            client("b:1", properties).set_authorities(&mut config, |name| name == variable);
+            config.get("ssl.ca.location").map(str::to_owned)
+        };
+        assert_eq!(authorities(&[], ""), Some("probe".into()));
+        assert_eq!(authorities(&[], "SSL_CERT_FILE"), None);
+        assert_eq!(authorities(&[], "SSL_CERT_DIR"), None);
+        assert_eq!(authorities(&[("ssl.ca.location", "/ca.pem")], ""), None, "the user's own stands already");
+        assert_eq!(authorities(&[("ssl.ca.pem", "PEM")], ""), None);
+        let mut config = ClientConfig::new();
+        config.set("ssl.ca.location", "probe").set("security.protocol", "ssl");
+        config.create_native_config().expect("a value that librdkafka knows");
+    }
+
+    #[test]
+    fn tokens_are_for_one_mechanism_and_a_source_of_ours_goes_before_librdkafkas() {
+        let unsecured =
+            [("sasl.mechanism", "OAUTHBEARER"), (UNSECURED, "true"), ("sasl.oauthbearer.config", "principal=a")];
+        let mut settings = client("b:1", &unsecured);
+        assert_eq!(settings.tokens(), Some(TokenSource::Unsecured("principal=a".into())));
+        assert_eq!(settings.base().get(UNSECURED), None);
+        settings.token = Some(TokenSource::File("token".into()));
+        assert_eq!(settings.tokens(), Some(TokenSource::File("token".into())));
+        settings.properties.insert("sasl.mechanism".into(), "PLAIN".into());
+        assert_eq!(settings.tokens(), None);
     }
 
     #[test]

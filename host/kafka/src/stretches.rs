@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use crate::error::ClientError;
 use crate::plain::{PlainMessage, Quiet, passes, without_group};
 use crate::settings::ClientSettings;
+use crate::token;
 
 /// How long a client may take to go elsewhere in a partition; it asks nobody for it.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,8 +95,11 @@ impl StretchReader {
         }
         let longest = left.values().flat_map(|left| &left.stretches).map(|stretch| stretch.count).max().unwrap_or(1);
         let config = reading(settings, longest);
-        let failed = |error: KafkaError| ClientError::from_rdkafka(format!("topic {topic}"), &error);
-        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
+        let failed = |error: KafkaError| {
+            ClientError::from_rdkafka(format!("topic {topic}"), &error).needing("Read", "topic", topic)
+        };
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet(settings.tokens())).map_err(failed)?;
+        token::first(&consumer, settings.tokens().as_ref());
         let mut list = TopicPartitionList::new();
         for (partition, left) in &left {
             list.add_partition_offset(topic, *partition, Offset::Offset(left.stretches[0].from)).map_err(failed)?;

@@ -133,7 +133,8 @@ impl Admin {
                 (target, low, high) => return Err(out_of_range(&id, target, low, high)),
             }
         }
-        self.persist(left(), |left| self.group_alter(group, &reset, left))?;
+        self.persist(left(), |left| self.group_alter(group, &reset, left))
+            .map_err(|error| error.needing("Read", "group", group))?;
         Ok(reset)
     }
 
@@ -143,6 +144,7 @@ impl Admin {
     /// As [`Admin::group_describe`].
     pub fn group_members(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
         self.persist(timeout, |left| self.group_members_once(group, left))
+            .map_err(|error| error.needing("Describe", "group", group))
     }
 
     fn group_members_once(&self, group: &str, timeout: Duration) -> Result<GroupDescription, ClientError> {
@@ -168,6 +170,7 @@ impl Admin {
     /// Everything the group has committed.
     fn group_committed(&self, group: &str, timeout: Duration) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
         self.persist(timeout, |left| self.group_committed_once(group, left))
+            .map_err(|error| error.needing("Describe", "group", group))
     }
 
     fn group_committed_once(&self, group: &str, timeout: Duration) -> Result<Vec<(TopicPartition, i64)>, ClientError> {
@@ -225,7 +228,8 @@ impl Admin {
             if entry.err.is(E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID) {
                 return Err(not_empty(group, 1));
             }
-            check(&format!("{what}, partition {}", entry.id), entry.err, null())?;
+            check(&format!("{what}, partition {}", entry.id), entry.err, null())
+                .map_err(|error| error.needing("Read", "group", group).needing("Read", "topic", &entry.id.topic))?;
         }
         Ok(())
     }

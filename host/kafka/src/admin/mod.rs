@@ -18,6 +18,7 @@ use crate::list::list_of;
 use crate::native::{AdminOptions, Client, Event, Queue};
 use crate::offsets::listed;
 use crate::settings::ClientSettings;
+use crate::token;
 pub use group::{GroupDescription, GroupMember, GroupPartition};
 pub use metadata::{PartitionDescription, TopicDescription};
 pub(crate) use topics::partition_count;
@@ -37,7 +38,7 @@ impl Admin {
     /// # Errors
     /// A property that librdkafka refuses.
     pub fn open(settings: &ClientSettings) -> Result<Self, ClientError> {
-        let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &settings.base(), 0)?;
+        let client = token::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &settings.base(), 0, settings.tokens())?;
         Ok(Self { client })
     }
 
@@ -69,7 +70,8 @@ impl Admin {
         })?;
         let mut found = vec![None; ids.len()];
         for row in listed(&answer) {
-            check(&format!("offset of {}", row.id), row.err, null())?;
+            check(&format!("offset of {}", row.id), row.err, null())
+                .map_err(|error| error.needing("Describe", "topic", &row.id.topic))?;
             if let Some(index) = ids.iter().position(|id| *id == row.id) {
                 found[index] = (row.offset >= 0).then_some(row.offset);
             }

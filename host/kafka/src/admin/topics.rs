@@ -48,16 +48,18 @@ impl Admin {
         let deadline = Instant::now() + timeout;
         let what = || format!("create topic {}", topic.name);
         let new = NativeTopic::of(topic)?;
+        let denied = |error: ClientError| error.needing("Create", "topic", &topic.name);
         let answer = self.call(&what(), Op::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout, |options, queue| {
             // SAFETY: client, options and queue live; the array of one topic is read during the call.
             unsafe { sys::rd_kafka_CreateTopics(self.client.ptr(), &mut new.0.as_ptr(), 1, options, queue) }
-        })?;
+        });
+        let answer = answer.map_err(denied)?;
         // SAFETY: the event is the answer to this request (checked by `call`), its results live as long as it.
         unsafe {
             let result = sys::rd_kafka_event_CreateTopics_result(answer.ptr());
             let mut count = 0;
             let topics = sys::rd_kafka_CreateTopics_result_topics(result, &mut count);
-            topic_results(&what(), topics, count)?;
+            topic_results(&what(), topics, count).map_err(denied)?;
         }
         // The controller has it, the broker that is asked next may not yet; and one that knows of it may not lead it yet.
         loop {
@@ -90,7 +92,7 @@ impl Admin {
             let result = sys::rd_kafka_event_DeleteTopics_result(answer.ptr());
             let mut count = 0;
             let topics = sys::rd_kafka_DeleteTopics_result_topics(result, &mut count);
-            topic_results(&what, topics, count)
+            topic_results(&what, topics, count).map_err(|error| error.needing("Delete", "topic", name))
         }
     }
 
@@ -147,7 +149,8 @@ impl Admin {
             let mut entries = Vec::new();
             for &resource in slice(resources, count) {
                 let code = Code(sys::rd_kafka_ConfigResource_error(resource) as i32);
-                check(&what, code, sys::rd_kafka_ConfigResource_error_string(resource))?;
+                check(&what, code, sys::rd_kafka_ConfigResource_error_string(resource))
+                    .map_err(|error| error.needing("DescribeConfigs", "topic", name))?;
                 let configs = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
                 entries.extend(slice(configs, count).iter().map(|&entry| config_entry(entry)));
             }
@@ -169,7 +172,7 @@ fn describe(client: &Client, name: &str, timeout: Duration) -> Result<TopicDescr
     let unknown = Code(E::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC as i32);
     let (topic, code) =
         metadata.topics().next().ok_or_else(|| ClientError::request(format!("topic {name}"), unknown))?;
-    check(&format!("topic {name}"), code, null())?;
+    check(&format!("topic {name}"), code, null()).map_err(|error| error.needing("Describe", "topic", name))?;
     Ok(topic)
 }
 

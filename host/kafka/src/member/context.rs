@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rdkafka::bindings::rd_kafka_resp_err_t;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -16,6 +16,7 @@ use super::rebalance::Rebalancer;
 use super::shared::Shared;
 use crate::log;
 use crate::native::ClientRef;
+use crate::token;
 
 pub(super) struct Context {
     shared: Arc<Shared>,
@@ -29,6 +30,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::for_consumer(self.shared.settings.client.tokens().as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         log::forward(&self.shared.log, &self.shared.settings.client.client_id, level, facility, text);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -13,6 +13,7 @@ use wasmill_core::Position;
 use super::message::PlainMessage;
 use crate::error::{ClientError, Code};
 use crate::settings::ClientSettings;
+use crate::token::{self, TokenSource};
 
 /// What [`PlainConsumer::next`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +28,15 @@ pub enum Next {
 
 /// Keeps rdkafka from logging for us: who reads tells what does not pass by itself, and the end of a partition,
 /// which it would call an error, is none.
-pub(crate) struct Quiet;
+pub(crate) struct Quiet(pub(crate) Option<TokenSource>);
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::for_consumer(self.0.as_ref())
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client reported a problem");
     }
@@ -40,6 +47,7 @@ impl ConsumerContext for Quiet {}
 /// Reads partitions of one topic without a group: nothing is committed, nobody else is disturbed.
 pub struct PlainConsumer {
     consumer: BaseConsumer<Quiet>,
+    topic: String,
     unread: BTreeSet<i32>,
     end_told: bool,
 }
@@ -58,14 +66,17 @@ impl PlainConsumer {
     ) -> Result<Self, ClientError> {
         let config = reading(settings);
         let what = || format!("topic {topic}");
-        let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error);
-        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
+        let failed = |error: KafkaError| ClientError::from_rdkafka(what(), &error).needing("Describe", "topic", topic);
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet(settings.tokens())).map_err(failed)?;
+        token::first(&consumer, settings.tokens().as_ref());
         let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(failed)?;
         let known: BTreeSet<i32> =
             metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
         if known.is_empty() {
-            let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-            return Err(ClientError::request(what(), Code(code as i32)));
+            // What is not there is told from what may not be seen.
+            let unknown = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+            let code = metadata.topics().iter().find_map(|topic| topic.error()).unwrap_or(unknown);
+            return Err(ClientError::request(what(), Code(code as i32)).needing("Describe", "topic", topic));
         }
         let unread: BTreeSet<i32> =
             if partitions.is_empty() { known.clone() } else { partitions.iter().copied().collect() };
@@ -91,7 +102,7 @@ impl PlainConsumer {
             list = consumer.offsets_for_times(list, timeout).map_err(failed)?;
         }
         consumer.assign(&list).map_err(failed)?;
-        Ok(Self { consumer, unread, end_told: false })
+        Ok(Self { consumer, topic: topic.to_owned(), unread, end_told: false })
     }
 
     /// What comes next, waiting `timeout` at most.
@@ -112,7 +123,9 @@ impl PlainConsumer {
                     self.unread.remove(&partition);
                 }
                 Some(Err(error)) if passes(&error) => {}
-                Some(Err(error)) => return Err(ClientError::from_rdkafka("consume", &error)),
+                Some(Err(error)) => {
+                    return Err(ClientError::from_rdkafka("consume", &error).needing("Read", "topic", &self.topic));
+                }
             }
             if Instant::now() >= deadline && !self.unread.is_empty() {
                 return Ok(Next::Nothing);
@@ -158,7 +171,8 @@ pub(crate) fn reading(settings: &ClientSettings) -> ClientConfig {
 /// What a consumer is made with that belongs to no group.
 pub(crate) fn without_group(settings: &ClientSettings) -> ClientConfig {
     let mut config = settings.base();
-    // librdkafka reads assigned partitions only with a group id. Nothing is ever asked of that group.
+    // librdkafka reads assigned partitions only with a group id. It looks for that group's coordinator, which may be refused
+    // for want of Describe on a group that nobody has heard of: see `passes`.
     config
         .set("group.id", format!("{}-without-group", settings.client_id))
         .set("enable.auto.commit", "false")
@@ -173,5 +187,7 @@ pub(crate) fn passes(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(C::BrokerTransportFailure | C::AllBrokersDown | C::Resolve | C::OperationTimedOut)
+            // Of the group's coordinator, of which nothing is needed.
+            | Some(C::GroupAuthorizationFailed | C::CoordinatorNotAvailable | C::CoordinatorLoadInProgress | C::NotCoordinator)
     )
 }

@@ -12,6 +12,7 @@ use crate::native::{Client, Event, Queue, Topic};
 use crate::produce_error::{ProduceErrorClass, SendError, reason};
 use crate::producer::{Fields, Headers, produce};
 use crate::settings::ClientSettings;
+use crate::token;
 
 /// Where a produced message ended up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,8 @@ impl PlainProducer {
     /// A property that librdkafka refuses.
     pub fn open(settings: &ClientSettings, patience: Duration) -> Result<Self, ClientError> {
         let config = producing(settings, patience);
-        let client = Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &config, sys::RD_KAFKA_EVENT_DR)?;
+        let client =
+            token::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, &config, sys::RD_KAFKA_EVENT_DR, settings.tokens())?;
         Ok(Self { topics: HashMap::new(), queue: client.main_queue(), client, patience })
     }
 
@@ -70,11 +72,25 @@ impl PlainProducer {
         while waiting > 0 && Instant::now() < deadline {
             waiting -= self.collect(&mut answers, Duration::from_millis(100));
         }
+        self.tell_fatal(messages, &mut answers);
         let missing = || Code(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT as i32);
         answers
             .into_iter()
             .map(|answer| answer.unwrap_or_else(|| Err(ClientError::request("produce", missing()))))
             .collect()
+    }
+
+    /// After a fatal error every message is told of that, and none of the cause: a producer that may write nothing at all gets no
+    /// id, and its messages are purged.
+    fn tell_fatal(&self, messages: &[PlainMessage], answers: &mut [Option<Result<Placed, ClientError>>]) {
+        let Some((code, text)) = self.client.as_ref().fatal() else { return };
+        for (message, answer) in messages.iter().zip(answers) {
+            let follows =
+                |error: &ClientError| matches!(error.code(), Some("_FATAL" | "_PURGE_QUEUE" | "_PURGE_INFLIGHT"));
+            if answer.as_ref().is_none_or(|answer| answer.as_ref().err().is_some_and(follows)) {
+                *answer = Some(Err(refused(message, code.name(), text.clone())));
+            }
+        }
     }
 
     fn enqueue(&mut self, token: u64, message: &PlainMessage) -> Result<(), SendError> {
@@ -143,7 +159,11 @@ impl std::fmt::Debug for PlainProducer {
 }
 
 fn refused(message: &PlainMessage, code: String, text: String) -> ClientError {
-    ClientError::Refused { what: format!("message to {}", message.topic), code, text }
+    ClientError::Refused { what: format!("message to {}", message.topic), code, text }.needing(
+        "Write",
+        "topic",
+        &message.topic,
+    )
 }
 
 /// The next delivery report in an event.
@@ -159,13 +179,14 @@ fn next_answer(event: &Event) -> Option<(u64, Result<Placed, ClientError>)> {
         if !code.is_error() {
             return Some((token, Ok(Placed { partition: (*message).partition, offset: (*message).offset })));
         }
-        let what = format!("message to {}", text_of(sys::rd_kafka_topic_name((*message).rkt)));
+        let topic = text_of(sys::rd_kafka_topic_name((*message).rkt));
+        let what = format!("message to {topic}");
         let error = match ClientError::request(what, code) {
             ClientError::Refused { what, code: name, .. } => {
                 ClientError::Refused { what, code: name, text: reason(code) }
             }
             other => other,
         };
-        Some((token, Err(error)))
+        Some((token, Err(error.needing("Write", "topic", &topic))))
     }
 }

@@ -23,6 +23,7 @@ use super::settled::Settled;
 use crate::error::ClientError;
 use crate::native::{Client, Event, Queue};
 use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
+use crate::token::{self, TokenSource};
 
 /// How long a dropped producer waits for its delivery thread before it leaves it behind.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,16 +45,17 @@ impl Running {
     /// Makes the client and starts its thread. `buffer_bytes`: what keys and headers may hold (see `Room`).
     pub(crate) fn open(
         config: ClientConfig,
+        tokens: Option<TokenSource>,
         buffer_bytes: u64,
         sink: Arc<dyn DeliverySink>,
     ) -> Result<Self, ClientError> {
         Self::start(Delivery {
             room: Room::new(buffer_bytes),
-            client: open_client(&config)?,
+            client: open_client(&config, tokens.clone())?,
             sink,
             stop: AtomicBool::new(false),
             fatal_told: Arc::new(AtomicBool::new(false)),
-            alone: Alone::Later { config: Box::new(config), buffer_bytes, running: OnceLock::new() },
+            alone: Alone::Later { config: Box::new(config), tokens, buffer_bytes, running: OnceLock::new() },
         })
     }
 
@@ -112,14 +114,19 @@ pub(crate) struct Delivery {
 /// The client for messages that were refused in company.
 enum Alone {
     /// Made when first needed.
-    Later { config: Box<ClientConfig>, buffer_bytes: u64, running: OnceLock<Option<Running>> },
+    Later {
+        config: Box<ClientConfig>,
+        tokens: Option<TokenSource>,
+        buffer_bytes: u64,
+        running: OnceLock<Option<Running>>,
+    },
     /// This is that client: its answers are final.
     Itself,
 }
 
-fn open_client(config: &ClientConfig) -> Result<Client, ClientError> {
+fn open_client(config: &ClientConfig, tokens: Option<TokenSource>) -> Result<Client, ClientError> {
     let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
-    Client::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, config, events)
+    token::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, config, events, tokens)
 }
 
 impl Delivery {
@@ -152,11 +159,11 @@ impl Delivery {
 
     /// The second client, made if need be; None if it cannot be made or this is it.
     fn second_or_new(&self) -> Option<&Arc<Delivery>> {
-        let Alone::Later { config, buffer_bytes, running } = &self.alone else { return None };
+        let Alone::Later { config, tokens, buffer_bytes, running } = &self.alone else { return None };
         let open = || {
             let mut config = config.clone();
             config.set("batch.num.messages", "1").set("linger.ms", "0");
-            let delivery = open_client(&config).map(|client| Delivery {
+            let delivery = open_client(&config, tokens.clone()).map(|client| Delivery {
                 alone: Alone::Itself,
                 room: Room::new(*buffer_bytes),
                 client,

@@ -69,7 +69,7 @@ impl Producer {
     /// # Errors
     /// A property that librdkafka refuses, or no memory or threads for a client.
     pub fn open(settings: &ProducerSettings, sink: Arc<dyn DeliverySink>) -> Result<Self, ClientError> {
-        let running = Running::open(settings.config(), settings.buffer_bytes, sink)?;
+        let running = Running::open(settings.config(), settings.client.tokens(), settings.buffer_bytes, sink)?;
         let compressed = settings.compression.as_deref().is_some_and(|codec| codec != "none");
         Ok(Self { inner: Arc::new(running), compressed })
     }

@@ -86,7 +86,7 @@ fn client(broker: &MockBroker) -> ClientSettings {
     // A quick return of brokers, so that outages in tests are short.
     let properties = [("reconnect.backoff.ms", "10"), ("reconnect.backoff.max.ms", "50"), ("retry.backoff.ms", "10")];
     let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    ClientSettings { bootstrap: broker.bootstrap().to_owned(), client_id: "test".into(), properties }
+    ClientSettings { bootstrap: broker.bootstrap().to_owned(), client_id: "test".into(), properties, token: None }
 }
 
 fn settings(broker: &MockBroker) -> ProducerSettings {

@@ -1,6 +1,6 @@
 //! A small processor over a member: reads what it is assigned, checks every offset, commits what it read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ pub const SOON: Duration = Duration::from_secs(90);
 
 pub fn settings(bootstrap: &str, group: &str, topic: &str) -> MemberSettings {
     MemberSettings {
-        client: ClientSettings { bootstrap: bootstrap.into(), client_id: "test".into(), properties: BTreeMap::new() },
+        client: ClientSettings { bootstrap: bootstrap.into(), client_id: "test".into(), ..ClientSettings::default() },
         group: group.into(),
         topics: vec![topic.into()],
         session_timeout: Duration::from_secs(6),

@@ -97,7 +97,7 @@ mod tests {
             embedded: true,
         };
         let config = config::Config {
-            kafka: config::Kafka { bootstrap: String::new(), properties: config::Properties::default() },
+            kafka: config::Kafka { bootstrap: String::new(), properties: config::Properties::default(), token: None },
             admin: None,
             memory_bytes: 0,
             pipelines: Vec::new(),

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use wasmill_config as config;
 use wasmill_kafka::admin::Admin;
-use wasmill_kafka::{ClientError, ClientSettings};
+use wasmill_kafka::{ClientError, ClientSettings, reach};
 
 use crate::config_file::load;
 use crate::failure::Failure;
 use crate::pipelines::launch::client_settings;
 
+/// How long the cluster may take to be there. Whoever waits wants to know the cause within ten seconds.
+const REACH: Duration = Duration::from_secs(8);
 /// How long the cluster may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
@@ -32,8 +34,15 @@ impl Cluster {
         self.config.clone().or_else(|| default.is_file().then_some(default)).map(|config| load(&config)).transpose()
     }
 
-    /// Settings of a client.
+    /// Settings of a client for a cluster that answers: what keeps it from that is told here, once for all commands.
     pub fn client(&self) -> Result<ClientSettings, Failure> {
+        let settings = self.settings()?;
+        reach(&settings, REACH).map_err(failed)?;
+        Ok(settings)
+    }
+
+    /// Settings of a client.
+    fn settings(&self) -> Result<ClientSettings, Failure> {
         let mut settings = match self.loaded()? {
             Some(loaded) => client_settings(&loaded.config.kafka),
             None => ClientSettings {

@@ -71,6 +71,9 @@ impl Topic {
             }
             Call::List => {
                 let topics = admin.topics(ANSWER).map_err(failed)?;
+                if topics.is_empty() {
+                    eprintln!("there is no topic that this login may see; hint: Describe on a topic shows it");
+                }
                 let names: Vec<_> = topics
                     .iter()
                     .map(|topic| json!({ "name": topic.name, "partitions": topic.partitions.len() }))

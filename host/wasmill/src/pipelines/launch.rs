@@ -12,13 +12,15 @@ use wasmill_deploy::group::runner::{Beginning, Group};
 use wasmill_deploy::handler::loader::Loader;
 use wasmill_deploy::swap::swapper::Swapper;
 use wasmill_deploy::swap::watch::{self, Watch};
-use wasmill_kafka::{ClientSettings, TopicRules};
+use wasmill_kafka::{ClientError, ClientSettings, TokenSource, TopicRules};
 use wasmill_pipeline::shared::Observer;
 use wasmill_pipeline::{Handle, Parts, Pipeline, handler_spec};
 
 use super::running::{Running, Task};
 use super::shares::Share;
 
+/// How long the cluster may take to be there.
+const REACH: Duration = Duration::from_secs(9);
 /// How long the cluster may take to answer.
 const ASK: Duration = Duration::from_secs(15);
 /// How long it may take to tell what a topic refuses; nothing depends on the answer.
@@ -65,6 +67,10 @@ pub fn client_settings(kafka: &config::Kafka) -> ClientSettings {
         bootstrap: kafka.bootstrap.clone(),
         client_id: "wasmill".to_owned(),
         properties: kafka.properties.clone().into_inner(),
+        token: kafka.token.clone().map(|token| match token {
+            config::Token::File(path) => TokenSource::File(path),
+            config::Token::Command(words) => TokenSource::Command(words),
+        }),
     }
 }
 
@@ -136,6 +142,10 @@ impl Launch {
             return Ok(found);
         }
         let mut missing: Vec<&str> = Vec::new();
+        if !self.embedded {
+            let reached = wasmill_kafka::reach(&self.client, REACH);
+            reached.with_context(|| format!("cannot reach kafka at {}", self.client.bootstrap))?;
+        }
         let admin = wasmill_kafka::admin::Admin::open(&self.client)?;
         let topics = admin.topics(ASK).with_context(|| {
             format!("cannot reach kafka at {}; hint: see bootstrap in [kafka]", self.client.bootstrap)
@@ -159,6 +169,12 @@ impl Launch {
                 }
             }
             found.partitions.push(partitions);
+        }
+        // A list of all topics leaves out what may not be seen.
+        for topic in &missing {
+            if let Err(error @ ClientError::Denied { .. }) = admin.describe_topic(topic, ASK) {
+                return Err(error.into());
+            }
         }
         anyhow::ensure!(
             missing.is_empty(),
