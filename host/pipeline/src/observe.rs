@@ -35,7 +35,7 @@ impl Handle {
             let next = rest.until.saturating_duration_since(now).as_millis();
             let (failures, reason) = (rest.failures, rest.reason);
             let text = format!("producer failed ({failures} in a row): {reason}; the next one takes over in {next} ms");
-            found.push(Found::new(Code::ProducerFailed, "", text));
+            found.push(self.with_remedy(Found::new(Code::ProducerFailed, "", text), ""));
         }
         let mut topics = BTreeMap::new();
         for member in self.members.iter() {
@@ -51,8 +51,7 @@ impl Handle {
     }
 
     fn find_of_client(&self, member: &MemberShared, client: &MemberHandle, now: Instant, found: &mut Vec<Found>) {
-        let silent = client.brokers_silent_for();
-        if silent > SILENT_BROKERS {
+        if let Some(silent) = client.brokers_silent_for().filter(|silent| *silent > SILENT_BROKERS) {
             let since = now.checked_sub(silent);
             let reason = match member.trouble() {
                 Some(trouble) => format!("no broker has answered; the client says: {trouble}"),
@@ -182,6 +181,12 @@ impl Handle {
         if found.reason.contains("TOPIC_AUTHORIZATION_FAILED") {
             let topics = if topics.is_empty() { self.shared.started_with.topics.join(", ") } else { topics.to_owned() };
             return found.hint(format!("allow {operation} and Describe on topic {topics}"));
+        }
+        if found.reason.contains("CLUSTER_AUTHORIZATION_FAILED") {
+            let topics = self.outputs().join(", ");
+            return found.hint(format!(
+                "allow Write and Describe on topic {topics}; brokers before Kafka 3.0 want IdempotentWrite on the cluster as well"
+            ));
         }
         if found.reason.contains("TRANSACTIONAL_ID_AUTHORIZATION_FAILED") {
             return found.hint("allow Write on the transactional id");

@@ -210,13 +210,17 @@ fn a_static_member_that_is_fenced_stays_out_and_the_process_ends() -> Result<()>
 
 /// The partition of a status, if it is stopped and the reason has these words.
 fn stopped<'a>(status: &'a Value, partition: i32, words: &str) -> Option<&'a Value> {
+    standing(status, "stopped", partition, words)
+}
+
+fn standing<'a>(status: &'a Value, state: &str, partition: i32, words: &str) -> Option<&'a Value> {
     let rows = status["pipelines"][0]["partitions"].as_array()?;
     let row = rows.iter().find(|row| row["partition"] == partition)?;
-    (row["state"] == "stopped" && row["reason"].as_str()?.contains(words)).then_some(row)
+    (row["state"] == state && row["reason"].as_str()?.contains(words)).then_some(row)
 }
 
 #[test]
-fn a_message_whose_topic_takes_nothing_stops_its_partition_and_can_be_skipped_or_tried_again() -> Result<()> {
+fn a_message_whose_topic_takes_nothing_is_waited_for_and_can_be_skipped_or_tried_again() -> Result<()> {
     let mock = Mock::start("topic-wide", 2)?;
     let mut mill = mock.run("")?;
     mock.produce(0..20)?;
@@ -224,11 +228,13 @@ fn a_message_whose_topic_takes_nothing_stops_its_partition_and_can_be_skipped_or
     mill.command(&["pause", &mock.case.name])?;
     mock.produce(20..40)?;
     // However the outputs are divided into requests, the first of each partition is refused.
-    mock.broker.fail_requests(Api::Produce, &[fault::TOPIC_AUTHORIZATION; 40]);
+    mock.broker.fail_requests(Api::Produce, &[fault::TOPIC_AUTHORIZATION; 400]);
     mill.command(&["resume", &mock.case.name])?;
-    mill.wait_status("both partitions stopped", SOON, |status| {
+    // In the middle of a pause, so that the next try does not come in between.
+    mill.wait_status("both partitions waiting", SOON, |status| {
         let stands = |partition| {
-            stopped(status, partition, "the output topic takes nothing").is_some_and(|row| row["offset"] == 10)
+            let row = standing(status, "waiting", partition, "the output topic takes nothing");
+            row.is_some_and(|row| row["offset"] == 10 && row["next_attempt_in_ms"].as_u64() > Some(2000))
         };
         stands(0) && stands(1)
     })?;
@@ -272,7 +278,9 @@ fn a_dead_letter_that_is_refused_twice_stops_its_partition_until_it_is_resumed()
         stopped(status, 0, "dead letter refused").is_some_and(|row| row["offset"] == 1)
     })?;
     let (code, page) = mill.get("/readyz")?;
-    assert!(code == 503 && page.contains("dead letter refused"), "/readyz says {code}: {page}");
+    assert!(code == 200 && page.contains("dead letter refused"), "/readyz says {code}: {page}");
+    let (code, page) = mill.get("/readyz?strict=1")?;
+    assert!(code == 503 && page.contains("partition-stopped"), "/readyz?strict=1 says {code}: {page}");
     let calls = counter(&mill, "wasmill_handler_calls_total", 0)?;
     // The lanes look for work several times while the other partition is served.
     mill.command(&["resume", &mock.case.name, "--partition", "1"])?;

@@ -6,6 +6,7 @@ mod admin;
 mod article;
 mod bad_moments;
 mod clients;
+mod cold;
 mod commits;
 mod company;
 mod compiling;

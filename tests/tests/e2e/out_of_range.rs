@@ -76,7 +76,8 @@ impl<'a> Overtaken<'a> {
             partition["state"] == "stopped" && reason.contains("out of range")
         })?;
         let (code, text) = mill.get("/readyz")?;
-        ensure!(code == 503 && text.contains("out of range"), "/readyz says {code}: {text}");
+        ensure!(code == 200 && text.contains("out of range"), "/readyz says {code}: {text}");
+        ensure!(mill.get("/readyz?strict=1")?.0 == 503, "for alerts it is not ready");
         Ok(())
     }
 

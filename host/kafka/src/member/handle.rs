@@ -117,8 +117,9 @@ impl MemberHandle {
         Ok(())
     }
 
-    /// For how long no broker has answered what the member asks every few seconds.
-    pub fn brokers_silent_for(&self) -> Duration {
+    /// For how long no broker has answered what the member asks every few seconds. `None`: none ever has, which a broker may
+    /// do that does not know the question; then whether the member is in the group says more.
+    pub fn brokers_silent_for(&self) -> Option<Duration> {
         self.shared.health.lock().silent_for(Instant::now())
     }
 

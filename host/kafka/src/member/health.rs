@@ -19,20 +19,17 @@ pub struct TopicHealth {
 }
 
 /// The answers of the brokers so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Health {
-    answered: Instant,
+    /// When an answer came last.
+    answered: Option<Instant>,
     topics: BTreeMap<String, TopicHealth>,
 }
 
 impl Health {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { answered: now, topics: BTreeMap::new() }
-    }
-
-    /// An answer has come, or there is nothing to ask.
+    /// An answer has come.
     pub(super) fn hear(&mut self, answer: &[Described], now: Instant) {
-        self.answered = now;
+        self.answered = Some(now);
         for found in answer {
             let health = TopicHealth {
                 partitions: found.partitions,
@@ -44,11 +41,26 @@ impl Health {
         }
     }
 
-    pub(super) fn silent_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.answered)
+    pub(super) fn silent_for(&self, now: Instant) -> Option<Duration> {
+        self.answered.map(|answered| now.saturating_duration_since(answered))
     }
 
     pub(super) fn topics(&self) -> BTreeMap<String, TopicHealth> {
         self.topics.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_from_the_last_answer_and_before_the_first_nothing_is_said() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        assert_eq!(health.silent_for(now), None);
+        health.hear(&[], now);
+        assert_eq!(health.silent_for(now + Duration::from_secs(7)), Some(Duration::from_secs(7)));
+        health.hear(&[], now + Duration::from_secs(8));
+        assert_eq!(health.silent_for(now + Duration::from_secs(9)), Some(Duration::from_secs(1)));
     }
 }

@@ -67,7 +67,7 @@ impl Shared {
             lane: Mutex::new(CommitLane::new()),
             events: Mutex::default(),
             reason: Mutex::default(),
-            health: Mutex::new(Health::new(Instant::now())),
+            health: Mutex::default(),
             log: Limit::new(),
         }
     }

@@ -48,7 +48,16 @@ impl TopicWatch {
             self.question = None;
             self.next = Some(now + TOPIC_CHECK_INTERVAL);
             // A question that failed says nothing about topics.
-            let Ok(mut answer) = answer else { return Vec::new() };
+            let mut answer = match answer {
+                Ok(answer) => answer,
+                Err(code) => {
+                    // Whoever refuses has answered, and so has a broker that does not know the question.
+                    if !code.is_transient() {
+                        health.lock().hear(&[], now);
+                    }
+                    return Vec::new();
+                }
+            };
             health.lock().hear(&answer, now);
             // That a topic is missing which is only written to takes no partition along.
             let read = topics();
@@ -63,10 +72,6 @@ impl TopicWatch {
         asked.sort_unstable();
         asked.dedup();
         self.question = Question::ask(client, &asked);
-        if self.question.is_none() {
-            // Nothing to ask: then silence says nothing.
-            health.lock().hear(&[], now);
-        }
         self.next = Some(now + TOPIC_CHECK_INTERVAL);
         Vec::new()
     }
