@@ -52,7 +52,8 @@ final class Company {
         List<AclBinding> bindings = new ArrayList<>();
         AclPermissionType permission = AclPermissionType.fromString(request.get("permission").asText());
         for (JsonNode operation : request.get("operations")) {
-            AclOperation what = AclOperation.fromString(operation.asText());
+            // As in the documentation and as kafka-acls.sh takes them: DescribeConfigs.
+            AclOperation what = AclOperation.fromString(operation.asText().replaceAll("([a-z])([A-Z])", "$1_$2"));
             bindings.add(new AclBinding(pattern(request), new AccessControlEntry(request.get("principal").asText(), "*", what, permission)));
         }
         admin.createAcls(bindings).all().get();

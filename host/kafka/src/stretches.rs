@@ -156,7 +156,10 @@ impl StretchReader {
                     }
                 }
                 Some(Err(error)) if passes(&error) => {}
-                Some(Err(error)) => return Err(ClientError::from_rdkafka(format!("topic {}", self.topic), &error)),
+                Some(Err(error)) => {
+                    let error = ClientError::from_rdkafka(format!("topic {}", self.topic), &error);
+                    return Err(error.needing("Read", "topic", &self.topic));
+                }
             }
             if Instant::now() >= deadline {
                 return Ok(Step::Nothing);

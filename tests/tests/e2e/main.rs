@@ -5,6 +5,7 @@
 mod admin;
 mod article;
 mod bad_moments;
+mod certificates;
 mod clients;
 mod cold;
 mod commits;

@@ -54,6 +54,8 @@ pub enum Done {
     Removed,
     /// It goes on with another handler or other settings.
     Swapped,
+    /// It drained, left its group and started again: a file with a certificate or a key was replaced.
+    Restarted,
     /// The file asks for what a running pipeline cannot take up. It goes on as before, in everything.
     NotApplied,
     /// It passed all gates, and something happened to it all the same.
@@ -71,6 +73,7 @@ impl Done {
             Self::Started => "started",
             Self::Removed => "removed",
             Self::Swapped => "swapped",
+            Self::Restarted => "restarted",
             Self::NotApplied => "not applied",
             Self::Failed => "failed",
             Self::Other(word) => word,
@@ -103,6 +106,7 @@ mod tests {
                 + OUTCOME
                 + r#"},{"done":"not-applied","keys":["members"],"pipeline":"c","reason":"no"}],"process":["kafka.bootstrap"]}"#),
         );
+        round_trip(&Row::new("a", Done::Restarted), r#"{"done":"restarted","pipeline":"a"}"#);
         round_trip(&Row::new("a", Done::Other("moved".to_owned())), r#"{"done":"moved","pipeline":"a"}"#);
     }
 }

@@ -10,6 +10,7 @@ use crate::failure::{Exit, Failure};
 /// Read the configuration again: start, remove and change pipelines without touching the others; SIGHUP does the same
 ///
 /// Everything is asked beforehand: if the file has a mistake, or a topic or handler does not pass, nothing changes.
+/// A pipeline whose certificate or key was replaced on disk starts again, so that its clients read the new file.
 /// `handler`, `grant`, `config`, `limits`, `retry` and `swap` change while a pipeline runs. A pipeline of which anything
 /// else changed is left as it is, in everything, and named. Exit code 1 if not all that the file says is in force.
 #[derive(Debug, clap::Args)]

@@ -16,6 +16,7 @@ use wasmill_kafka::{ClientError, ClientSettings, TokenSource, TopicRules};
 use wasmill_pipeline::shared::Observer;
 use wasmill_pipeline::{Handle, Parts, Pipeline, handler_spec};
 
+use super::credentials::Credentials;
 use super::running::{Running, Task};
 use super::shares::Share;
 
@@ -51,6 +52,8 @@ pub struct Prepared {
     pub share: Share,
     /// What swaps its handler when the file changes.
     pub watch: Option<Watch>,
+    /// What its clients read when they were made.
+    pub credentials: Credentials,
 }
 
 /// What the cluster says of the topics of some pipelines.
@@ -85,6 +88,8 @@ impl Launch {
         share: Share,
         rules: &BTreeMap<String, TopicRules>,
     ) -> anyhow::Result<Prepared> {
+        // Before any client reads them: what is replaced meanwhile counts as replaced.
+        let credentials = Credentials::of(&self.client);
         let Share { partitions, prefetch_bytes, buffer_bytes } = share;
         tracing::info!(pipeline = %settings.name, partitions, prefetch_bytes, buffer_bytes, "memory divided");
         // The embedded cluster keeps no topic in one form for good, and nobody else is in its groups.
@@ -113,7 +118,7 @@ impl Launch {
             .with_context(|| format!("pipeline {}: handler {}", settings.name, settings.handler))?;
         tracing::info!(pipeline = %settings.name, group = %settings.group, plugin = digest, "handler loaded");
         let watch = self.watch(task.running(), settings)?;
-        Ok(Prepared { task, share, watch })
+        Ok(Prepared { task, share, watch, credentials })
     }
 
     /// Puts above a pipeline what decides which version it runs. `configured`: the digest of the handler that the

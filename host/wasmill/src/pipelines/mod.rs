@@ -4,6 +4,7 @@
 //! All of this is control: lanes never look at it. Calls that prepare or stop something wait; they belong on threads that
 //! may.
 
+pub mod credentials;
 pub mod launch;
 mod live;
 pub mod refused;

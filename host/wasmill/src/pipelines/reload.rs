@@ -24,6 +24,8 @@ enum Step {
     Nothing(Row),
     Swap(Row, Box<Change>),
     Start(Box<Prepared>),
+    /// Its clients have to be made again.
+    Restart(Row, Box<Prepared>),
 }
 
 /// A pipeline on its way to other settings.
@@ -114,6 +116,13 @@ impl Pipelines {
             row.reason = Some(format!("a running pipeline cannot take that up; hint: wasmill restart {}", new.name));
             return Ok(Step::Nothing(row));
         }
+        let replaced = self.replaced_credentials(&new.name);
+        if !replaced.is_empty() {
+            let mut row = Row::new(&new.name, Done::Restarted);
+            row.keys = replaced;
+            row.keys.extend(changes.iter().map(|change| change.key.to_owned()));
+            return Ok(Step::Restart(row, Box::new(self.prepare_again(new)?)));
+        }
         let bytes = live::other_handler(running, new)?;
         if bytes.is_some() && changes.iter().all(|change| change.key != "handler") {
             changes.push(config::Change { key: "handler", live: true });
@@ -151,6 +160,13 @@ impl Pipelines {
                     self.reconfigured(&running, &before, &now)
                 });
                 if let Err(error) = switched {
+                    (row.done, row.reason) = (Done::Failed, Some(explain(&error)));
+                }
+                row
+            }
+            Step::Restart(mut row, prepared) => {
+                row.reason = self.leave(&row.pipeline);
+                if let Err(error) = self.add(*prepared) {
                     (row.done, row.reason) = (Done::Failed, Some(explain(&error)));
                 }
                 row

@@ -4,6 +4,7 @@
 use wasmill_config as config;
 use wasmill_deploy::explain;
 
+use super::launch::Prepared;
 use super::refused::Refused;
 use super::reload::unsettled;
 use super::shares::Share;
@@ -28,12 +29,7 @@ impl Pipelines {
                 file.path.display()
             )));
         };
-        let passed = self.launch.ask_for_topics(&[settings]).and_then(|topics| {
-            let partitions = topics.partitions.first().copied().unwrap_or_default();
-            let share = Share::beside(self.launch.memory_bytes, &self.shares_without(&[name]), partitions);
-            self.launch.prepare(settings, share, &topics.rules)
-        });
-        let prepared = passed.map_err(|error| Refused::of(explain(&error)))?;
+        let prepared = self.prepare_again(settings).map_err(|error| Refused::of(explain(&error)))?;
         if self.is_closing() {
             return Err(Refused::of("the process is ending"));
         }
@@ -41,10 +37,7 @@ impl Pipelines {
             config::changes(&super::live::settings(&old), settings).into_iter().map(|change| change.key.to_owned());
         // What it holds when it is asked; what comes to it later it commits as well.
         let held: Vec<_> = old.pipeline.partitions().iter().filter_map(|id| old.pipeline.partition(id)).collect();
-        let reason = match self.stop(name) {
-            Some(ended) => unsettled(ended.blocking_recv().ok()),
-            None => None,
-        };
+        let reason = self.leave(name);
         let left = held.iter().map(|partition| Left {
             partition: partition.id.to_string(),
             committed: partition.lock().committed().map(|committed| committed.get()),
@@ -63,5 +56,21 @@ impl Pipelines {
         self.add(prepared).map_err(|error| Refused::of(explain(&error)))?;
         tracing::info!(pipeline = name, by, settled = restarted.settled, "pipeline restarted");
         Ok(restarted)
+    }
+
+    /// The successor of a pipeline that runs, which has passed everything and may follow it.
+    ///
+    /// # Errors
+    /// What does not pass.
+    pub(super) fn prepare_again(&self, settings: &config::Pipeline) -> anyhow::Result<Prepared> {
+        let topics = self.launch.ask_for_topics(&[settings])?;
+        let partitions = topics.partitions.first().copied().unwrap_or_default();
+        let share = Share::beside(self.launch.memory_bytes, &self.shares_without(&[&settings.name]), partitions);
+        self.launch.prepare(settings, share, &topics.rules)
+    }
+
+    /// Has a pipeline drain and leave, waits for it, and says what it left unsettled.
+    pub(super) fn leave(&self, name: &str) -> Option<String> {
+        unsettled(self.stop(name)?.blocking_recv().ok())
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use wasmill_config as config;
 use wasmill_kafka::ClientSettings;
 
+use super::credentials::Credentials;
 use super::launch::{Launch, Prepared};
 use super::refused::Refused;
 use super::running::{Running, Task};
@@ -58,6 +59,8 @@ struct Entry {
     share: Share,
     /// What swaps its handler when the file changes.
     watch: Option<Watch>,
+    /// What its clients read when they were made.
+    credentials: Credentials,
     /// Hears of its end, if it was asked to end without the process.
     waiting: Option<oneshot::Sender<End>>,
 }
@@ -124,13 +127,14 @@ impl Pipelines {
     }
 
     /// Hands a prepared pipeline to the loop of the process.
-    pub(super) fn add(&self, Prepared { task, share, watch }: Prepared) -> anyhow::Result<()> {
+    pub(super) fn add(&self, Prepared { task, share, watch, credentials }: Prepared) -> anyhow::Result<()> {
         let mut entries = self.entries.lock();
         // Under the lock: a pipeline that came a moment after the shutdown would run on.
         anyhow::ensure!(!entries.closing, "the process is ending");
         entries.next += 1;
         let number = entries.next;
-        entries.running.push(Entry { number, running: task.running().clone(), share, watch, waiting: None });
+        let running = task.running().clone();
+        entries.running.push(Entry { number, running, share, watch, credentials, waiting: None });
         self.orders.send(Order::Run(number, Box::new(task))).map_err(|_| anyhow::anyhow!("the process is ending"))
     }
 
@@ -170,6 +174,14 @@ impl Pipelines {
         let entries = self.entries.lock();
         let stays = entries.running.iter().filter(|entry| !names.contains(&entry.running.name()));
         stays.map(|entry| entry.share).collect()
+    }
+
+    /// The properties whose files hold something else than what a pipeline's clients read.
+    pub fn replaced_credentials(&self, name: &str) -> Vec<String> {
+        let now = Credentials::of(&self.launch.client);
+        let entries = self.entries.lock();
+        let entry = entries.running.iter().find(|entry| entry.running.name() == name);
+        entry.map_or_else(Vec::new, |entry| entry.credentials.replaced(&now))
     }
 
     pub(super) fn begin(&self) -> Changing<'_> {
