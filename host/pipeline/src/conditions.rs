@@ -313,4 +313,13 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), Code::ALL.len());
     }
+
+    #[test]
+    fn operators_find_each_condition_in_their_page_with_what_readiness_says_of_it() {
+        let page = include_str!("../../../docs/operations.md");
+        for code in Code::ALL {
+            let row = format!("| `{}` | {} |", code.as_str(), if code.is_not_ready() { 503 } else { 200 });
+            assert!(page.contains(&row), "docs/operations.md has no row `{row}`");
+        }
+    }
 }
