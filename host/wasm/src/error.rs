@@ -150,9 +150,12 @@ pub enum StartError {
     /// A trap while starting or in `init`.
     #[error("the handler trapped while starting: {0}")]
     Trap(String),
-    /// `init` took longer than `limits.init_time`.
+    /// `init` took longer than `limits.init_time`: processor time and waits.
     #[error("the handler's init did not end within limits.init_time")]
     Deadline,
+    /// The wall clock ended `init`, and little of that time was its own. What it had, in words.
+    #[error("the handler's init did not come to its end: {0}")]
+    TimeCap(String),
     /// The instance needs more memory than it may have.
     #[error("the handler needs more memory to start than limits.memory allows")]
     Memory,
@@ -168,7 +171,7 @@ pub enum StartError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
-    /// `Trap`, `Deadline`, `Memory`, `OutputLimit`, `Protocol` or `Cancelled`.
+    /// `Trap`, `Deadline`, `TimeCap`, `Memory`, `OutputLimit`, `Protocol` or `Cancelled`.
     pub class: ErrorClass,
     /// One line, safe to show.
     pub message: String,
@@ -188,6 +191,11 @@ impl CallError {
 pub(crate) enum Stop {
     #[error("the call took longer than its deadline of {0:?}")]
     Deadline(std::time::Duration),
+    #[error(
+        "the call lasted until limits.time_cap, {cap:?}, in which it had a processor or a wait for {charged:?}; hint: the \
+         machine is busy, or a quota holds the process"
+    )]
+    TimeCap { cap: std::time::Duration, charged: std::time::Duration },
     #[error("the call was cancelled")]
     Cancelled,
     #[error("output limit: {0}")]
@@ -207,6 +215,7 @@ impl Stop {
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::Deadline(_) => ErrorClass::Deadline,
+            Self::TimeCap { .. } => ErrorClass::TimeCap,
             Self::Cancelled => ErrorClass::Cancelled,
             Self::OutputLimit(_) => ErrorClass::OutputLimit,
             Self::Protocol(_) => ErrorClass::Protocol,

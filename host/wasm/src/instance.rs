@@ -52,12 +52,13 @@ impl Instance {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(lifted_bytes(&spec.limits));
         store.set_max_component_handles(HANDLES);
-        store.epoch_deadline_callback(|cx| match cx.data().watch.check() {
+        store.epoch_deadline_callback(|mut cx| match cx.data_mut().watch.check() {
             Ok(()) => Ok(UpdateDeadline::Continue(1)),
             Err(stop) => Err(stop.into()),
         });
         store.set_epoch_deadline(1);
-        store.data_mut().watch.start(spec.limits.init_time);
+        let init_time = spec.limits.init_time;
+        store.data_mut().watch.start(init_time, init_time.saturating_add(spec.limits.time_cap));
         let started = start(&mut store, plugin, spec);
         store.data_mut().settle_log();
         let handle = started.map_err(|error| match error {
@@ -118,12 +119,12 @@ impl Instance {
     fn begin(&mut self, batch: &Batch) {
         let messages = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let limits = &self.limits;
-        let allowed = limits.time_per_message.saturating_mul(messages).min(limits.time_cap);
+        let allowed = limits.time_per_message.saturating_mul(messages);
         let state = self.store.data_mut();
         state.outcome_mut().open(batch);
         state.limiter.forget_refusal();
         state.log.words.forget();
-        state.watch.start(allowed);
+        state.watch.start(allowed, limits.time_cap);
         self.store.set_epoch_deadline(1);
     }
 
@@ -193,6 +194,7 @@ fn start_error(store: &Store<State>, error: &wasmtime::Error) -> StartError {
         let error = call_error(store, error);
         return match error.class {
             ErrorClass::Deadline => StartError::Deadline,
+            ErrorClass::TimeCap => StartError::TimeCap(error.message),
             _ => StartError::Trap(error.full()),
         };
     }
