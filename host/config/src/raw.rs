@@ -315,11 +315,13 @@ table! {
     RawLimits {
         /// The memory of one instance.
         memory: u64 = Size(64 * KIB, 4 * GIB), default("64MiB", "ample for a handler without a large model or table");
-        /// The time of a call, for each message in it.
+        /// The time of a call, for each message in it: processor time, and waits for the clock. What a busy machine or a
+        /// quota takes away is not counted.
         time: Duration = Time(1, HOUR), default("1s", "a handler computes; it cannot wait for a network");
-        /// The time of a call, however many messages are in it.
+        /// The time of a call by the wall clock, however many messages are in it. A call that it ends without having used
+        /// its own time counts as no attempt; three in a row of one message count as one.
         time_cap: Duration = Time(1, HOUR), default("10s", "an endless loop holds its lane no longer");
-        /// The time of init.
+        /// The time of init: processor time and waits. By the wall clock it may take as much and `time_cap` more.
         init_time: Duration = Time(1, HOUR), default("5s", "tables are built in init, and every new instance waits for it");
         /// The handler's file. Larger ones are refused before they are read.
         component: u64 = Size(KIB, 256 * MIB), default("64MiB", "ample for a handler that brings a language's runtime along");

@@ -54,5 +54,5 @@ pub use succession::{Admit, Succession};
 pub use tracker::{Completion, RunId, SpanBound, SpanSize, Tracker};
 pub use trial::{Budget, Excess, Pace, Place, Share, Tally};
 pub use verdict::{
-    AfterCrash, BatchBound, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,
+    AfterCrash, BatchBound, CapEnds, ErrorClass, GivenUp, Judgement, Rest, RetryPolicy, after_crash, exponential, judge,
 };

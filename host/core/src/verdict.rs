@@ -98,6 +98,9 @@ pub enum ErrorClass {
     Trap,
     /// The handler used up its time.
     Deadline,
+    /// The wall clock ended the call, and little of that time was the handler's. No attempt, unless it happens again and
+    /// again: [`CapEnds`].
+    TimeCap,
     /// The handler used up its memory.
     Memory,
     /// The broker refused an output for good.
@@ -119,6 +122,7 @@ impl ErrorClass {
             Self::NoProgress => "no-progress",
             Self::Trap => "trap",
             Self::Deadline => "deadline",
+            Self::TimeCap => "time-cap",
             Self::Memory => "memory",
             Self::Refused => "refused",
             Self::OutputLimit => "output-limit",
@@ -234,6 +238,37 @@ pub fn after_crash(handed: usize, alone_on_fresh_instance: bool, attempt: u32, p
         return AfterCrash::GiveUp { attempts: attempt };
     }
     AfterCrash::Again { delay: policy.delay(attempt, None), next_attempt: attempt.saturating_add(1) }
+}
+
+/// Calls in a row that the wall clock ended, of one message delivered alone. A machine that is busy is not the message's
+/// fault, but a message that never comes to an end must not hold its partition for ever.
+#[derive(Clone, Debug, Default)]
+pub struct CapEnds {
+    offset: i64,
+    ended: u32,
+}
+
+impl CapEnds {
+    /// So many count as one attempt.
+    pub const AS_ONE: u32 = 3;
+
+    /// The call with this message alone was ended by the wall clock. True: with this one it counts as an attempt.
+    pub fn counts(&mut self, offset: i64) -> bool {
+        if self.offset != offset {
+            *self = Self { offset, ended: 0 };
+        }
+        self.ended += 1;
+        if self.ended == Self::AS_ONE {
+            self.ended = 0;
+            return true;
+        }
+        false
+    }
+
+    /// A call ended in another way.
+    pub fn forget(&mut self) {
+        self.ended = 0;
+    }
 }
 
 /// How many messages a lane hands over in one call: halves after a crash, and doubles after `GROW_AFTER` full batches

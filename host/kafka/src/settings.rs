@@ -56,8 +56,10 @@ pub struct MemberSettings {
     pub start: Start,
     /// What to do when the committed offset does not exist.
     pub out_of_range: OutOfRange,
-    /// Bytes librdkafka may hold of each assigned partition ahead of us.
+    /// Bytes that may be held of each assigned partition ahead of us, decompressed.
     pub prefetch_bytes: u64,
+    /// Bytes that a broker may put into one answer, as they are sent: perhaps compressed.
+    pub fetch_bytes: u64,
 }
 
 impl Default for MemberSettings {
@@ -76,6 +78,7 @@ impl Default for MemberSettings {
             start: Start::default(),
             out_of_range: OutOfRange::default(),
             prefetch_bytes: 16 << 20,
+            fetch_bytes: 50 << 20,
         }
     }
 }
@@ -172,9 +175,12 @@ impl MemberSettings {
             // The default is a second: that long a partition whose queue was full would stay without fetches.
             .set("fetch.queue.backoff.ms", "2")
             .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 1024).clamp(64, 2_097_151).to_string())
-            // 64 KiB was 5 to 8 times slower; more than the prefetch of a partition cannot be kept anyway.
-            .set("fetch.message.max.bytes", self.prefetch_bytes.clamp(256 << 10, 4 << 20).to_string());
+            .set("queued.max.messages.kbytes", (self.prefetch_bytes / 2048).clamp(64, 2_097_151).to_string())
+            // The other half is for what a reader took from the queue and could not hand out yet. What is fetched may be many
+            // times as large when it is decompressed, and the library fetches whenever its queue is below its bound: so a
+            // fetch is a quarter. 64 KiB was 5 to 8 times slower.
+            .set("fetch.message.max.bytes", (self.prefetch_bytes / 4).clamp(128 << 10, 4 << 20).to_string())
+            .set("fetch.max.bytes", self.fetch_bytes.clamp(1 << 20, 50 << 20).to_string());
         if let Some(instance) = &self.instance_id {
             config.set("group.instance.id", instance);
         }

@@ -42,6 +42,8 @@ pub struct Parts {
     pub grouped: bool,
     /// Bytes librdkafka may prefetch for each partition.
     pub prefetch_bytes: u64,
+    /// Bytes that a broker may put into one answer.
+    pub fetch_bytes: u64,
     /// Bytes the producer may buffer.
     pub buffer_bytes: u64,
     /// What the output topics are known to refuse.
@@ -368,5 +370,6 @@ fn member_settings(settings: &config::Pipeline, parts: &Parts) -> MemberSettings
         out_of_range: settings.out_of_range,
         prefetch_bytes: parts.prefetch_bytes,
         watched_topics: settings.output_topics().cloned().collect(),
+        fetch_bytes: parts.fetch_bytes,
     }
 }

@@ -21,6 +21,9 @@ impl Slot {
             self.backlog.put_back(call, &mut bench.batch, call.attempt, 0);
             return;
         }
+        if self.is_nobodys_fault(bench, call, error) {
+            return;
+        }
         self.partition.counters.crashed.increment(1);
         version.done.crashed();
         bench.report_settled();
@@ -45,6 +48,27 @@ impl Slot {
                 self.settle(bench, call, Settlement::failed(failed, DeadLetterStage::Whole));
             }
         }
+    }
+
+    /// The wall clock ended the call, and that is not the third time in a row for a message alone: its messages go again, one
+    /// at a time, and nothing is counted.
+    fn is_nobodys_fault(&mut self, bench: &mut Bench, call: &Call, error: &CallError) -> bool {
+        let count = bench.batch.len();
+        if error.class != ErrorClass::TimeCap {
+            self.cap_ends.forget();
+            return false;
+        }
+        if count == 1 && self.cap_ends.counts(call.messages.first()) {
+            return false;
+        }
+        let offset = call.messages.first();
+        tracing::warn!(
+            pipeline = %bench.shared.name, partition = %self.partition.id, offset, messages = count,
+            reason = error.message, "call ended by the wall clock; its messages go again, and no attempt is counted"
+        );
+        bench.bound.halve();
+        self.backlog.put_back(call, &mut bench.batch, call.attempt, count);
+        true
     }
 
     /// The partition stops until somebody decides.

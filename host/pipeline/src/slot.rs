@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmill_core::partition::{Ask, DeadLetterStage, Event, Next, StopClass, Urgency};
-use wasmill_core::{Backlog, Call, CallBound, GivenUp, MessageRef, NextOffset, Pick, Rest, Route, Side, judge};
+use wasmill_core::{
+    Backlog, Call, CallBound, CapEnds, GivenUp, MessageRef, NextOffset, Pick, Rest, Route, Side, judge,
+};
 use wasmill_kafka::now_ms;
 
 use crate::bench::Bench;
@@ -42,6 +44,8 @@ pub struct Slot {
     /// Through what it publishes; exchanged at a rewind, so that nothing of an old epoch goes out through a new producer.
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) backlog: Backlog,
+    /// Calls in a row that the wall clock ended.
+    pub(crate) cap_ends: CapEnds,
 }
 
 /// What a call, or a refusal, comes to.
@@ -69,7 +73,7 @@ impl Slot {
     /// A partition that was just assigned to the lane.
     pub fn new(partition: Arc<Partition>, source: Box<dyn Source>, delivery: Arc<dyn Delivery>) -> Self {
         let publisher = delivery.publisher();
-        Self { partition, source, delivery, publisher, backlog: Backlog::new() }
+        Self { partition, source, delivery, publisher, backlog: Backlog::new(), cap_ends: CapEnds::default() }
     }
 
     /// One batch, from the source to the sink.

@@ -1,4 +1,4 @@
-//! How long a call may go on: its deadline, and the canceller by which another thread ends it.
+//! How long a call may go on: what it is charged with, its wall clock, and the canceller by which another thread ends it.
 //!
 //! Wasm code is stopped by epochs: every tick the store's callback asks [`Watch::check`]. Host functions that wait are
 //! not wasm code and no epoch ends them, so they wait in [`Watch::wait_until`] and nowhere else.
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Stop;
@@ -42,64 +43,98 @@ impl Canceller {
     }
 }
 
-/// The running call's deadline.
+/// What a running call is charged with, and its bounds.
+///
+/// Charged is the processor time of its thread and the time in host functions that wait: what a busy machine or a quota
+/// takes away is nobody's fault. The wall clock bounds the call as a whole. No clock is read when a call begins: the
+/// first epoch that ends in it is where its time begins, so most calls read none.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    deadline: Instant,
+    /// How much may be charged to this part of the call.
     allowed: Duration,
+    /// How long the call may last by the wall clock.
+    cap: Duration,
+    /// When the call's time began by the wall clock.
+    began: Option<Instant>,
+    /// The thread's processor time when this part's time began.
+    cpu: Option<Duration>,
+    /// What this part spent in waits.
+    waited: Duration,
     canceller: Canceller,
+}
+
+/// What is left of a call.
+struct Left {
+    charge: Duration,
+    wall: Duration,
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Self { deadline: Instant::now(), allowed: Duration::ZERO, canceller: Canceller::default() }
+        let (allowed, cap, waited) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        Self { allowed, cap, began: None, cpu: None, waited, canceller: Canceller::default() }
     }
 
-    /// A call begins that may take `allowed`.
-    pub(crate) fn start(&mut self, allowed: Duration) {
-        let now = Instant::now();
-        self.allowed = allowed;
-        self.deadline = now.checked_add(allowed).unwrap_or(now + Duration::from_secs(365 * 24 * 3600));
+    /// A call begins that may be charged with `allowed`, and may last until `cap` by the wall clock.
+    pub(crate) fn start(&mut self, allowed: Duration, cap: Duration) {
+        self.cap = cap;
+        self.began = None;
+        self.start_part(allowed);
     }
 
-    /// The end of the running call.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Begins a part of the call that may take `allowed`, but not longer than until `end`.
-    pub(crate) fn start_within(&mut self, allowed: Duration, end: Instant) {
-        self.start(allowed);
-        self.deadline = self.deadline.min(end);
+    /// Begins a part of the call that may be charged with `allowed`. The call's wall clock goes on.
+    pub(crate) fn start_part(&mut self, allowed: Duration) {
+        self.allowed = allowed.min(self.cap);
+        self.cpu = None;
+        self.waited = Duration::ZERO;
     }
 
     pub(crate) fn canceller(&self) -> &Canceller {
         &self.canceller
     }
 
-    /// Whether the call may go on.
-    pub(crate) fn check(&self) -> Result<(), Stop> {
-        if self.canceller.is_cancelled() {
-            Err(Stop::Cancelled)
-        } else if Instant::now() >= self.deadline {
-            Err(Stop::Deadline(self.allowed))
-        } else {
-            Ok(())
-        }
+    /// Whether the call may go on; asked when an epoch ends.
+    pub(crate) fn check(&mut self) -> Result<(), Stop> {
+        self.left().map(drop)
     }
 
-    /// Waits until `until` (`None`: for ever), but ends with the call's deadline and when the call is cancelled.
-    pub(crate) fn wait_until(&self, until: Option<Instant>) -> Result<(), Stop> {
-        let end = until.map_or(self.deadline, |until| until.min(self.deadline));
-        let mut held = self.canceller.0.lock.lock();
+    /// What is left, or why the call ends.
+    fn left(&mut self) -> Result<Left, Stop> {
+        if self.canceller.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let (now, cpu) = (Instant::now(), ThreadTime::now().as_duration());
+        let wall = now.saturating_duration_since(*self.began.get_or_insert(now));
+        let charged = cpu.saturating_sub(*self.cpu.get_or_insert(cpu)).saturating_add(self.waited);
+        let charge = self.allowed.saturating_sub(charged);
+        if charge.is_zero() {
+            return Err(Stop::Deadline(self.allowed));
+        }
+        let left = self.cap.saturating_sub(wall);
+        if !left.is_zero() {
+            return Ok(Left { charge, wall: left });
+        }
+        // A call that may last as long as it may be charged reaches both bounds together, but for what the machine does
+        // beside it.
+        let used_up = charged.saturating_mul(10) >= self.allowed.saturating_mul(9);
+        Err(if used_up { Stop::Deadline(self.allowed) } else { Stop::TimeCap { cap: self.cap, charged } })
+    }
+
+    /// Waits until `until` (`None`: for ever), but ends with the call's bounds and when the call is cancelled. The wait
+    /// is charged: no more of it than was asked for, as the machine may give the processor back late.
+    pub(crate) fn wait_until(&mut self, until: Option<Instant>) -> Result<(), Stop> {
+        let canceller = self.canceller.clone();
+        let mut held = canceller.0.lock.lock();
         loop {
-            self.check()?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                // `end` may be the deadline, reached since it was checked.
-                return self.check();
+            let Left { charge, wall } = self.left()?;
+            let now = Instant::now();
+            let asked = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+            if asked.is_zero() {
+                return Ok(());
             }
-            self.canceller.0.wake.wait_for(&mut held, left);
+            let most = asked.min(charge).min(wall);
+            canceller.0.wake.wait_for(&mut held, most);
+            self.waited += now.elapsed().min(most);
         }
     }
 }
@@ -108,17 +143,59 @@ impl Watch {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_wait_ends_with_the_deadline() {
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn watch(allowed: Duration, cap: Duration) -> Watch {
         let mut watch = Watch::new();
-        watch.start(Duration::from_millis(20));
+        watch.start(allowed, cap);
+        watch
+    }
+
+    #[test]
+    fn a_wait_is_charged() {
+        let mut watch = watch(Duration::from_millis(20), LONG);
+        assert!(matches!(watch.wait_until(None), Err(Stop::Deadline(_))));
+    }
+
+    #[test]
+    fn waits_add_up_within_a_part_and_not_across_parts() {
+        let mut watch = watch(Duration::from_millis(500), LONG);
+        let wait = |watch: &mut Watch| watch.wait_until(Some(Instant::now() + Duration::from_millis(300)));
+        wait(&mut watch).unwrap();
+        watch.start_part(Duration::from_millis(500));
+        wait(&mut watch).unwrap();
+        assert!(matches!(wait(&mut watch), Err(Stop::Deadline(_))));
+    }
+
+    #[test]
+    fn time_off_the_processor_is_not_charged_and_ends_at_the_cap() {
+        let mut watch = watch(Duration::from_millis(20), Duration::from_millis(200));
+        watch.check().unwrap();
+        // Not a wait of the call: its thread is merely not run.
+        std::thread::sleep(Duration::from_millis(60));
+        watch.check().unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(matches!(watch.check(), Err(Stop::TimeCap { charged, .. }) if charged < Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn processor_time_is_charged() {
+        let mut watch = watch(Duration::from_millis(20), LONG);
+        let began = ThreadTime::now();
+        while watch.check().is_ok() {}
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        assert!(matches!(watch.check(), Err(Stop::Deadline(_))));
+    }
+
+    #[test]
+    fn a_call_that_may_last_as_long_as_it_may_be_charged_ends_by_its_own_doing() {
+        let mut watch = watch(Duration::from_millis(50), Duration::from_millis(50));
         assert!(matches!(watch.wait_until(None), Err(Stop::Deadline(_))));
     }
 
     #[test]
     fn a_wait_ends_when_its_time_has_come() {
-        let mut watch = Watch::new();
-        watch.start(Duration::from_secs(60));
+        let mut watch = watch(LONG, LONG);
         let until = Instant::now() + Duration::from_millis(10);
         watch.wait_until(Some(until)).unwrap();
         assert!(Instant::now() >= until);
@@ -126,8 +203,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_the_call_is_cancelled() {
-        let mut watch = Watch::new();
-        watch.start(Duration::from_secs(60));
+        let mut watch = watch(LONG, LONG);
         let canceller = watch.canceller().clone();
         let other = std::thread::spawn(move || canceller.cancel());
         assert!(matches!(watch.wait_until(None), Err(Stop::Cancelled)));
@@ -135,9 +211,9 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_too_far_for_the_clock_is_far_away() {
-        let mut watch = Watch::new();
-        watch.start(Duration::MAX);
+    fn bounds_too_far_for_the_clock_are_far_away() {
+        let mut watch = watch(Duration::MAX, Duration::MAX);
         watch.check().unwrap();
+        watch.wait_until(Some(Instant::now() + Duration::from_millis(1))).unwrap();
     }
 }

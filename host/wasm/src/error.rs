@@ -87,6 +87,30 @@ pub enum LoadError {
         /// What is there.
         found: String,
     },
+    /// An instance takes more than it may, before its first call.
+    #[error(
+        "an instance of the plugin takes {needed} bytes ({instances} core instances; {memory} bytes of memories and tables); \
+         limits.memory allows {limit}"
+    )]
+    Footprint {
+        /// Bytes that an instance takes, or the plan by which it is made if that is more.
+        needed: u64,
+        /// Bytes that it may take.
+        limit: u64,
+        /// Bytes of linear memories and tables among them.
+        memory: u64,
+        /// Instances of core modules.
+        instances: u64,
+    },
+    /// Components hand modules or components to each other, so what an instance takes cannot be known beforehand.
+    #[error("the plugin instantiates a {kind} that it was handed from outside, which no handler may")]
+    Handed {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The instance was tried and did not come to be.
+    #[error("an instance of the plugin cannot be made: {0}")]
+    Instance(String),
     /// `handle` or `init` is something else than the contract says.
     #[error("the plugin's export `{name}` fits neither world of wasmill:handler: {reason}")]
     ExportType {
@@ -108,13 +132,15 @@ pub enum LoadKind {
     Imports,
     /// Its exports.
     Contract,
+    /// What an instance takes.
+    Instance,
     /// Its code.
     Compile,
 }
 
 impl LoadKind {
     /// Every kind, in that order.
-    pub const ALL: [Self; 5] = [Self::Size, Self::Format, Self::Imports, Self::Contract, Self::Compile];
+    pub const ALL: [Self; 6] = [Self::Size, Self::Format, Self::Imports, Self::Contract, Self::Instance, Self::Compile];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -123,6 +149,7 @@ impl LoadKind {
             Self::Format => "format",
             Self::Imports => "imports",
             Self::Contract => "contract",
+            Self::Instance => "instance",
             Self::Compile => "compile",
         }
     }
@@ -136,6 +163,7 @@ impl LoadError {
             Self::NotWasm(_) | Self::Text(_) | Self::NoComponentType | Self::Encode(_) => LoadKind::Format,
             Self::Import { .. } | Self::TwoWorlds { .. } | Self::ImportType(_) => LoadKind::Imports,
             Self::NoExport { .. } | Self::ExportType { .. } => LoadKind::Contract,
+            Self::Footprint { .. } | Self::Handed { .. } | Self::Instance(_) => LoadKind::Instance,
             Self::Compile(_) => LoadKind::Compile,
         }
     }
@@ -150,9 +178,12 @@ pub enum StartError {
     /// A trap while starting or in `init`.
     #[error("the handler trapped while starting: {0}")]
     Trap(String),
-    /// `init` took longer than `limits.init_time`.
+    /// `init` took longer than `limits.init_time`: processor time and waits.
     #[error("the handler's init did not end within limits.init_time")]
     Deadline,
+    /// The wall clock ended `init`, and little of that time was its own. What it had, in words.
+    #[error("the handler's init did not come to its end: {0}")]
+    TimeCap(String),
     /// The instance needs more memory than it may have.
     #[error("the handler needs more memory to start than limits.memory allows")]
     Memory,
@@ -168,7 +199,7 @@ pub enum StartError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct CallError {
-    /// `Trap`, `Deadline`, `Memory`, `OutputLimit`, `Protocol` or `Cancelled`.
+    /// `Trap`, `Deadline`, `TimeCap`, `Memory`, `OutputLimit`, `Protocol` or `Cancelled`.
     pub class: ErrorClass,
     /// One line, safe to show.
     pub message: String,
@@ -188,6 +219,11 @@ impl CallError {
 pub(crate) enum Stop {
     #[error("the call took longer than its deadline of {0:?}")]
     Deadline(std::time::Duration),
+    #[error(
+        "the call lasted until limits.time_cap, {cap:?}, in which it had a processor or a wait for {charged:?}; hint: the \
+         machine is busy, or a quota holds the process"
+    )]
+    TimeCap { cap: std::time::Duration, charged: std::time::Duration },
     #[error("the call was cancelled")]
     Cancelled,
     #[error("output limit: {0}")]
@@ -207,6 +243,7 @@ impl Stop {
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             Self::Deadline(_) => ErrorClass::Deadline,
+            Self::TimeCap { .. } => ErrorClass::TimeCap,
             Self::Cancelled => ErrorClass::Cancelled,
             Self::OutputLimit(_) => ErrorClass::OutputLimit,
             Self::Protocol(_) => ErrorClass::Protocol,

@@ -1,12 +1,15 @@
 //! An instance: one running copy of a plugin, with its own store. It serves one lane and is over after its first error.
 
+use std::sync::Arc;
+
 use wasmill_core::{Batch, Emitted, ErrorClass, Failure, Growth};
+use wasmtime::component::Instance as ComponentInstance;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
 use crate::deadline::Canceller;
-use crate::error::{CallError, StartError, Stop};
+use crate::error::{CallError, LoadError, StartError, Stop};
 use crate::plugin::Plugin;
-use crate::spec::{InstanceSpec, Limits};
+use crate::spec::{InstanceSpec, Limits, LogLevel, LogSink};
 use crate::state::State;
 use crate::world::World;
 use crate::{batches, init, messages, text};
@@ -44,20 +47,64 @@ impl Plugin {
         self.check(spec.grants)?;
         Instance::start(self, spec)
     }
+
+    /// Makes an instance and drops it, without `init`: for whoever can afford that it goes wrong. Code of the guest runs if
+    /// it has some that runs by itself.
+    ///
+    /// # Errors
+    /// As [`Plugin::instantiate`].
+    pub fn rehearse(&self, limits: &Limits) -> Result<(), StartError> {
+        let spec = InstanceSpec {
+            pipeline: String::new(),
+            group: String::new(),
+            config: Vec::new(),
+            grants: self.needs(),
+            limits: limits.clone(),
+            outputs: Default::default(),
+            sources: Default::default(),
+            log: Arc::new(Silent),
+        };
+        let mut store = store(self, &spec);
+        instantiate(&mut store, self).map(drop).map_err(|error| start_error(&store, &error))
+    }
+}
+
+struct Silent;
+
+impl LogSink for Silent {
+    fn write(&self, _: LogLevel, _: &str) {}
+}
+
+/// A store within the limits, whose time to start begins now.
+fn store(plugin: &Plugin, spec: &InstanceSpec) -> Store<State> {
+    let mut store = Store::new(plugin.pre().engine(), State::new(spec));
+    store.data_mut().limiter.begin_with(plugin.footprint().fixed);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(lifted_bytes(&spec.limits));
+    store.set_max_component_handles(HANDLES);
+    store.epoch_deadline_callback(|mut cx| match cx.data_mut().watch.check() {
+        Ok(()) => Ok(UpdateDeadline::Continue(1)),
+        Err(stop) => Err(stop.into()),
+    });
+    store.set_epoch_deadline(1);
+    let init_time = spec.limits.init_time;
+    store.data_mut().watch.start(init_time, init_time.saturating_add(spec.limits.time_cap));
+    store
+}
+
+/// Instantiates within the time to start. It is mostly the host's own work, in which no epoch ends, and bounded by the
+/// footprint: the clock is read before it and behind it.
+fn instantiate(store: &mut Store<State>, plugin: &Plugin) -> wasmtime::Result<ComponentInstance> {
+    plugin.footprint().fits(store.data().limiter.limit() as u64)?;
+    store.data_mut().watch.check()?;
+    let instance = plugin.pre().instantiate(&mut *store)?;
+    store.data_mut().watch.check()?;
+    Ok(instance)
 }
 
 impl Instance {
     fn start(plugin: &Plugin, spec: &InstanceSpec) -> Result<Self, StartError> {
-        let mut store = Store::new(plugin.pre().engine(), State::new(spec));
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(lifted_bytes(&spec.limits));
-        store.set_max_component_handles(HANDLES);
-        store.epoch_deadline_callback(|cx| match cx.data().watch.check() {
-            Ok(()) => Ok(UpdateDeadline::Continue(1)),
-            Err(stop) => Err(stop.into()),
-        });
-        store.set_epoch_deadline(1);
-        store.data_mut().watch.start(spec.limits.init_time);
+        let mut store = store(plugin, spec);
         let started = start(&mut store, plugin, spec);
         store.data_mut().settle_log();
         let handle = started.map_err(|error| match error {
@@ -118,12 +165,12 @@ impl Instance {
     fn begin(&mut self, batch: &Batch) {
         let messages = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         let limits = &self.limits;
-        let allowed = limits.time_per_message.saturating_mul(messages).min(limits.time_cap);
+        let allowed = limits.time_per_message.saturating_mul(messages);
         let state = self.store.data_mut();
         state.outcome_mut().open(batch);
         state.limiter.forget_refusal();
         state.log.words.forget();
-        state.watch.start(allowed);
+        state.watch.start(allowed, limits.time_cap);
         self.store.set_epoch_deadline(1);
     }
 
@@ -143,7 +190,7 @@ impl Instance {
         self.canceller.clone()
     }
 
-    /// Bytes of linear memory that the instance holds.
+    /// Bytes that the instance holds: linear memories, tables, globals and function references.
     pub fn memory_bytes(&self) -> u64 {
         self.store.data().limiter.memory_bytes()
     }
@@ -167,7 +214,7 @@ fn start(
     plugin: &Plugin,
     spec: &InstanceSpec,
 ) -> Result<Handle, Result<String, wasmtime::Error>> {
-    let instance = plugin.pre().instantiate(&mut *store).map_err(Err)?;
+    let instance = instantiate(store, plugin).map_err(Err)?;
     init::call(store, instance, spec, plugin.digest()).map_err(Err)?.map_err(Ok)?;
     match plugin.world() {
         World::Batches => batches::Handle::find(store, instance).map(Handle::Batches),
@@ -186,13 +233,14 @@ fn lifted_bytes(limits: &Limits) -> usize {
 }
 
 fn start_error(store: &Store<State>, error: &wasmtime::Error) -> StartError {
-    if store.data().limiter.refused().is_some() {
+    if store.data().limiter.refused().is_some() || error.is::<LoadError>() {
         return StartError::Memory;
     }
     if error.is::<Trap>() || error.is::<Stop>() {
         let error = call_error(store, error);
         return match error.class {
             ErrorClass::Deadline => StartError::Deadline,
+            ErrorClass::TimeCap => StartError::TimeCap(error.message),
             _ => StartError::Trap(error.full()),
         };
     }

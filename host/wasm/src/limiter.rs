@@ -1,15 +1,16 @@
-//! Guest memory: linear memories and tables of one instance share one bound.
+//! Guest memory: everything that one instance takes shares one bound.
 
 use wasmtime::ResourceLimiter;
 
-/// Bytes that one table element is counted as.
-const ELEMENT_BYTES: usize = 16;
+use crate::footprint::ELEMENT_BYTES;
 
-/// Counts what the instance's memories and tables take, and remembers a refusal, so that the trap that follows it is
+/// Counts what the instance's memories and tables take beside what it has from the start, and remembers a refusal, so that the trap that follows it is
 /// told from any other.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limit: usize,
+    /// Globals, function references and whatever else does not grow.
+    fixed: usize,
     memory: usize,
     tables: usize,
     last: usize,
@@ -19,12 +20,17 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(limit_bytes: u64) -> Self {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        Self { limit, memory: 0, tables: 0, last: 0, refused: None }
+        Self { limit, fixed: 0, memory: 0, tables: 0, last: 0, refused: None }
     }
 
-    /// Bytes of linear memory.
+    /// So many bytes are taken already.
+    pub(crate) fn begin_with(&mut self, fixed: u64) {
+        self.fixed = usize::try_from(fixed).unwrap_or(usize::MAX);
+    }
+
+    /// Bytes that the instance takes.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory as u64
+        self.fixed.saturating_add(self.memory).saturating_add(self.tables) as u64
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -42,7 +48,7 @@ impl Limiter {
     }
 
     fn allow(&mut self, more: usize) -> bool {
-        let wanted = self.memory.saturating_add(self.tables).saturating_add(more);
+        let wanted = self.fixed.saturating_add(self.memory).saturating_add(self.tables).saturating_add(more);
         let allowed = wanted <= self.limit;
         if !allowed {
             self.refused = Some(wanted);
@@ -70,7 +76,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
+        let more = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES as usize);
         if maximum.is_some_and(|maximum| desired > maximum) || !self.allow(more) {
             return Ok(false);
         }
@@ -103,7 +109,16 @@ mod tests {
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.memory_growing(0, 241, None).unwrap());
         assert_eq!(limiter.refused(), Some(1001));
-        assert_eq!(limiter.memory_bytes(), 600);
+        assert_eq!(limiter.memory_bytes(), 760);
+    }
+
+    #[test]
+    fn what_does_not_grow_counts_too() {
+        let mut limiter = Limiter::new(1000);
+        limiter.begin_with(500);
+        assert!(!limiter.memory_growing(0, 501, None).unwrap());
+        assert!(limiter.memory_growing(0, 500, None).unwrap());
+        assert_eq!(limiter.memory_bytes(), 1000);
     }
 
     #[test]

@@ -74,8 +74,8 @@ impl Handle {
         Ok(Self(instance.get_typed_func(store.as_context_mut(), "handle")?))
     }
 
-    /// Hands the messages over one by one, up to the first retry. The call's deadline is the batch's; no message may
-    /// take more than `each` of it.
+    /// Hands the messages over one by one, up to the first retry. The call's wall clock is the batch's; no message may be
+    /// charged with more than `each`.
     pub(crate) fn call(
         &self,
         store: &mut Store<State>,
@@ -84,11 +84,10 @@ impl Handle {
         batch: &Batch,
         each: Duration,
     ) -> wasmtime::Result<u32> {
-        let end = store.data().watch.deadline();
         let sources = store.data().topics.sources.clone();
         let topic = sources.get(source as usize).map_or("", String::as_str);
         for (index, message) in batch.messages().enumerate() {
-            store.data_mut().watch.start_within(each, end);
+            store.data_mut().watch.start_part(each);
             store.data_mut().log.words.forget();
             let handle: TypedFunc<Parameters<'_>, Returned> = self.0;
             let (verdict,) = handle.call(store.as_context_mut(), (lower(topic, partition, message),))?;

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::binary::{self, Kind, NAME_BYTES, REASON_BYTES};
 use crate::error::LoadError;
+use crate::footprint::Footprint;
 use crate::grants::{self, Asked, NotGranted};
 use crate::linkers::Linkers;
 use crate::state::State;
@@ -25,6 +26,7 @@ struct Inner {
     world: World,
     imports: Vec<String>,
     asked: Asked,
+    footprint: Footprint,
     pre: InstancePre<State>,
 }
 
@@ -36,7 +38,7 @@ impl std::fmt::Debug for Plugin {
 
 impl Plugin {
     pub(crate) fn load(engine: &Engine, linkers: &Linkers, bytes: &[u8]) -> Result<Self, LoadError> {
-        let component = compile(engine, bytes)?;
+        let (component, footprint) = compile(engine, bytes)?;
         let Imports { names: imports, asked } = Imports::of(engine, &component);
         let (world, handle) = match world(engine, &component) {
             Ok(found) => found,
@@ -49,7 +51,8 @@ impl Plugin {
         check_imports(world, &imports)?;
         check_exports(engine, &component, world, &handle)?;
         let pre = link(linkers.of(world), &component)?;
-        Ok(Self(Arc::new(Inner { digest: binary::digest(bytes), size: bytes.len(), world, imports, asked, pre })))
+        let (digest, size) = (binary::digest(bytes), bytes.len());
+        Ok(Self(Arc::new(Inner { digest, size, world, imports, asked, footprint, pre })))
     }
 
     /// SHA-256 of the bytes that were loaded, in hexadecimal.
@@ -65,6 +68,11 @@ impl Plugin {
     /// The world whose `handle` it exports.
     pub fn world(&self) -> World {
         self.0.world
+    }
+
+    /// What an instance takes of the host.
+    pub fn footprint(&self) -> Footprint {
+        self.0.footprint
     }
 
     /// What it imports, as it names it.
@@ -119,7 +127,7 @@ impl Imports {
 }
 
 /// Compiles a component, or a core module that says which world it was made for.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Component, Footprint), LoadError> {
     let encoded;
     let component = match binary::kind(bytes)? {
         Kind::Component => bytes,
@@ -128,10 +136,12 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
             &encoded
         }
     };
+    let footprint = Footprint::of_component(component)?;
     let compiled = binary::guarded(|| Component::from_binary(engine, component));
-    compiled
+    let component = compiled
         .map_err(LoadError::Compile)?
-        .map_err(|error| LoadError::Compile(text::clean(&format!("{error:#}"), REASON_BYTES)))
+        .map_err(|error| LoadError::Compile(text::clean(&format!("{error:#}"), REASON_BYTES)))?;
+    Ok((component, footprint))
 }
 
 /// Tells the world by the type of `handle`: both worlds have a function of that name, so a component has only one.

@@ -31,12 +31,12 @@ pub struct InstanceSpec {
 pub struct Limits {
     /// Linear memories and tables together, bytes.
     pub memory_bytes: u64,
-    /// A call may take this long for each message handed over ...
+    /// A call may be charged with so much for each message handed over: processor time and waits. By message, not by
+    /// call: a fixed bound would end every large batch of slow messages for ever.
     pub time_per_message: Duration,
-    /// ... and never longer than this. By message, not by call: a fixed bound would end every large batch of slow
-    /// messages for ever.
+    /// How long a call may last by the wall clock.
     pub time_cap: Duration,
-    /// How long instantiation and `init` may take together.
+    /// What instantiation and `init` may be charged with together. By the wall clock they may last for `time_cap` longer.
     pub init_time: Duration,
     /// Outputs of one call.
     pub output_messages: usize,

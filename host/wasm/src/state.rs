@@ -38,7 +38,7 @@ impl State {
 
     /// What the functions of WASI work with.
     pub(crate) fn wasi(&mut self) -> WasiView<'_> {
-        WasiView { wasi: &mut self.wasi, log: &mut self.log, watch: &self.watch }
+        WasiView { wasi: &mut self.wasi, log: &mut self.log, watch: &mut self.watch }
     }
 
     pub(crate) fn outcome(&self) -> &Outcome {

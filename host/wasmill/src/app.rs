@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use wasmill_config as config;
 use wasmill_deploy::handler::loader::Loader;
+use wasmill_deploy::handler::room;
 use wasmill_pipeline::End;
 
 use crate::admin::{self, Admin};
@@ -44,6 +45,7 @@ impl App {
     /// consumed yet.
     pub fn start(options: Options, metrics: PrometheusHandle) -> Result<Self, Failure> {
         let Options { config, file, cache, observer, embedded } = options;
+        look_around(&config);
         let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
         let state = (!embedded).then(|| config.directory.join(".wasmill").join("history"));
@@ -182,6 +184,34 @@ impl Signals {
             _ = self.terminate.recv() => Signal::End,
             _ = self.interrupt.recv() => Signal::End,
             _ = hang_up => Signal::Reload,
+        }
+    }
+}
+
+/// Files that a process has open without any pipeline.
+const OPEN_FILES: u64 = 64;
+/// Files that a client of Kafka has open with one broker. Each further broker takes three more.
+const OPEN_FILES_OF_A_CLIENT: u64 = 7;
+
+/// Says what the limits around this process are, and which are too low for what it is to run.
+fn look_around(config: &config::Config) {
+    let open_files = room::raise_open_files();
+    // A client for each member, and one producer.
+    let clients: u64 = config.pipelines.iter().map(|pipeline| pipeline.members as u64 + 1).sum();
+    let needed = OPEN_FILES + clients * OPEN_FILES_OF_A_CLIENT;
+    if let Some(limit) = open_files.filter(|limit| *limit < needed) {
+        tracing::warn!(
+            limit,
+            needed,
+            clients,
+            "too few open files are allowed: clients will not reach their brokers; hint: raise the hard limit (`ulimit -Hn`)"
+        );
+    }
+    if let Some(room) = room::of_the_container() {
+        let memory = config.memory_bytes;
+        tracing::info!(limit = room.limit, left = room.bytes, memory, "the container's memory is limited");
+        if memory > room.bytes {
+            tracing::warn!("`memory` is {}, and {room}; hint: lower `memory`", bytesize::ByteSize(memory));
         }
     }
 }

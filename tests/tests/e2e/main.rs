@@ -33,6 +33,7 @@ mod registry;
 mod reload;
 mod rights;
 mod rollout;
+mod sandbox;
 mod seek;
 mod spine;
 mod swap;

@@ -10,10 +10,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use wasmill_config as config;
-use wasmill_wasm::{Engine, EngineOptions, LoadKind};
+use wasmill_wasm::{Engine, EngineOptions, Limits, LoadError, LoadKind};
 
+use super::room;
 use crate::explain;
 
 /// The hidden command of this program that compiles: [`compile_here`], with `--cache`, `--memory` and `--time`.
@@ -24,6 +25,8 @@ pub const REFUSED_EXIT_CODE: u8 = 3;
 const REASON_BYTES: u64 = 16 << 10;
 /// Seconds that a compiler nobody waits for may go on.
 const CPU_SLACK_SECONDS: u64 = 5;
+/// With less no handler was seen to compile.
+const LEAST_COMPILE_BYTES: u64 = 96 << 20;
 /// How much later than everything else the compiler gets a processor: nearly last.
 const COMPILER_NICENESS: i32 = 15;
 
@@ -49,9 +52,34 @@ pub(super) fn open_engine(cache: Option<PathBuf>) -> anyhow::Result<Engine> {
     Ok(Engine::new(&EngineOptions { cache_directory: cache, ..EngineOptions::default() })?)
 }
 
+/// The bound of a compiler: what the configuration says, or what there is room for if that is less.
+///
+/// # Errors
+/// There is too little room; the error has the figures.
+fn bounded(limits: &config::Limits, room: Option<&room::Room>) -> Result<(u64, String), Unloadable> {
+    let configured = (limits.compile_memory_bytes, "hint: limits.compile_memory".to_owned());
+    let Some(room) = room else { return Ok(configured) };
+    // What is left over is for this process, which goes on meanwhile.
+    let bytes = room.bytes / 8 * 7;
+    if bytes >= configured.0 {
+        return Ok(configured);
+    }
+    if bytes < LEAST_COMPILE_BYTES {
+        let least = bytesize::ByteSize(LEAST_COMPILE_BYTES);
+        return Err(Unloadable {
+            kind: LoadKind::Compile,
+            reason: format!(
+                "to compile it takes {least} at least, and {room}; hint: raise that limit, or lower `memory`"
+            ),
+        });
+    }
+    Ok((bytes, format!("as {room}; hint: raise that limit")))
+}
+
 /// Has another process compile these bytes. They go through a pipe: a file could be another by the time it is read.
 pub(super) fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits) -> Result<(), Unloadable> {
-    let (status, said) = run_apart(bytes, cache, limits)?;
+    let (memory, why) = bounded(limits, room::for_a_process().as_ref())?;
+    let (status, said) = run_apart(bytes, cache, limits, memory)?;
     if status.success() {
         return Ok(());
     }
@@ -63,8 +91,8 @@ pub(super) fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits)
         return Err(Unloadable { kind, reason: reason.trim().to_owned() });
     }
     let error = anyhow::anyhow!(
-        "the process that compiles it ended with {status}; it may use {}; hint: limits.compile_memory\n{}",
-        bytesize::ByteSize(limits.compile_memory_bytes),
+        "the process that compiles it ended with {status}; it may use {}; {why}\n{}",
+        bytesize::ByteSize(memory),
         said.trim()
     );
     Err(error.into())
@@ -75,12 +103,15 @@ fn run_apart(
     bytes: &[u8],
     cache: &Path,
     limits: &config::Limits,
+    memory: u64,
 ) -> anyhow::Result<(std::process::ExitStatus, String)> {
     let mut child = Command::new(this_program()?)
         .arg(COMMAND)
         .arg("--cache")
         .arg(cache)
-        .args(["--memory", &limits.compile_memory_bytes.to_string()])
+        .args(["--memory", &memory.to_string()])
+        .args(["--instance-memory", &limits.memory_bytes.to_string()])
+        .args(["--init-time", &limits.init_time.as_millis().to_string()])
         .args(["--time", &limits.compile_time.as_secs().max(1).to_string()])
         // The allocator reserves a gigabyte at first, which the bound on its memory would count: nothing smaller could hold.
         .env("MIMALLOC_ARENA_RESERVE", "0")
@@ -133,7 +164,13 @@ pub fn compile_here(cache: PathBuf, bounds: &Bounds) -> anyhow::Result<bool> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the handler")?;
     let engine = open_engine(Some(cache))?;
-    let Err(error) = engine.load(&bytes) else { return Ok(true) };
+    // An instance is made here first, where it can hurt nobody.
+    let tried = engine.load(&bytes).and_then(|plugin| {
+        bounds.let_an_instance_be();
+        let limits = Limits { memory_bytes: bounds.instance_memory, init_time: bounds.init_time, ..Limits::default() };
+        plugin.rehearse(&limits).map_err(|error| LoadError::Instance(error.to_string()))
+    });
+    let Err(error) = tried else { return Ok(true) };
     // In what it lacks, then by itself and in full: whoever asked adds which handler it is.
     let _ = write!(std::io::stderr(), "{}\n{:#}", error.kind().as_str(), anyhow::Error::from(error));
     Ok(false)
@@ -146,20 +183,37 @@ pub struct Bounds {
     pub memory: u64,
     /// Seconds.
     pub time: u64,
+    /// Bytes that an instance may take, once it is compiled.
+    pub instance_memory: u64,
+    /// How long that may take.
+    pub init_time: Duration,
 }
 
 impl Bounds {
     fn set(&self) -> anyhow::Result<()> {
-        let at_most = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(Resource::Data, at_most(self.memory))?;
+        // What holds around this process holds for it as well: limits are lowered and never raised.
+        let lower = |resource: Resource, current: u64, maximum: u64| {
+            let found = getrlimit(resource);
+            let maximum = found.maximum.map_or(maximum, |around| around.min(maximum));
+            let current = found.current.map_or(current, |around| around.min(current)).min(maximum);
+            setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })
+        };
+        lower(Resource::Data, self.memory, self.memory.saturating_add(self.instance_memory))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         // Whoever asked keeps the time; this is for when they are gone.
-        setrlimit(Resource::Cpu, at_most((self.time + CPU_SLACK_SECONDS).saturating_mul(processors)))?;
+        let seconds = (self.time + CPU_SLACK_SECONDS).saturating_mul(processors);
+        lower(Resource::Cpu, seconds, seconds)?;
         // A crash is told by the one who asked; a core file of gigabytes helps nobody.
-        setrlimit(Resource::Core, at_most(0))?;
+        lower(Resource::Core, 0, 0)?;
         // Both are favours: where they are not granted it goes on without.
         let _ = nice(COMPILER_NICENESS);
         let _ = std::fs::write("/proc/self/oom_score_adj", "800");
         Ok(())
+    }
+
+    /// The compiler is done: what an instance may take comes on top of what it took.
+    fn let_an_instance_be(&self) {
+        let maximum = getrlimit(Resource::Data).maximum;
+        let _ = setrlimit(Resource::Data, Rlimit { current: maximum, maximum });
     }
 }

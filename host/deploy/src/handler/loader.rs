@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_pipeline::handler_spec;
-use wasmill_wasm::{Engine, Plugin, digest};
+use wasmill_wasm::{Engine, Footprint, LoadError, Plugin, digest};
 
 use super::compiler::{Unloadable, compile_apart, open_engine};
 use super::size;
@@ -121,15 +121,20 @@ impl Loader {
     /// [`Unloadable`]: it is none, or it could not be compiled within the limits.
     pub fn compile(&self, bytes: &[u8], limits: &config::Limits) -> Result<Plugin, Unloadable> {
         let digest = digest(bytes);
+        let fits = |plugin: &Plugin| plugin.footprint().fits(limits.memory_bytes).map_err(|error| unloadable(&error));
         let known = self.recent.lock().iter().find(|plugin| plugin.digest() == digest).cloned();
         if let Some(plugin) = known {
+            fits(&plugin)?;
             return Ok(plugin);
         }
+        // Before anything is made of it.
+        let footprint = Footprint::of(bytes).map_err(|error| unloadable(&error))?;
+        footprint.fits(limits.memory_bytes).map_err(|error| unloadable(&error))?;
         if let Some(cache) = &self.cache {
             compile_apart(bytes, cache, limits)?;
         }
         let loaded = self.engine.load(bytes);
-        let plugin = loaded.map_err(|error| Unloadable { kind: error.kind(), reason: error.to_string() })?;
+        let plugin = loaded.map_err(|error| unloadable(&error))?;
         let mut recent = self.recent.lock();
         if recent.len() == MAX_RECENT_PLUGINS {
             recent.pop_front();
@@ -137,6 +142,10 @@ impl Loader {
         recent.push_back(plugin.clone());
         Ok(plugin)
     }
+}
+
+fn unloadable(error: &LoadError) -> Unloadable {
+    Unloadable { kind: error.kind(), reason: error.to_string() }
 }
 
 /// Where plugins from registries are kept: beside those that are compiled.

@@ -4,4 +4,5 @@ pub mod compiler;
 pub mod digest;
 pub mod file;
 pub mod loader;
+pub mod room;
 pub mod size;

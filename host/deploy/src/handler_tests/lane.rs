@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_core::partition::{Partition, Start};
 use wasmill_core::{
-    AfterCrash, Backlog, Batch, Call, CallBound, CommitMode, CommitNote, ErrorClass, FailureKind, Generation, GivenUp,
-    Judgement, NextOffset, Pick, Rest, SpanBound, after_crash, judge,
+    AfterCrash, Backlog, Batch, Call, CallBound, CapEnds, CommitMode, CommitNote, ErrorClass, FailureKind, Generation,
+    GivenUp, Judgement, Messages, NextOffset, Pick, Rest, SpanBound, after_crash, judge,
 };
 use wasmill_kafka::plain::PlainMessage;
 use wasmill_pipeline::handler_spec;
@@ -108,6 +108,7 @@ pub struct Lane {
     calls: u64,
     instances: u64,
     crashes: u64,
+    cap_ends: CapEnds,
 }
 
 impl Lane {
@@ -115,7 +116,17 @@ impl Lane {
     pub fn new(handler: Arc<dyn Handler>, pipeline: &config::Pipeline) -> Self {
         let log = Arc::new(Kept::default());
         let spec = InstanceSpec { log: log.clone(), ..handler_spec::spec(pipeline, 0) };
-        Self { handler, spec, retry: pipeline.retry, log, instance: None, calls: 0, instances: 0, crashes: 0 }
+        Self {
+            handler,
+            spec,
+            retry: pipeline.retry,
+            log,
+            instance: None,
+            calls: 0,
+            instances: 0,
+            crashes: 0,
+            cap_ends: CapEnds::default(),
+        }
     }
 
     /// Starts an instance, unless there is one that can go on.
@@ -225,6 +236,10 @@ impl Lane {
             }
             Err(error) => {
                 self.instance = None;
+                if self.is_nobodys_fault(&error, &call.messages, messages.len()) {
+                    work.backlog.put_back(call, &mut work.batch, call.attempt, messages.len());
+                    return Ok(Pass::Alone(error));
+                }
                 self.crashes += 1;
                 match self.crashed(work, call, error, fresh) {
                     Ok(answer) => vec![answer],
@@ -239,6 +254,15 @@ impl Lane {
             first.log = self.log.take();
         }
         Ok(Pass::Answered(answers))
+    }
+
+    /// The wall clock ended the call, and no attempt is counted.
+    fn is_nobodys_fault(&mut self, error: &CallError, call: &Messages, count: usize) -> bool {
+        if error.class != ErrorClass::TimeCap {
+            self.cap_ends.forget();
+            return false;
+        }
+        count != 1 || !self.cap_ends.counts(call.first())
     }
 
     fn judged(&self, messages: &[PlainMessage], batch: &Batch, judgement: &Judgement, attempt: u32) -> Vec<Answer> {

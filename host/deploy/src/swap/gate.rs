@@ -37,7 +37,8 @@ pub enum Gate {
     Imports,
     /// Compilation, within `limits.compile_memory` and `limits.compile_time`.
     Compile,
-    /// An instance, and `init` with the pipeline's configuration, within `limits.init_time`.
+    /// What an instance takes, against `limits.memory`; an instance, and `init` with the pipeline's configuration, within
+    /// `limits.init_time`.
     Init,
     /// The cases of `swap.tests`.
     Tests,
@@ -120,6 +121,7 @@ fn unloadable(error: &Unloadable) -> Refusal {
         LoadKind::Format => Gate::Format,
         LoadKind::Contract => Gate::Contract,
         LoadKind::Imports => Gate::Imports,
+        LoadKind::Instance => Gate::Init,
         LoadKind::Compile => Gate::Compile,
     };
     Refusal::at(gate, error.reason.clone())

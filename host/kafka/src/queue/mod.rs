@@ -145,7 +145,9 @@ impl State {
         }
         let Some(source) = &mut self.source else { return taken };
         loop {
-            let room = max_messages.saturating_sub(self.held.len());
+            // Nothing new while something is held: the library counts what it gave away no more and fetches again, so that
+            // large messages would pile up here, a batch's number of them whatever their size.
+            let room = if self.held.is_empty() { max_messages.saturating_sub(taken.messages) } else { 0 };
             let filled = room == 0 || source.take(room, &mut self.held) == room;
             while taken.messages < max_messages {
                 let Some(next) = self.held.front() else { break };
@@ -178,8 +180,9 @@ impl State {
                 self.held.pop_front();
             }
             taken.more = !self.stopped && (filled || !self.held.is_empty());
-            // All that came was stale and there is more: look on, or the reader would take it for an empty queue.
-            if taken.messages > 0 || !taken.more || !self.held.is_empty() || max_messages == 0 {
+            // What was held is handed out and there is room: look on. Likewise if all that came was stale and there is more,
+            // or the reader would take it for an empty queue.
+            if !taken.more || !self.held.is_empty() || taken.messages >= max_messages {
                 return taken;
             }
         }

@@ -105,6 +105,23 @@ fn looks_on_when_all_that_came_was_stale() {
 }
 
 #[test]
+fn takes_no_more_from_the_library_while_something_is_held() {
+    let (fake, slot, mut queue) = queue(0, 0);
+    fake.put(0..8);
+    let mut batch = Batch::new();
+    let taken = queue.take_bounded(8, 25, &mut batch);
+    assert!(taken.messages == 2 && taken.more);
+    assert_eq!(slot.lock().held.len(), 6);
+    fake.put(8..100);
+    for _ in 0..3 {
+        batch.clear();
+        assert_eq!(queue.take_bounded(8, 25, &mut batch).messages, 2);
+        assert!(slot.lock().held.len() <= 6, "no more than was taken at once");
+    }
+    assert_eq!(take(&mut queue, 20).0.len(), 20, "a batch is full, across what was held");
+}
+
+#[test]
 fn says_whether_there_is_more() {
     let (fake, _, mut queue) = queue(0, 0);
     fake.put(0..5);

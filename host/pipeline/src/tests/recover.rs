@@ -61,6 +61,40 @@ fn a_cancelled_call_is_no_attempt_and_says_nothing_of_its_messages() {
     assert_eq!(rig.shared.deployed().version.done.tally().crashes, 0);
 }
 
+/// A rig whose calls are all ended by the wall clock.
+fn capped(values: impl IntoIterator<Item = &'static str>) -> Rig {
+    let rig = Rig::reading(values);
+    rig.handler.answers(|_, _| Err(super::rig::crash(wasmill_core::ErrorClass::TimeCap)));
+    rig
+}
+
+#[test]
+fn a_batch_that_the_wall_clock_ended_goes_again_one_by_one_and_nothing_is_counted() {
+    let mut rig = Rig::reading(["ack", "ack"]);
+    let mut ended = false;
+    rig.handler.answers(move |batch, _| {
+        if std::mem::replace(&mut ended, true) {
+            return Ok(batch.len() as u32);
+        }
+        Err(super::rig::crash(wasmill_core::ErrorClass::TimeCap))
+    });
+    rig.run();
+    assert_eq!(rig.calls(), ["5 6", "5", "6"]);
+    assert_eq!(rig.shared.deployed().version.done.tally().crashes, 0);
+    assert_eq!(rig.watermark(), 7);
+}
+
+#[test]
+fn three_ends_by_the_wall_clock_in_a_row_count_as_one_attempt() {
+    let mut rig = capped(["ack"]);
+    let again = rig.run().expect("it waits for its second attempt");
+    assert_eq!(rig.calls(), ["5", "5", "5"]);
+    assert_eq!(rig.shared.deployed().version.done.tally().crashes, 1);
+    rig.wait_until(again);
+    rig.run();
+    assert_eq!(rig.calls(), ["5", "5", "5", "5#2", "5#2", "5#2"]);
+}
+
 #[test]
 fn a_cancelled_retry_stays_at_its_attempt() {
     let mut rig = Rig::reading(["retry<2 ack"]);

@@ -208,12 +208,14 @@ fn an_endless_loop_ends_with_its_deadline() {
 #[test]
 fn the_deadline_grows_with_the_batch_up_to_its_cap() {
     let limits =
-        Limits { time_per_message: Duration::from_millis(20), time_cap: Duration::from_millis(70), ..limits() };
-    for (messages, allowed) in [(1, 20), (3, 60), (50, 70)] {
+        Limits { time_per_message: Duration::from_millis(20), time_cap: Duration::from_millis(500), ..limits() };
+    for (messages, allowed) in [(1, 20), (3, 60), (50, 500)] {
         let mut values = vec![vec![]; messages];
         values[0] = op(&[5], b"");
         let error = fails(limits.clone(), &batch(&values));
-        assert_eq!(error.class, ErrorClass::Deadline);
+        // At the cap a machine that is busy may have kept some of the time for itself.
+        let at_the_cap = messages == 50 && error.class == ErrorClass::TimeCap;
+        assert!(error.class == ErrorClass::Deadline || at_the_cap, "{error}");
         assert!(error.message.contains(&format!("{allowed}ms")), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -28,6 +29,10 @@ that traps on an instance that was used before is handed over once more to a new
 shown, not waited for: --attempt shows what the handler does then. Limits and retry policy are the defaults of \
 wasmill.toml. \
 Exit codes: 0 every message was acknowledged; 1 one was not; 2 wrong command line; 3 the handler does not start.";
+
+/// What `limits.time_cap` may be.
+const SHORTEST_CAP: Duration = Duration::from_secs(10);
+const LONGEST_CAP: Duration = Duration::from_secs(3600);
 
 /// Hand messages to a handler, without a cluster, and show what it does with them
 #[derive(Debug, clap::Args)]
@@ -168,9 +173,10 @@ impl Invoke {
     /// The pipeline that these options stand for.
     fn pipeline(&self, messages: &[PlainMessage]) -> Result<config::Pipeline, Failure> {
         let mut limits = Vec::new();
+        // One message is one call, and the wall clock must leave it the time that it may use.
+        let time_cap = self.time.as_deref().map(time_cap).unwrap_or_default();
         if let Some(time) = &self.time {
-            // One message is one call: what it may take is what the call may take.
-            limits.extend(["time", "time_cap"].map(|key| (key, time.as_str())));
+            limits.extend([("time", time.as_str()), ("time_cap", time_cap.as_str())]);
         }
         limits.extend(self.memory.iter().map(|memory| ("memory", memory.as_str())));
         let mut pipeline = alone::pipeline(&limits)?;
@@ -185,6 +191,14 @@ impl Invoke {
         pipeline.grant = alone::grants(&self.grant);
         pipeline.config = self.config.iter().cloned().collect();
         Ok(pipeline)
+    }
+}
+
+/// `limits.time_cap` for a message that may take `time`. What is no time is refused as it was typed.
+fn time_cap(time: &str) -> String {
+    match humantime::parse_duration(time) {
+        Ok(time) => humantime::format_duration(time.saturating_mul(2).clamp(SHORTEST_CAP, LONGEST_CAP)).to_string(),
+        Err(_) => time.to_owned(),
     }
 }
 

@@ -91,7 +91,10 @@ impl Launch {
         // Before any client reads them: what is replaced meanwhile counts as replaced.
         let credentials = Credentials::of(&self.client);
         let Share { partitions, prefetch_bytes, buffer_bytes } = share;
-        tracing::info!(pipeline = %settings.name, partitions, prefetch_bytes, buffer_bytes, "memory divided");
+        let fetch_bytes = share.fetch_bytes();
+        tracing::info!(
+            pipeline = %settings.name, partitions, prefetch_bytes, fetch_bytes, buffer_bytes, "memory divided"
+        );
         // The embedded cluster keeps no topic in one form for good, and nobody else is in its groups.
         let open = || if self.embedded { Ok(None) } else { Control::open(&self.client, settings) };
         let control = open().with_context(|| format!("pipeline {}", settings.name))?;
@@ -107,6 +110,7 @@ impl Launch {
             epoch,
             grouped: control.is_some(),
             prefetch_bytes,
+            fetch_bytes,
             buffer_bytes,
             rules: rules.clone(),
             observer: self.observer.as_ref().map(|make| make(settings)),

@@ -26,6 +26,12 @@ impl Share {
         partitions.iter().map(|&partitions| Self { partitions, prefetch_bytes, buffer_bytes }).collect()
     }
 
+    /// Bytes that a broker may put into one answer: a quarter of what may be fetched ahead of all partitions, as it may be
+    /// several times as large once it is decompressed.
+    pub fn fetch_bytes(&self) -> u64 {
+        (self.prefetch_bytes.saturating_mul(self.partitions.max(1)) / 4).clamp(1 << 20, 50 << 20)
+    }
+
     /// Of a pipeline that starts beside others, which keep what they have: as much as if all had started together, and no
     /// more than is left.
     pub fn beside(memory_bytes: u64, others: &[Self], partitions: u64) -> Self {

@@ -26,7 +26,7 @@ impl Wasi {
 pub(crate) struct WasiView<'a> {
     pub(crate) wasi: &'a mut Wasi,
     pub(crate) log: &'a mut LogGate,
-    pub(crate) watch: &'a Watch,
+    pub(crate) watch: &'a mut Watch,
 }
 
 impl WasiView<'_> {
