@@ -36,6 +36,7 @@ mod spine;
 mod swap;
 mod swaps;
 mod tokens;
+mod tools;
 mod topics;
 mod workbench;
 mod zombie;

@@ -23,9 +23,9 @@ use super::state::State;
 pub const TOKEN_BYTES: u64 = 64 << 10;
 
 /// Where the token is: as configured, else beside the configuration.
-pub fn token_path(config: &config::Config) -> PathBuf {
-    let configured = config.admin.as_ref().and_then(|admin| admin.token_file.clone());
-    configured.unwrap_or_else(|| config.directory.join(".wasmill").join("admin-token"))
+pub fn token_path(admin: Option<&config::Admin>, directory: &Path) -> PathBuf {
+    let configured = admin.and_then(|admin| admin.token_file.clone());
+    configured.unwrap_or_else(|| directory.join(".wasmill").join("admin-token"))
 }
 
 /// The token in `path`; a new one, readable by its owner only, if there is no such file.

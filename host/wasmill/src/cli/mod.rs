@@ -47,7 +47,7 @@ use wasmill_config as config;
 use crate::failure::{Exit, Failure};
 use global::Global;
 use output::print;
-pub use output::print_failure;
+pub use output::{print_failure, print_usage};
 
 /// Sandboxed WebAssembly handlers over Kafka topics.
 #[derive(Debug, Parser)]

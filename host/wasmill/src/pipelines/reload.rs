@@ -17,6 +17,7 @@ use super::running::Running;
 use super::shares::Share;
 use super::table::Pipelines;
 use crate::api::reload::{Done, Reloaded, Row};
+use crate::config_file;
 
 /// What is to become of one pipeline of the file.
 enum Step {
@@ -41,7 +42,7 @@ impl Pipelines {
     pub fn reload(&self, by: &str) -> Result<Reloaded, Refused> {
         let _change = self.begin();
         let file = self.file()?;
-        let new = config::load(&file.path)?.config;
+        let new = config_file::read(&file.path)?.config;
         let process =
             config::process_changes(&file.config, &new).into_iter().map(|change| change.key.to_owned()).collect();
         let running = self.handles();
