@@ -35,6 +35,7 @@ mod seek;
 mod spine;
 mod swap;
 mod swaps;
+mod taken_up;
 mod tokens;
 mod tools;
 mod topics;

@@ -16,7 +16,7 @@ use wasmill_pipeline::shared::PipelineShared;
 use wasmill_pipeline::version::Version;
 use wasmill_pipeline::versions::{Gets, Overseer};
 
-use super::answer::{Done, Named, Outcome, boundaries, pauses};
+use super::answer::{Done, Named, Outcome, WatchedFor, boundaries, pauses};
 use super::gate::{self, Gate, Refusal};
 use super::history::{History, Record, What};
 use super::trial::{End, Plan, Trial};
@@ -72,11 +72,16 @@ pub struct Swapper {
     closed: AtomicBool,
 }
 
-/// The handler that the configuration names, as it was when it was last looked at.
+/// What the configuration asks for. What serves may be something else: a version that was swapped in by hand, or the one
+/// before a version that was taken back.
 struct Configured {
-    /// Of a handler from a registry there is nothing to look at: it counts as it was at the start.
-    handler: config::Handler,
+    /// The pipeline's settings as they were last taken from the configuration. Of a handler from a registry there is
+    /// nothing to look at: it counts as it was then.
+    settings: config::Pipeline,
+    /// The digest of the handler that was taken up with them.
+    taken: String,
     seen: Option<Look>,
+    /// The digest of the handler's file, as it was when it was last looked at.
     digest: String,
 }
 
@@ -89,6 +94,23 @@ pub struct Drift {
     pub other: String,
     /// What to do about it.
     pub reason: String,
+    /// How it came about.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// Why the version that serves is not the one that the configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Another version was swapped in, or the configured one was taken back.
+    #[default]
+    Swap,
+    /// The file was built anew or replaced after the pipeline took its handler from it.
+    File,
+    /// A word of a later version.
+    #[serde(untagged)]
+    Other(String),
 }
 
 impl Swapper {
@@ -103,9 +125,9 @@ impl Swapper {
     ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
-        let handler = shared.started_with.handler.clone();
+        let settings = config::Pipeline::clone(&shared.started_with);
         let digest = configured.unwrap_or(digest);
-        let configured = Configured { seen: see(&handler), handler, digest };
+        let configured = Configured { seen: see(&settings.handler), settings, taken: digest.clone(), digest };
         Self {
             shared,
             lanes,
@@ -154,13 +176,34 @@ impl Swapper {
         self.history.add(Record::now(What::Start, "start", last, named));
     }
 
-    /// The configuration names this handler from now on.
-    pub fn configure(&self, handler: &config::Handler) {
+    /// The configuration has been taken up: these settings, with a handler of this digest. `None`: which handler runs is
+    /// not for the configuration to say.
+    pub fn configure(&self, settings: &config::Pipeline, digest: Option<&str>) {
         let mut configured = self.configured.lock();
-        if configured.handler != *handler {
-            configured.handler = handler.clone();
-            configured.seen = None;
+        configured.settings.clone_from(settings);
+        configured.seen = digest.and_then(|_| see(&settings.handler));
+        if let Some(digest) = digest {
+            digest.clone_into(&mut configured.taken);
+            digest.clone_into(&mut configured.digest);
         }
+    }
+
+    /// The settings that were last taken from the configuration. Those that serve are others where a version was taken
+    /// back.
+    pub fn configured(&self) -> config::Pipeline {
+        self.configured.lock().settings.clone()
+    }
+
+    /// Whether the configuration's handler has this digest since it was last taken up. Then it asks for nothing new,
+    /// whatever serves: a version that was taken back must not come again because something else changed, nor a fix that
+    /// was swapped in by hand be lost.
+    pub fn has_taken(&self, digest: &str) -> bool {
+        self.configured.lock().taken == digest
+    }
+
+    /// The configured file was taken up with this content.
+    pub(super) fn take_up(&self, digest: &str) {
+        digest.clone_into(&mut self.configured.lock().taken);
     }
 
     /// The events so far, the latest last.
@@ -290,6 +333,7 @@ impl Swapper {
             self.alone("swap PIPELINE FILE.wasm")?;
         }
         self.may_begin()?;
+        let until = version.settings.swap.rollback;
         if let Err(refusal) = self.stage(&version) {
             self.refused(&refusal, &by, &serves, (&*version).into());
             return Err(refusal);
@@ -307,7 +351,10 @@ impl Swapper {
         if done == Done::Swapped {
             self.remember(serves.clone());
         }
-        let outcome = self.outcome(done, &serves, &version, &deployed, gate, began.elapsed());
+        let mut outcome = self.outcome(done, &serves, &version, &deployed, gate, began.elapsed());
+        if outcome.outcome == Done::Swapped && trial.is_some() {
+            outcome.watched = until.map(|until| WatchedFor::from(&until));
+        }
         self.tell(what, &by, &outcome, None);
         self.follow(trial, by);
         Ok(outcome)
@@ -387,6 +434,7 @@ impl Swapper {
             waiting: deployed.handover.waits(),
             gate_ms: gate.as_millis() as u64,
             handover_ms: handover.as_millis() as u64,
+            watched: None,
         }
     }
 
@@ -453,28 +501,38 @@ impl Swapper {
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
         let mut configured = self.configured.lock();
-        let now = see(&configured.handler);
+        let now = see(&configured.settings.handler);
         if now != configured.seen {
             // The file that is there now is what a restart would run.
-            if let Some(Ok(bytes)) = configured.handler.file().map(std::fs::read) {
+            let most = configured.settings.limits.component_bytes;
+            let file = configured.settings.handler.file();
+            if let Some(Ok(bytes)) = file.map(|path| config::file::read(path, most)) {
                 configured.digest = wasmill_wasm::digest(&bytes);
             }
             configured.seen = now;
         }
         let deployed = self.shared.deployed();
         let serves = deployed.version.digest();
+        if configured.digest == serves {
+            return None;
+        }
         let runs = if deployed.version.epoch == 0 { "a restart runs" } else { "the configuration names" };
-        (configured.digest != serves).then(|| Drift {
-            configured: configured.digest.clone(),
-            other: serves.to_owned(),
-            reason: format!(
-                "{runs} {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
-                short(&configured.digest),
-                configured.handler,
-                short(serves),
-                deployed.version.source
-            ),
-        })
+        let (named, handler) = (short(&configured.digest), &configured.settings.handler);
+        let (served, source, name) = (short(serves), &deployed.version.source, &self.shared.name);
+        let (cause, reason) = if configured.taken == serves {
+            let reason = format!(
+                "{handler} was built anew or replaced while {served} of it runs: {runs} {named}; hint: wasmill reload \
+                 takes it up"
+            );
+            (Cause::File, reason)
+        } else {
+            let reason = format!(
+                "{runs} {named} of {handler}, not {served} of {source}; hint: put the handler that serves where \
+                 wasmill.toml looks for it, or wasmill swap {name} {handler}"
+            );
+            (Cause::Swap, reason)
+        };
+        Some(Drift { configured: configured.digest.clone(), other: serves.to_owned(), reason, cause })
     }
 }
 

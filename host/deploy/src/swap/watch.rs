@@ -61,6 +61,11 @@ fn swap(swapper: &Arc<Swapper>, path: &Path) -> anyhow::Result<()> {
     gate::size(look(path)?.bytes, &settings)?;
     let bytes = config::file::read(path, settings.limits.component_bytes)
         .with_context(|| format!("cannot read handler {}", path.display()))?;
+    let digest = wasmill_wasm::digest(&bytes);
+    // Touched, or replaced by the same: what was taken back stays back.
+    if swapper.has_taken(&digest) {
+        return Ok(());
+    }
     let ask = Ask {
         bytes: Some(bytes),
         settings: None,
@@ -69,6 +74,8 @@ fn swap(swapper: &Arc<Swapper>, path: &Path) -> anyhow::Result<()> {
         rollout: None,
     };
     // A refusal has been told of by the gate.
-    let _ = swapper.swap(ask);
+    if swapper.swap(ask).is_ok() {
+        swapper.take_up(&digest);
+    }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use wasmill_config as config;
 use wasmill_deploy::explain;
+use wasmill_deploy::handler::digest::short;
 use wasmill_pipeline::End;
 
 use super::launch::Prepared;
@@ -23,6 +24,8 @@ use crate::config_file;
 enum Step {
     /// Said already.
     Nothing(Row),
+    /// It runs what the file names, whatever the file named before.
+    Agree(Row, Running, Box<config::Pipeline>, String),
     Swap(Row, Box<Change>),
     Start(Box<Prepared>),
 }
@@ -32,6 +35,8 @@ struct Change {
     ready: Ready,
     before: config::Pipeline,
     now: config::Pipeline,
+    /// The digest of the handler that the file names; `None`: that is not for the file to say.
+    digest: Option<String>,
 }
 
 impl Pipelines {
@@ -105,7 +110,8 @@ impl Pipelines {
 
     /// What is to become of a pipeline that runs.
     fn plan_change(&self, running: &Running, new: &config::Pipeline, by: &str) -> anyhow::Result<Step> {
-        let before = live::settings(running);
+        // As the file had it, and not as it serves: what was taken back is not brought again.
+        let before = running.swapper.configured();
         let mut changes = config::changes(&before, new);
         let fixed: Vec<_> = changes.iter().filter(|change| !change.live).map(|change| change.key.to_owned()).collect();
         if !fixed.is_empty() {
@@ -115,17 +121,24 @@ impl Pipelines {
             row.reason = Some(format!("a running pipeline cannot take that up; hint: wasmill restart {}", new.name));
             return Ok(Step::Nothing(row));
         }
-        let bytes = live::other_handler(running, new)?;
+        let live::Named { digest, bytes } = live::named(running, new)?;
         if bytes.is_some() && changes.iter().all(|change| change.key != "handler") {
             changes.push(config::Change { key: "handler", live: true });
         }
+        let other = other_serves(running, new, digest.as_deref().filter(|_| bytes.is_none()));
         if changes.is_empty() {
-            return Ok(Step::Nothing(Row::new(&new.name, Done::Unchanged)));
+            let mut row = Row::new(&new.name, Done::Unchanged);
+            row.reason = other;
+            return Ok(match digest {
+                Some(digest) => Step::Agree(row, running.clone(), Box::new(new.clone()), digest),
+                None => Step::Nothing(row),
+            });
         }
         let ready = live::prepare(running, new, bytes, by)?;
         let mut row = Row::new(&new.name, Done::Swapped);
+        row.reason = other;
         row.keys = changes.iter().map(|change| change.key.to_owned()).collect();
-        Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone() })))
+        Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone(), digest })))
     }
 
     /// Has pipelines drain and leave, all at a time, and waits for them.
@@ -144,12 +157,16 @@ impl Pipelines {
     fn take(&self, step: Step) -> Row {
         match step {
             Step::Nothing(row) => row,
+            Step::Agree(row, running, settings, digest) => {
+                running.swapper.configure(&settings, Some(&digest));
+                row
+            }
             Step::Swap(mut row, change) => {
-                let Change { ready, before, now } = *change;
+                let Change { ready, before, now, digest } = *change;
                 let running = ready.running().clone();
                 let switched = ready.switch().and_then(|swap| {
                     row.swap = Some(swap);
-                    self.reconfigured(&running, &before, &now)
+                    self.reconfigured(&running, &before, &now, digest.as_deref())
                 });
                 if let Err(error) = switched {
                     (row.done, row.reason) = (Done::Failed, Some(explain(&error)));
@@ -188,6 +205,20 @@ impl Pipelines {
     pub(super) fn is_closing(&self) -> bool {
         self.entries.lock().closing
     }
+}
+
+/// That another handler serves than the file names, and goes on: `named` is the digest of the file's.
+fn other_serves(running: &Running, settings: &config::Pipeline, named: Option<&str>) -> Option<String> {
+    let deployed = running.pipeline.shared.deployed();
+    let (serves, named) = (&deployed.version, named.filter(|named| *named != deployed.version.digest())?);
+    let (name, handler) = (&settings.name, &settings.handler);
+    Some(format!(
+        "{} of {} goes on: the file names {} of {handler} as before, in whose place it was put; hint: wasmill swap \
+         {name} {handler}",
+        short(serves.digest()),
+        serves.source,
+        short(named)
+    ))
 }
 
 /// What a pipeline left behind that was asked to end, if it left something.

@@ -145,14 +145,15 @@ impl Pipelines {
     }
 
     /// A pipeline that goes on has other settings: from now on it is that handler that a restart would run, and that is
-    /// watched if any is.
+    /// watched if any is. `digest`: of the handler that the file names.
     pub(super) fn reconfigured(
         &self,
         running: &Running,
         before: &config::Pipeline,
         now: &config::Pipeline,
+        digest: Option<&str>,
     ) -> anyhow::Result<()> {
-        running.swapper.configure(&now.handler);
+        running.swapper.configure(now, digest);
         if (before.swap.watch, &before.handler) == (now.swap.watch, &now.handler) {
             return Ok(());
         }
