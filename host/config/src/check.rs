@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::checked::{Admin, Kafka, Loaded};
-use crate::convert::{convert, convert_admin, convert_kafka};
+use crate::convert::{convert, convert_admin, convert_kafka, state};
 use crate::describe::Presence;
 use crate::environment::{Lookup, Substitution};
 use crate::finding::{Mistakes, Severity};
@@ -16,6 +16,7 @@ use crate::report::{Place, Report};
 use crate::rules;
 use crate::source::Source;
 use crate::table::{Sub, read_key, read_table};
+use crate::text::FILE;
 
 /// What a file is checked with.
 pub(crate) struct With<'a> {
@@ -65,16 +66,17 @@ pub(crate) fn cluster(name: &str, text: &str, with: &With<'_>) -> Result<Kafka, 
     kafka.ok_or_else(|| Mistakes(report.into_findings()))
 }
 
-/// Reads the admin port of a file, if it has one, and the folder that its paths begin at. Nothing else is looked at.
+/// Reads the admin port of a file, if it has one, and the folder of what a process keeps. Nothing else is looked at.
 pub(crate) fn admin(name: &str, text: &str, lookup: Lookup<'_>) -> Result<(Option<Admin>, PathBuf), Mistakes> {
     let (document, mut report) = open(name, text, lookup, Some("admin"));
     let presence = Presence::Optional { means: "no admin port" };
     let field = read_key(document.get_ref(), "admin", &Sub::<RawAdmin>::new(), &presence, &mut report);
+    let kept = read_key(document.get_ref(), "state", &FILE, &presence, &mut report);
     if report.has_errors() {
         return Err(Mistakes(report.into_findings()));
     }
     let directory = directory(name);
-    Ok((field.value.as_ref().and_then(|raw| convert_admin(raw, &directory)), directory))
+    Ok((field.value.as_ref().and_then(|raw| convert_admin(raw, &directory)), state(&kept, &directory)))
 }
 
 /// Reads, checks and converts a file in one pass; every mistake is found.

@@ -42,12 +42,19 @@ pub(crate) fn convert(raw: &RawConfig, directory: PathBuf) -> Option<Config> {
             None => None,
         },
         memory_bytes: raw.memory.value?,
+        state: state(&raw.state, &directory),
+        on_start_failure: raw.on_start_failure.value?,
         pipelines: pipelines
             .iter()
             .map(|At { value: (name, raw), .. }| convert_pipeline(name, raw, &directory))
             .collect::<Option<_>>()?,
         directory,
     })
+}
+
+/// Where the process keeps something.
+pub(crate) fn state(typed: &Field<PathBuf>, directory: &Path) -> PathBuf {
+    directory.join(typed.value.as_deref().unwrap_or(Path::new(".wasmill")))
 }
 
 pub(crate) fn convert_kafka(raw: &RawKafka, directory: &Path) -> Option<Kafka> {

@@ -32,8 +32,8 @@ use std::path::{Path, PathBuf};
 
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
-    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, Output,
-    Pipeline, Rollout, Shadow, Swap, Token, UnknownRollout, Watched,
+    Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, OnStartFailure,
+    Output, Pipeline, Rollout, Shadow, Swap, Token, UnknownRollout, Watched,
 };
 pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};
@@ -74,11 +74,11 @@ pub fn load_cluster(path: &Path, library: &dyn Library) -> Result<Kafka, LoadErr
     Ok(check::cluster(&name, &text, &check::With { lookup: &environment, library: Some(library) })?)
 }
 
-/// The admin port of the file at `path`, and the folder that its relative paths begin at. The rest of the file may be
+/// The admin port of the file at `path`, and the folder in which the process keeps something. The rest of the file may be
 /// wrong: a process that runs can be asked while its next configuration is being written.
 ///
 /// # Errors
-/// As of [`load`], of `[admin]` alone.
+/// As of [`load`], of `[admin]` and `state` alone.
 pub fn load_admin(path: &Path) -> Result<(Option<Admin>, PathBuf), LoadError> {
     let (name, text) = read(path)?;
     Ok(check::admin(&name, &text, &environment)?)

@@ -50,7 +50,7 @@ impl App {
         let Options { config, file, cache, observer, embedded } = options;
         let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
-        let state = (!embedded).then(|| config.directory.join(".wasmill").join("history"));
+        let state = (!embedded).then(|| config.state.join("history"));
         let launch = Launch { loader, client, memory_bytes: config.memory_bytes, state, observer, embedded };
         let (pipelines, orders) = Pipelines::start(launch, &config, file).map_err(Failure::start)?;
         let admin = start_admin(&config, &pipelines, metrics).map_err(Failure::start)?;
@@ -104,6 +104,13 @@ impl App {
                             tracing::warn!(pipeline = %name, "not everything was settled in time; it is handled again by the next owner");
                             if exit == Exit::Done && !alone {
                                 exit = Exit::Overdue;
+                            }
+                        }
+                        End::Fenced(reason) => {
+                            tracing::error!(pipeline = %name, reason, "another process has this instance_id; this one leaves it the work");
+                            if !alone {
+                                exit = Exit::Fenced;
+                                pipelines.shut_down();
                             }
                         }
                         End::Failed(reason) => {
@@ -222,7 +229,7 @@ fn start_admin(
     metrics: PrometheusHandle,
 ) -> anyhow::Result<Option<Admin>> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let token = admin::load_token(&admin::token_path(Some(settings), &config.directory))?;
+    let token = admin::load_token(&admin::token_path(Some(settings), &config.state))?;
     let state = admin::State {
         pipelines: pipelines.clone(),
         metrics,

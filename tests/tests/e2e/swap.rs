@@ -116,8 +116,9 @@ impl Drop for Dev {
 fn compiler_of(process: u32) -> Option<u32> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let children = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<u32> =
-        children.flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect();
+    let children: Vec<u32> = children
+        .flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect();
     children.into_iter().find(|child| {
         std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|words| words.contains("compile-handler"))
     })

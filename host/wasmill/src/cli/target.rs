@@ -36,10 +36,10 @@ impl Target {
     fn find(&self) -> Result<(String, Result<String, Failure>), Failure> {
         let admin = wasmill_config::load_admin(&file(&self.config)).map_err(unreadable);
         if let Some(address) = &self.address {
-            let token = admin.and_then(|(admin, directory)| token(admin.as_ref(), &directory));
+            let token = admin.and_then(|(admin, state)| token(admin.as_ref(), &state));
             return Ok((format!("http://{address}"), token));
         }
-        let (admin, directory) = admin?;
+        let (admin, state) = admin?;
         let Some(settings) = &admin else {
             let hint = format!(
                 "{} has no [admin], so the process has no admin port; hint: add `[admin]` with `listen = \"127.0.0.1:9464\"`",
@@ -47,7 +47,7 @@ impl Target {
             );
             return Err(Failure::usage(anyhow::anyhow!(hint)));
         };
-        Ok((format!("http://{}", settings.listen), token(Some(settings), &directory)))
+        Ok((format!("http://{}", settings.listen), token(Some(settings), &state)))
     }
 
     fn agent() -> ureq::Agent {
@@ -116,8 +116,8 @@ fn understood<T: DeserializeOwned>(succeeded: bool, sent: Value) -> Result<T, Fa
 }
 
 /// The token that the process reads, too.
-fn token(settings: Option<&wasmill_config::Admin>, directory: &Path) -> Result<String, Failure> {
-    let path = admin::token_path(settings, directory);
+fn token(settings: Option<&wasmill_config::Admin>, state: &Path) -> Result<String, Failure> {
+    let path = admin::token_path(settings, state);
     let text = wasmill_config::file::read_text(&path, admin::TOKEN_BYTES).with_context(|| {
         let hint =
             "`wasmill run` makes it when it opens the admin port; name the process's configuration with --config";

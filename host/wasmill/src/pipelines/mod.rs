@@ -11,5 +11,6 @@ mod reload;
 mod restart;
 pub mod running;
 mod shares;
+mod starting;
 mod status;
 pub mod table;

@@ -16,6 +16,7 @@ use super::live::{self, Ready};
 use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
+use super::starting::Unstarted;
 use super::table::Pipelines;
 use crate::api::reload::{Done, Reloaded, Row};
 use crate::config_file;
@@ -57,6 +58,11 @@ impl Pipelines {
         // From here on the running pipelines are touched. What leaves leaves first: what starts may be the same under
         // another name, and must not find the old one in its group.
         let gone = self.remove(&removed);
+        for Unstarted { settings, .. } in self.waiting() {
+            if new.pipelines.iter().all(|pipeline| *pipeline != settings) {
+                self.waiting.forget(&settings.name);
+            }
+        }
         let mut pipelines: Vec<Row> = steps.into_iter().map(|step| self.take(step)).collect();
         pipelines.extend(gone);
         let done = |row: &Row| !matches!(row.done, Done::NotApplied | Done::Failed);
@@ -81,7 +87,11 @@ impl Pipelines {
         by: &str,
     ) -> Result<Vec<Step>, Refused> {
         let runs = |name: &str| running.iter().find(|one| one.name() == name);
-        let added: Vec<_> = new.pipelines.iter().filter(|pipeline| runs(&pipeline.name).is_none()).collect();
+        // Those that are tried again by themselves keep nothing else from being taken up.
+        let waiting = self.waiting();
+        let waits = |pipeline: &config::Pipeline| waiting.iter().find(|one| one.settings == *pipeline);
+        let added: Vec<_> =
+            new.pipelines.iter().filter(|one| runs(&one.name).is_none() && waits(one).is_none()).collect();
         let mut errors = Vec::new();
         let topics = self.launch.ask_for_topics(&added).map_err(|error| errors.push(explain(&error))).ok();
         let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
@@ -91,9 +101,13 @@ impl Pipelines {
         let rules = topics.as_ref().map_or(&none, |topics| &topics.rules);
         let mut steps = Vec::new();
         for pipeline in &new.pipelines {
-            let step = match runs(&pipeline.name) {
-                Some(running) => self.plan_change(running, pipeline, by),
-                None => {
+            let step = match (runs(&pipeline.name), waits(pipeline)) {
+                (Some(running), _) => self.plan_change(running, pipeline, by),
+                (None, Some(unstarted)) => {
+                    let reason = format!("it cannot start and is tried again: {}", unstarted.reason);
+                    Ok(Step::Nothing(Row { reason: Some(reason), ..Row::new(&pipeline.name, Done::Failed) }))
+                }
+                (None, None) => {
                     let partitions = partitions.next().copied().unwrap_or_default();
                     let share = Share::beside(self.launch.memory_bytes, &shares, partitions);
                     shares.push(share);
@@ -228,7 +242,7 @@ pub(super) fn unsettled(end: Option<End>) -> Option<String> {
         Some(End::Overdue) => {
             Some("not everything was settled in time; it is handled again by the next owner".to_owned())
         }
-        Some(End::Failed(reason)) => Some(format!("it failed while it ended: {reason}")),
+        Some(End::Fenced(reason) | End::Failed(reason)) => Some(format!("it failed while it ended: {reason}")),
         None => Some("the process is ending".to_owned()),
     }
 }
