@@ -17,12 +17,12 @@ use wasmill_pipeline::version::Version;
 use wasmill_pipeline::versions::{Gets, Overseer};
 
 use super::answer::{Done, Named, Outcome, WatchedFor, boundaries, pauses};
+use super::drift::{Configured, Drift};
 use super::gate::{self, Gate, Refusal};
 use super::history::{History, Record, What};
 use super::trial::{End, Plan, Trial};
 use crate::counters;
 use crate::handler::digest::short;
-use crate::handler::file::{Look, look};
 use crate::handler::loader::Loader;
 
 /// Versions that are kept for the way back.
@@ -72,47 +72,6 @@ pub struct Swapper {
     closed: AtomicBool,
 }
 
-/// What the configuration asks for. What serves may be something else: a version that was swapped in by hand, or the one
-/// before a version that was taken back.
-struct Configured {
-    /// The pipeline's settings as they were last taken from the configuration. Of a handler from a registry there is
-    /// nothing to look at: it counts as it was then.
-    settings: config::Pipeline,
-    /// The digest of the handler that was taken up with them.
-    taken: String,
-    seen: Option<Look>,
-    /// The digest of the handler's file, as it was when it was last looked at.
-    digest: String,
-}
-
-/// The version that runs is not the one that the configuration names: a restart brings that one back.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Drift {
-    /// The digest of the configuration's handler.
-    pub configured: String,
-    /// The digest of the version that serves, or that served before the restart.
-    pub other: String,
-    /// What to do about it.
-    pub reason: String,
-    /// How it came about.
-    #[serde(default)]
-    pub cause: Cause,
-}
-
-/// Why the version that serves is not the one that the configuration names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// Another version was swapped in, or the configured one was taken back.
-    #[default]
-    Swap,
-    /// The file was built anew or replaced after the pipeline took its handler from it.
-    File,
-    /// A word of a later version.
-    #[serde(untagged)]
-    Other(String),
-}
-
 impl Swapper {
     /// For a pipeline that was just made. `state`: the folder in which its history is kept.
     pub fn new(
@@ -125,9 +84,7 @@ impl Swapper {
     ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
-        let settings = config::Pipeline::clone(&shared.started_with);
-        let digest = configured.unwrap_or(digest);
-        let configured = Configured { seen: see(&settings.handler), settings, taken: digest.clone(), digest };
+        let configured = Configured::new(config::Pipeline::clone(&shared.started_with), configured.unwrap_or(digest));
         Self {
             shared,
             lanes,
@@ -179,13 +136,7 @@ impl Swapper {
     /// The configuration has been taken up: these settings, with a handler of this digest. `None`: which handler runs is
     /// not for the configuration to say.
     pub fn configure(&self, settings: &config::Pipeline, digest: Option<&str>) {
-        let mut configured = self.configured.lock();
-        configured.settings.clone_from(settings);
-        configured.seen = digest.and_then(|_| see(&settings.handler));
-        if let Some(digest) = digest {
-            digest.clone_into(&mut configured.taken);
-            digest.clone_into(&mut configured.digest);
-        }
+        self.configured.lock().take(settings, digest);
     }
 
     /// The settings that were last taken from the configuration. Those that serve are others where a version was taken
@@ -500,45 +451,8 @@ impl Swapper {
 
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
-        let mut configured = self.configured.lock();
-        let now = see(&configured.settings.handler);
-        if now != configured.seen {
-            // The file that is there now is what a restart would run.
-            let most = configured.settings.limits.component_bytes;
-            let file = configured.settings.handler.file();
-            if let Some(Ok(bytes)) = file.map(|path| config::file::read(path, most)) {
-                configured.digest = wasmill_wasm::digest(&bytes);
-            }
-            configured.seen = now;
-        }
-        let deployed = self.shared.deployed();
-        let serves = deployed.version.digest();
-        if configured.digest == serves {
-            return None;
-        }
-        let runs = if deployed.version.epoch == 0 { "a restart runs" } else { "the configuration names" };
-        let (named, handler) = (short(&configured.digest), &configured.settings.handler);
-        let (served, source, name) = (short(serves), &deployed.version.source, &self.shared.name);
-        let (cause, reason) = if configured.taken == serves {
-            let reason = format!(
-                "{handler} was built anew or replaced while {served} of it runs: {runs} {named}; hint: wasmill reload \
-                 takes it up"
-            );
-            (Cause::File, reason)
-        } else {
-            let reason = format!(
-                "{runs} {named} of {handler}, not {served} of {source}; hint: put the handler that serves where \
-                 wasmill.toml looks for it, or wasmill swap {name} {handler}"
-            );
-            (Cause::Swap, reason)
-        };
-        Some(Drift { configured: configured.digest.clone(), other: serves.to_owned(), reason, cause })
+        self.configured.lock().drift(&self.shared.name, &self.shared.deployed().version)
     }
-}
-
-/// A handler's file as it is now.
-fn see(handler: &config::Handler) -> Option<Look> {
-    handler.file().and_then(|path| look(path).ok())
 }
 
 /// A plan for a version that has just taken over.

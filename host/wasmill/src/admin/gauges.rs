@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 
 use wasmill_core::partition::State;
-use wasmill_deploy::swap::swapper::Cause;
+use wasmill_deploy::swap::drift::Cause;
 use wasmill_pipeline::conditions::Code;
 use wasmill_pipeline::status::PartitionStatus;
 

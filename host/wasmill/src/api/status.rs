@@ -2,7 +2,7 @@
 //! interface; units are in them.
 
 use serde::{Deserialize, Serialize};
-use wasmill_deploy::swap::swapper::Drift;
+use wasmill_deploy::swap::drift::Drift;
 use wasmill_pipeline::status::{ServingStatus, WorkStatus};
 
 /// Where it is asked for.
@@ -127,7 +127,7 @@ pub mod tests {
                     configured: "a".to_owned(),
                     other: "b".to_owned(),
                     reason: "r".to_owned(),
-                    cause: wasmill_deploy::swap::swapper::Cause::Swap,
+                    cause: wasmill_deploy::swap::drift::Cause::Swap,
                 }),
                 control: Some(ControlStatus { process: "p".to_owned(), epoch: 3, agreed: 4 }),
                 work: work(),

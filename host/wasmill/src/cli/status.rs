@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use wasmill_deploy::handler::digest::short;
-use wasmill_deploy::swap::swapper::Cause;
+use wasmill_deploy::swap::drift::Cause;
 use wasmill_pipeline::status::PartitionStatus;
 
 use super::output::{Sent, answer, known};

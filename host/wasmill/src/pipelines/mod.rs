@@ -14,3 +14,4 @@ mod shares;
 mod starting;
 mod status;
 pub mod table;
+pub mod unstarted;

@@ -16,8 +16,8 @@ use super::live::{self, Ready};
 use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
-use super::starting::Unstarted;
 use super::table::Pipelines;
+use super::unstarted::Unstarted;
 use crate::api::reload::{Done, Reloaded, Row};
 use crate::config_file;
 

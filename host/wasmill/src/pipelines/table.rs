@@ -13,7 +13,7 @@ use super::launch::{Launch, Prepared};
 use super::refused::Refused;
 use super::running::{Running, Task};
 use super::shares::Share;
-use super::starting::{Unstarted, Waiting};
+use super::unstarted::{Unstarted, Waiting};
 use wasmill_deploy::swap::watch::Watch;
 use wasmill_pipeline::End;
 
