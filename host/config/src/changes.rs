@@ -169,10 +169,12 @@ fn of_swap(found: &mut Found, old: &Swap, new: &Swap) {
 #[must_use]
 pub fn process_changes(old: &Config, new: &Config) -> Vec<Change> {
     // The folder is that of the file, and both are readings of one file.
-    let Config { kafka, admin, memory_bytes, pipelines: _, directory: _ } = new;
+    let Config { kafka, admin, memory_bytes, state, on_start_failure, pipelines: _, directory: _ } = new;
     let Kafka { bootstrap, properties, token } = kafka;
     let mut found = Found::default();
     found.fixed("memory", (&old.memory_bytes, memory_bytes));
+    found.fixed("state", (&old.state, state));
+    found.fixed("on_start_failure", (&old.on_start_failure, on_start_failure));
     found.fixed("kafka.bootstrap", (&old.kafka.bootstrap, bootstrap));
     found.fixed("kafka.properties", (&old.kafka.properties, properties));
     found.fixed("kafka.token", (&old.kafka.token, token));

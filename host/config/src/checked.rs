@@ -36,8 +36,22 @@ pub struct Config {
     pub memory_bytes: u64,
     /// In the order of the file; at least one.
     pub pipelines: Vec<Pipeline>,
+    /// The folder of what the process keeps for the next one.
+    pub state: PathBuf,
+    /// What becomes of the process if a pipeline cannot start.
+    pub on_start_failure: OnStartFailure,
     /// The folder of the file: relative paths in it are already joined to this.
     pub directory: PathBuf,
+}
+
+/// What becomes of the process if a pipeline cannot start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnStartFailure {
+    /// Nothing starts.
+    #[default]
+    Exit,
+    /// The others start, and it is tried again.
+    StartOthers,
 }
 
 /// The cluster all pipelines use.

@@ -34,15 +34,16 @@ const FIRST_WINDOW_LEAST: u64 = 10;
 
 /// `None` only if a key is wrong or missing, of which there is a finding.
 pub(crate) fn convert(raw: &RawConfig, directory: PathBuf) -> Option<Config> {
-    let kafka = raw.kafka.value.as_ref()?;
     let pipelines = raw.pipelines.value.as_ref()?;
     Some(Config {
-        kafka: convert_kafka(kafka, &directory)?,
+        kafka: convert_kafka(raw.kafka.value.as_ref()?, &directory)?,
         admin: match &raw.admin.value {
             Some(admin) => Some(convert_admin(admin, &directory)?),
             None => None,
         },
         memory_bytes: raw.memory.value?,
+        state: state(&raw.state, &directory),
+        on_start_failure: raw.on_start_failure.value?,
         pipelines: pipelines
             .iter()
             .map(|At { value: (name, raw), .. }| convert_pipeline(name, raw, &directory))
@@ -51,7 +52,12 @@ pub(crate) fn convert(raw: &RawConfig, directory: PathBuf) -> Option<Config> {
     })
 }
 
-fn convert_kafka(raw: &RawKafka, directory: &Path) -> Option<Kafka> {
+/// Where the process keeps something.
+pub(crate) fn state(typed: &Field<PathBuf>, directory: &Path) -> PathBuf {
+    directory.join(typed.value.as_deref().unwrap_or(Path::new(".wasmill")))
+}
+
+pub(crate) fn convert_kafka(raw: &RawKafka, directory: &Path) -> Option<Kafka> {
     let words = raw.token_command.value.as_ref().map(|words| words.iter().map(|word| word.value.clone()).collect());
     let token = match (&raw.token_file.value, words) {
         (Some(path), _) => Some(Token::File(directory.join(path))),
@@ -60,7 +66,7 @@ fn convert_kafka(raw: &RawKafka, directory: &Path) -> Option<Kafka> {
     Some(Kafka { bootstrap: raw.bootstrap.value.clone()?, properties: pairs(&raw.properties), token })
 }
 
-fn convert_admin(raw: &RawAdmin, directory: &Path) -> Option<Admin> {
+pub(crate) fn convert_admin(raw: &RawAdmin, directory: &Path) -> Option<Admin> {
     Some(Admin {
         listen: raw.listen.value?,
         allow_remote: raw.allow_remote.value?,

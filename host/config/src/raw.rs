@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmill_core::{Assignor, Order, OutOfRange, Share, Start};
 
-use crate::checked::{CanaryBy, Grant, Rollout};
+use crate::checked::{CanaryBy, Grant, OnStartFailure, Rollout};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::handler::Handler;
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};
@@ -88,6 +88,17 @@ table! {
         /// what they have until `wasmill restart`.
         memory: u64 = Size(16 * MIB, TIB),
             default("512MiB", "measured: 64 partitions are fast with half of it");
+        /// The folder of what the process keeps for the next one: the admin token, if `admin.token_file` names no other, and
+        /// the histories of swaps. It is made if it is missing. Where it cannot be written, the process goes on without.
+        state: PathBuf = FILE, optional("`.wasmill` beside this file");
+        /// What becomes of the process if a pipeline cannot start: its topics are missing, its handler is not to be had or
+        /// its `init` fails. `"exit"`: nothing starts and the process ends with 3. `"start_others"`: what can start does, the
+        /// others are tried again with a growing pause, and the process is not ready until they run. It ends with 3 if none
+        /// can start.
+        on_start_failure: OnStartFailure = Choice {
+            words: &[("exit", OnStartFailure::Exit), ("start_others", OnStartFailure::StartOthers)],
+            later: &[],
+        }, default("exit", "a file that cannot be run as it is should be seen by whoever deploys it");
         /// The cluster.
         kafka: RawKafka = Sub::<RawKafka>::new(), required;
         /// The admin port: status, metrics, health, and what resumes or skips.
@@ -127,7 +138,7 @@ table! {
         /// Allow `listen` to be an address that other machines reach.
         allow_remote: bool = Flag, default(false, "status and metrics show names of topics and groups");
         /// The file with the token that calls which change something must carry.
-        token_file: PathBuf = FILE, optional("`.wasmill/admin-token` beside this file; made, for its owner alone, if it is missing");
+        token_file: PathBuf = FILE, optional("`admin-token` in the folder `state`; made, for its owner alone, if it is missing");
     }
 }
 

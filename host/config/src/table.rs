@@ -172,6 +172,17 @@ pub(crate) fn read_table<T: Table>(table: &DeTable<'_>, at: &Place, report: &mut
     T::read(&rows, report)
 }
 
+/// Reads one key of the file and leaves all others alone.
+pub(crate) fn read_key<K: Kind>(
+    file: &DeTable<'_>,
+    name: &str,
+    kind: &K,
+    presence: &Presence,
+    report: &mut Report<'_>,
+) -> Field<K::Value> {
+    Rows { table: file, at: &Place::default(), shorthand: false }.field(name, kind, presence, report)
+}
+
 /// A table with known keys. `shorthand`: the key that is meant by a string in the table's place.
 pub(crate) struct Sub<T> {
     shorthand: Option<&'static str>,

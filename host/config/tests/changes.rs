@@ -90,6 +90,8 @@ fn what_the_whole_process_uses_is_named_with_its_table() {
     assert_eq!(of("[kafka]\nbootstrap = \"elsewhere:9092\""), [fixed("kafka.bootstrap")]);
     assert_eq!(of(&format!("{TOP}\ntoken_file = \"token\"")), [fixed("kafka.token")]);
     assert_eq!(of(&format!("memory = \"1GiB\"\n{TOP}")), [fixed("memory")]);
+    assert_eq!(of(&format!("state = \"elsewhere\"\n{TOP}")), [fixed("state")]);
+    assert_eq!(of(&format!("on_start_failure = \"start_others\"\n{TOP}")), [fixed("on_start_failure")]);
     assert_eq!(of(&format!("{TOP}\n[admin]")), [fixed("admin")]);
     let moved = file(&format!("{TOP}\n[admin]\nlisten = \"127.0.0.1:9999\""), "");
     assert_eq!(process_changes(&file(&format!("{TOP}\n[admin]"), ""), &moved), [fixed("admin.listen")]);

@@ -14,6 +14,7 @@ mod offsets;
 pub mod plain;
 mod produce_error;
 mod producer;
+pub mod properties;
 mod queue;
 mod reach;
 mod settings;

@@ -28,6 +28,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Besides the drain, closing waits for the group and for threads.
 const CLOSE_SLACK: Duration = Duration::from_secs(10);
 
+/// Who was let be for so many sessions is not fought over.
+const FENCED_FORGOTTEN_SESSIONS: u32 = 20;
+
 /// What a pipeline is started with besides its settings.
 pub struct Parts {
     /// How to reach the cluster.
@@ -61,6 +64,20 @@ pub enum End {
     Overdue,
     /// It can go on no longer.
     Failed(String),
+    /// Other processes have the identities of all its members (`instance_id`), and got the group's word for it twice.
+    Fenced(String),
+}
+
+/// Why the control loop ended without being asked to.
+enum Failure {
+    Failed(String),
+    Fenced(String),
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 struct Slot {
@@ -70,7 +87,8 @@ struct Slot {
     again: Option<Instant>,
     /// The running client failed: once its threads are gone, the next one is due after this long.
     rests: Option<Duration>,
-    fenced: bool,
+    /// How often another process took its identity, since it was left alone for long.
+    fenced: u32,
 }
 
 /// A client that lasted so long was well; the next failure is a first one again.
@@ -125,7 +143,7 @@ impl Pipeline {
             (0..members).map(|index| Arc::new(MemberShared::new(index, shared.clone(), lanes.clone()))).collect();
         let slots = members
             .iter()
-            .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: false })
+            .map(|_| Slot { running: None, rest: Rest::new(), again: Some(Instant::now()), rests: None, fenced: 0 })
             .collect();
         let (ask, shutdown) = watch::channel(false);
         let handle = Handle { shared, lanes, members: Arc::new(members), shutdown: Arc::new(ask) };
@@ -145,10 +163,10 @@ impl Pipeline {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let failure = loop {
             if let Err(failure) = self.join_due().await {
-                break Some(failure);
+                break Some(failure.into());
             }
             if let Err(failure) = self.replace_producer_due().await {
-                break Some(failure);
+                break Some(failure.into());
             }
             let next = self.slots.iter().filter_map(|slot| slot.again).chain(self.producer_due).min();
             tokio::select! {
@@ -166,7 +184,8 @@ impl Pipeline {
         closing();
         let drained = self.close().await;
         match failure {
-            Some(failure) => End::Failed(failure),
+            Some(Failure::Failed(reason)) => End::Failed(reason),
+            Some(Failure::Fenced(reason)) => End::Fenced(reason),
             None if drained => End::Drained,
             None => End::Overdue,
         }
@@ -207,7 +226,7 @@ impl Pipeline {
     }
 
     /// One thing happens at a time.
-    async fn apply(&mut self, event: Event) -> Result<(), String> {
+    async fn apply(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::MemberFailed { member, reason } => {
                 tracing::error!(pipeline = %self.handle.shared.name, member, reason, "member failed; it joins again with a new client");
@@ -224,18 +243,7 @@ impl Pipeline {
                     self.slots[member].rests = Some(Duration::ZERO);
                 }
             }
-            Event::MemberFenced { member, reason } => {
-                // Two processes with one identity would take turns for ever: the newer one is let be.
-                self.slots[member].fenced = true;
-                self.slots[member].again = None;
-                tracing::error!(
-                    pipeline = %self.handle.shared.name, member, reason,
-                    "another process uses this instance_id; this member stays out until the next start"
-                );
-                if self.slots.iter().all(|slot| slot.fenced) {
-                    return Err(format!("every member is fenced: {reason}"));
-                }
-            }
+            Event::MemberFenced { member, reason } => return self.fenced(member, &reason),
             Event::MemberClosed { member } => {
                 if let Some(running) = self.slots[member].running.take() {
                     let _ = spawn_blocking(move || running.join()).await;
@@ -246,7 +254,39 @@ impl Pipeline {
             }
             Event::ProducerFailed { reason } => self.producer_failed(reason).await,
             // Its partitions go to processes that can.
-            Event::VersionLost { reason } => return Err(reason),
+            Event::VersionLost { reason } => return Err(reason.into()),
+        }
+        Ok(())
+    }
+
+    /// Another process took a member's identity. It is let be for as long as a session, in which a process that was
+    /// replaced is gone; then this one tries once. Two that joined at once whenever the other had would take turns, and
+    /// neither would get anything done.
+    fn fenced(&mut self, member: usize, reason: &str) -> Result<(), Failure> {
+        let session = self.settings.session_timeout;
+        let slot = &mut self.slots[member];
+        slot.again = None;
+        if slot.rest.started.elapsed() > session * FENCED_FORGOTTEN_SESSIONS {
+            slot.fenced = 0;
+        }
+        slot.fenced += 1;
+        self.handle.members[member].close();
+        if slot.fenced == 1 {
+            slot.rests = Some(session);
+            tracing::error!(
+                pipeline = %self.handle.shared.name, member, reason, rest = ?session,
+                "another process joined the group with this instance_id and took this member's place; it rests for a \
+                 session and then tries once; hint: give each process an instance_id of its own"
+            );
+            return Ok(());
+        }
+        tracing::error!(
+            pipeline = %self.handle.shared.name, member, reason,
+            "another process took this member's place again, with the same instance_id; it stays out until the next start; \
+             hint: give each process an instance_id of its own"
+        );
+        if self.slots.iter().all(|slot| slot.fenced > 1) {
+            return Err(Failure::Fenced(format!("every member was fenced twice: {reason}")));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,6 +20,10 @@ use crate::admin::{self, Admin};
 use crate::failure::{Exit, Failure};
 use crate::pipelines::launch::{Launch, Observe, client_settings};
 use crate::pipelines::table::{File, Order, Pipelines};
+
+/// Signals that come so soon after the first one belong to it: a supervisor sends SIGTERM and SIGINT together, or to a
+/// group of processes of which one passes it on. Nobody has had time to see that a drain takes long.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// What `run` and `dev` start with.
 pub struct Options {
@@ -48,7 +52,7 @@ impl App {
         look_around(&config);
         let loader = Loader::open(cache).map_err(Failure::start)?;
         let client = client_settings(&config.kafka);
-        let state = (!embedded).then(|| config.directory.join(".wasmill").join("history"));
+        let state = (!embedded).then(|| config.state.join("history"));
         let launch = Launch { loader, client, memory_bytes: config.memory_bytes, state, observer, embedded };
         let (pipelines, orders) = Pipelines::start(launch, &config, file).map_err(Failure::start)?;
         let admin = start_admin(&config, &pipelines, metrics).map_err(Failure::start)?;
@@ -60,7 +64,7 @@ impl App {
     pub async fn run(self, mut signals: Signals) -> Result<Exit, Failure> {
         let Self { pipelines, mut orders, admin: _ } = self;
         let mut tasks = JoinSet::new();
-        let mut asked = false;
+        let mut asked = Asked::No;
         let mut exit = Exit::Done;
         loop {
             tokio::select! {
@@ -69,16 +73,23 @@ impl App {
                         let pipelines = pipelines.clone();
                         drop(spawn_blocking(move || pipelines.reload_on_signal()));
                     }
-                    Signal::End if asked => {
-                        tracing::warn!("asked twice: ending at once; what was not committed is handled again");
-                        return Ok(Exit::Killed);
-                    }
-                    Signal::End => {
-                        asked = true;
-                        tracing::info!("draining; a second signal ends at once");
-                        pipelines.shut_down();
-                    }
+                    Signal::End => match asked {
+                        Asked::No => {
+                            asked = Asked::Now(tokio::time::Instant::now() + SAME_SIGNAL);
+                            tracing::info!("draining; a second signal ends at once");
+                            pipelines.shut_down();
+                        }
+                        Asked::Now(_) => tracing::info!("the second signal came with the first one; still draining"),
+                        Asked::Before => {
+                            tracing::warn!("asked twice: ending at once; what was not committed is handled again");
+                            return Ok(Exit::Killed);
+                        }
+                    },
                 },
+                () = asked.passes() => {
+                    asked = Asked::Before;
+                    tracing::info!("still draining; a signal from now on ends at once");
+                }
                 Some(order) = orders.recv() => if let Order::Run(number, task) = order {
                     let name = task.running().name().to_owned();
                     let running = tokio::spawn(task.run());
@@ -97,6 +108,13 @@ impl App {
                                 exit = Exit::Overdue;
                             }
                         }
+                        End::Fenced(reason) => {
+                            tracing::error!(pipeline = %name, reason, "another process has this instance_id; this one leaves it the work");
+                            if !alone {
+                                exit = Exit::Fenced;
+                                pipelines.shut_down();
+                            }
+                        }
                         End::Failed(reason) => {
                             tracing::error!(pipeline = %name, reason, "pipeline failed");
                             // One that was about to go anyway takes nothing along.
@@ -112,6 +130,25 @@ impl App {
             if tasks.is_empty() && pipelines.is_over() {
                 return Ok(exit);
             }
+        }
+    }
+}
+
+/// Whether the process was asked to end.
+#[derive(Clone, Copy)]
+enum Asked {
+    No,
+    /// A moment ago: whatever else asks until then is the same.
+    Now(tokio::time::Instant),
+    Before,
+}
+
+impl Asked {
+    /// Waits until the moment is over.
+    async fn passes(self) {
+        match self {
+            Self::Now(until) => tokio::time::sleep_until(until).await,
+            Self::No | Self::Before => std::future::pending().await,
         }
     }
 }
@@ -222,7 +259,7 @@ fn start_admin(
     metrics: PrometheusHandle,
 ) -> anyhow::Result<Option<Admin>> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    let token = admin::load_token(&admin::token_path(config))?;
+    let token = admin::load_token(&admin::token_path(Some(settings), &config.state))?;
     let state = admin::State {
         pipelines: pipelines.clone(),
         metrics,

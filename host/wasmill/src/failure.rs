@@ -18,6 +18,8 @@ pub enum Exit {
     Start = 3,
     /// Asked to end, and something was not settled in time.
     Overdue = 4,
+    /// Another process has the identities of all its members (`instance_id`).
+    Fenced = 5,
     /// Asked twice: ended at once.
     Killed = 130,
 }

@@ -13,6 +13,7 @@ mod dev;
 mod failure;
 mod output_file;
 mod pipelines;
+mod printed;
 mod project;
 mod telemetry;
 
@@ -26,7 +27,11 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    let asked = match cli::Cli::try_parse() {
+        Ok(asked) => asked,
+        Err(told) => return cli::print_usage(&told),
+    };
+    match asked.run().and_then(|exit| printed::all_written().map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             cli::print_failure(&failure);

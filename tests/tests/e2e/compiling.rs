@@ -38,7 +38,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// A component that does nothing but hold one function of so many additions: small to read, large to compile.
-fn long_function(additions: usize) -> Vec<u8> {
+pub fn long_function(additions: usize) -> Vec<u8> {
     let add = [0x20, 0, 0x41, 7, 0x6a, 0x21, 0]; // local.get 0; i32.const 7; i32.add; local.set 0
     let body = [&[0][..], &add.repeat(additions), &[0x20, 0, 0x0b]].concat();
     let code = [&[1][..], &leb(body.len()), &body].concat();

@@ -158,6 +158,23 @@ fn a_signal_lets_the_call_under_way_finish_commits_it_and_hands_nothing_more_ove
 }
 
 #[test]
+fn two_signals_within_a_moment_are_one_and_the_process_drains() -> Result<()> {
+    let shared = &shared()?;
+    let lines = "config = { ms = 1500 }\nbatch.messages = 1\nlimits.time = \"30s\"\nlimits.time_cap = \"30s\"";
+    let (case, mut mill) = slow(shared, "twice-at-once", lines)?;
+    // Frozen, it meets both when it goes on.
+    mill.signal(Signal::Stop)?;
+    mill.signal(Signal::Term)?;
+    mill.signal(Signal::Int)?;
+    mill.signal(Signal::Cont)?;
+    ends_with(0, &mut mill, SOON)?;
+    let out = case.outputs(&shared.eye)?;
+    let committed = shared.eye.committed_offsets(&case.name, &case.input)?;
+    ensure!(!out.is_empty() && committed == Offsets::from([(0, out.len() as i64)]), "{out:?}, {committed:?}");
+    Ok(())
+}
+
+#[test]
 fn a_second_signal_ends_with_130_at_once() -> Result<()> {
     let shared = &shared()?;
     let lines = "config = { ms = 3600000 }\nlimits.time = \"10m\"\nlimits.time_cap = \"10m\"\ndrain_timeout = \"2m\"";
@@ -166,6 +183,8 @@ fn a_second_signal_ends_with_130_at_once() -> Result<()> {
         mill.signal(Signal::Term)?;
         mill.wait_log("a second signal ends at once", SOON)?;
         ensure!(mill.is_running(), "it waits for the call");
+        // One that comes within a second of the first belongs to it.
+        mill.wait_log("a signal from now on ends at once", SOON)?;
         mill.signal(second)?;
         ends_with(130, &mut mill, AT_ONCE)?;
         ensure!(mill.log().contains("what was not committed is handled again"), "{}", mill.log());

@@ -1,6 +1,7 @@
 //! The handler is replaced while messages flow: `wasmill dev` swaps whatever is saved.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ impl Dev {
 
     fn run(folder: Scratch, project: &str) -> Result<Self> {
         let mut command = Command::new(binary()?);
+        // As a shell starts it: the signals of the terminal go to this group.
+        command.process_group(0);
         command.arg("dev").arg(folder.path().join(project)).stdin(Stdio::null());
         command.stdout(File::create(folder.path().join("out"))?).stderr(File::create(folder.path().join("log"))?);
         Ok(Self { child: command.spawn().context("cannot start wasmill dev")?, folder })
@@ -107,6 +110,46 @@ impl Drop for Dev {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The process that compiles for this one, if there is one.
+fn compiler_of(process: u32) -> Option<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let children = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = children
+        .flat_map(|text| text.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    children.into_iter().find(|child| {
+        std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|words| words.contains("compile-handler"))
+    })
+}
+
+#[test]
+fn an_interrupt_while_a_handler_is_compiled_ends_dev_in_good_order_and_refuses_nobody() -> Result<()> {
+    let _place = Place::take();
+    let mut dev = Dev::start("echo")?;
+    dev.bootstrap()?;
+    let other = dev.path("handler.wasm.new");
+    std::fs::write(&other, crate::compiling::long_function(1_000_000))?;
+    std::fs::rename(other, dev.path("handler.wasm"))?;
+    let end = Instant::now() + SOON;
+    let compiler = loop {
+        if let Some(compiler) = compiler_of(dev.child.id()) {
+            break compiler;
+        }
+        ensure!(Instant::now() < end, "nothing is compiled: {}", dev.printed());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let kill = |signal: &str, whom: &str| Command::new("kill").args([signal, "--", whom]).status();
+    // Ctrl-C.
+    ensure!(kill("-INT", &format!("-{}", dev.child.id()))?.success());
+    let ended = wait(&mut dev.child, SOON);
+    // It is of no use to anybody now.
+    kill("-KILL", &compiler.to_string())?;
+    let (printed, log) = (dev.printed(), tail(&dev.path("log")));
+    ensure!(ended?.success(), "{printed}\n{log}");
+    ensure!(!printed.contains("refused") && !log.contains("refused"), "{printed}\n{log}");
+    Ok(())
 }
 
 fn tail(path: &Path) -> String {

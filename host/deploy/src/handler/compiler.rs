@@ -4,13 +4,14 @@
 //! crash alone, the pollers come first where processors are short, and no partition waits for it.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
 use wasmill_config as config;
 use wasmill_wasm::{Engine, EngineOptions, Limits, LoadError, LoadKind};
 
@@ -29,6 +30,9 @@ const CPU_SLACK_SECONDS: u64 = 5;
 const LEAST_COMPILE_BYTES: u64 = 96 << 20;
 /// How much later than everything else the compiler gets a processor: nearly last.
 const COMPILER_NICENESS: i32 = 15;
+
+/// Signals by which somebody asks a process to end.
+const ASKED_TO_END: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
 /// Why there is no plugin.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +94,10 @@ pub(super) fn compile_apart(bytes: &[u8], cache: &Path, limits: &config::Limits)
     {
         return Err(Unloadable { kind, reason: reason.trim().to_owned() });
     }
+    // Not by its limits: somebody ended it, as a supervisor does that sends its signal to all processes.
+    if let Some(signal) = status.signal().filter(|signal| ASKED_TO_END.iter().any(|one| one.as_raw() == *signal)) {
+        return Err(anyhow::anyhow!("the process that compiles it was asked to end (signal {signal})").into());
+    }
     let error = anyhow::anyhow!(
         "the process that compiles it ended with {status}; it may use {}; {why}\n{}",
         bytesize::ByteSize(memory),
@@ -117,6 +125,8 @@ fn run_apart(
         .env("MIMALLOC_ARENA_RESERVE", "0")
         // Whoever is out of memory and writes down where stands still for ever if that takes memory too.
         .env("RUST_BACKTRACE", "0")
+        // A Ctrl-C is for the one who asked, which ends in good order; it goes to all processes of the terminal's group.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
+use tempfile::TempDir;
 use wasmill_config as config;
 use wasmill_pipeline::handler_spec;
-use wasmill_wasm::{Engine, Footprint, LoadError, Plugin, digest};
+use wasmill_wasm::{Engine, Footprint, LoadError, Plugin, digest, private_directory};
 
 use super::compiler::{Unloadable, compile_apart, open_engine};
 use super::size;
@@ -23,6 +24,24 @@ pub struct Loader {
     /// The handlers that were loaded last, the latest last: who swaps to and fro need not start a compiler each time, which
     /// takes a processor from the lanes.
     recent: Arc<Mutex<VecDeque<Plugin>>>,
+    /// A cache that ends with the process.
+    _temporary: Option<Arc<TempDir>>,
+}
+
+/// The folder itself if nobody but its owner can write it, else a new one, which goes when it is dropped.
+fn usable(folder: PathBuf) -> (Option<PathBuf>, Option<TempDir>) {
+    let Err(error) = private_directory(&folder) else { return (Some(folder), None) };
+    // Made for its owner alone.
+    let temporary = tempfile::Builder::new().prefix("wasmill-").tempdir().ok();
+    let compiled = temporary.as_ref().map(|temporary| temporary.path().join("compiled"));
+    let compiled = compiled.filter(|compiled| private_directory(compiled).is_ok());
+    let instead = if compiled.is_some() { "in a folder of its own until it ends" } else { "in memory" };
+    tracing::warn!(
+        "compiled handlers are kept {instead}: {error}; hint: set WASMILL_CACHE to a folder below which only this user can \
+         write"
+    );
+    let temporary = temporary.filter(|_| compiled.is_some());
+    (compiled, temporary)
 }
 
 /// Handlers that are kept for whoever swaps to and fro.
@@ -45,9 +64,19 @@ pub struct Fetched {
 }
 
 impl Loader {
-    /// Opens the engine over a cache of compiled handlers.
+    /// Opens the engine over a cache of compiled handlers. Where that folder cannot be used, one of this process alone takes
+    /// its place, and where that cannot be either, handlers are compiled in this process.
     pub fn open(cache: Option<PathBuf>) -> anyhow::Result<Self> {
-        Ok(Self { engine: open_engine(cache.clone())?, cache, recent: Arc::default() })
+        let (cache, temporary) = match cache {
+            Some(folder) => usable(folder),
+            None => (None, None),
+        };
+        Ok(Self {
+            engine: open_engine(cache.clone())?,
+            cache,
+            recent: Arc::default(),
+            _temporary: temporary.map(Arc::new),
+        })
     }
 
     /// Reads or fetches, compiles and checks the handler of a pipeline, and whether it asks for no more than the pipeline

@@ -1,6 +1,7 @@
 //! What a swap answers: where each partition passed on, and what that cost.
 
 use serde::{Deserialize, Serialize};
+use wasmill_config as config;
 use wasmill_pipeline::deployed::Deployed;
 use wasmill_pipeline::version::Version;
 
@@ -103,6 +104,24 @@ pub struct Outcome {
     pub gate_ms: u64,
     /// Milliseconds until every lane had passed on.
     pub handover_ms: u64,
+    /// It serves and is watched; it is taken back by itself if it is worse than the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<WatchedFor>,
+}
+
+/// How long a version is watched: until one of them is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedFor {
+    /// Messages that it gets.
+    pub messages: u64,
+    /// Milliseconds since it took over.
+    pub ms: u64,
+}
+
+impl From<&config::Watched> for WatchedFor {
+    fn from(until: &config::Watched) -> Self {
+        Self { messages: until.messages, ms: until.time.as_millis() as u64 }
+    }
 }
 
 /// Where the partitions passed to what is in force.

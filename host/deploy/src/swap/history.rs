@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -117,6 +118,8 @@ impl Record {
 pub struct History {
     path: Option<PathBuf>,
     recent: Mutex<VecDeque<Record>>,
+    /// It has been told that the file is not written.
+    told: AtomicBool,
 }
 
 impl History {
@@ -128,7 +131,7 @@ impl History {
         // A line that was cut by a crash, or that a later version wrote, is nobody's concern.
         let known = |record: &Record| !matches!(record.what, What::Other(_));
         let recent: Vec<Record> = lines.filter_map(|line| serde_json::from_str(line).ok()).filter(known).collect();
-        Self { path, recent: Mutex::new(recent.into_iter().rev().collect()) }
+        Self { path, recent: Mutex::new(recent.into_iter().rev().collect()), told: AtomicBool::new(false) }
     }
 
     /// The digest of the version that served last.
@@ -150,7 +153,14 @@ impl History {
         if let Some(path) = &self.path
             && let Err(error) = append(path, &record)
         {
-            tracing::warn!(error = format!("{error:#}"), "the history of swaps is not written");
+            let first = !self.told.swap(true, Ordering::Relaxed);
+            if first {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the history of swaps is not written, and a restart does not know it; hint: set state to a folder that \
+                     can be written"
+                );
+            }
         }
         recent.push_back(record);
     }

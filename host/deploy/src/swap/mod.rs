@@ -7,6 +7,7 @@
 //! ([`trial`], `rollout`) before it serves all messages, or for a while after.
 
 pub mod answer;
+pub mod drift;
 pub mod gate;
 pub mod history;
 mod rollout;

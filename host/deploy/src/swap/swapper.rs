@@ -16,13 +16,13 @@ use wasmill_pipeline::shared::PipelineShared;
 use wasmill_pipeline::version::Version;
 use wasmill_pipeline::versions::{Gets, Overseer};
 
-use super::answer::{Done, Named, Outcome, boundaries, pauses};
+use super::answer::{Done, Named, Outcome, WatchedFor, boundaries, pauses};
+use super::drift::{Configured, Drift};
 use super::gate::{self, Gate, Refusal};
 use super::history::{History, Record, What};
 use super::trial::{End, Plan, Trial};
 use crate::counters;
 use crate::handler::digest::short;
-use crate::handler::file::{Look, look};
 use crate::handler::loader::Loader;
 
 /// Versions that are kept for the way back.
@@ -72,25 +72,6 @@ pub struct Swapper {
     closed: AtomicBool,
 }
 
-/// The handler that the configuration names, as it was when it was last looked at.
-struct Configured {
-    /// Of a handler from a registry there is nothing to look at: it counts as it was at the start.
-    handler: config::Handler,
-    seen: Option<Look>,
-    digest: String,
-}
-
-/// The version that runs is not the one that the configuration names: a restart brings that one back.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Drift {
-    /// The digest of the configuration's handler.
-    pub configured: String,
-    /// The digest of the version that serves, or that served before the restart.
-    pub other: String,
-    /// What to do about it.
-    pub reason: String,
-}
-
 impl Swapper {
     /// For a pipeline that was just made. `state`: the folder in which its history is kept.
     pub fn new(
@@ -103,9 +84,7 @@ impl Swapper {
     ) -> Self {
         let history = History::open(state, &shared.name);
         let digest = shared.deployed().version.digest().to_owned();
-        let handler = shared.started_with.handler.clone();
-        let digest = configured.unwrap_or(digest);
-        let configured = Configured { seen: see(&handler), handler, digest };
+        let configured = Configured::new(config::Pipeline::clone(&shared.started_with), configured.unwrap_or(digest));
         Self {
             shared,
             lanes,
@@ -154,13 +133,28 @@ impl Swapper {
         self.history.add(Record::now(What::Start, "start", last, named));
     }
 
-    /// The configuration names this handler from now on.
-    pub fn configure(&self, handler: &config::Handler) {
-        let mut configured = self.configured.lock();
-        if configured.handler != *handler {
-            configured.handler = handler.clone();
-            configured.seen = None;
-        }
+    /// The configuration has been taken up: these settings, with a handler of this digest. `None`: which handler runs is
+    /// not for the configuration to say.
+    pub fn configure(&self, settings: &config::Pipeline, digest: Option<&str>) {
+        self.configured.lock().take(settings, digest);
+    }
+
+    /// The settings that were last taken from the configuration. Those that serve are others where a version was taken
+    /// back.
+    pub fn configured(&self) -> config::Pipeline {
+        self.configured.lock().settings.clone()
+    }
+
+    /// Whether the configuration's handler has this digest since it was last taken up. Then it asks for nothing new,
+    /// whatever serves: a version that was taken back must not come again because something else changed, nor a fix that
+    /// was swapped in by hand be lost.
+    pub fn has_taken(&self, digest: &str) -> bool {
+        self.configured.lock().taken == digest
+    }
+
+    /// The configured file was taken up with this content.
+    pub(super) fn take_up(&self, digest: &str) {
+        digest.clone_into(&mut self.configured.lock().taken);
     }
 
     /// The events so far, the latest last.
@@ -290,6 +284,7 @@ impl Swapper {
             self.alone("swap PIPELINE FILE.wasm")?;
         }
         self.may_begin()?;
+        let until = version.settings.swap.rollback;
         if let Err(refusal) = self.stage(&version) {
             self.refused(&refusal, &by, &serves, (&*version).into());
             return Err(refusal);
@@ -307,7 +302,10 @@ impl Swapper {
         if done == Done::Swapped {
             self.remember(serves.clone());
         }
-        let outcome = self.outcome(done, &serves, &version, &deployed, gate, began.elapsed());
+        let mut outcome = self.outcome(done, &serves, &version, &deployed, gate, began.elapsed());
+        if outcome.outcome == Done::Swapped && trial.is_some() {
+            outcome.watched = until.map(|until| WatchedFor::from(&until));
+        }
         self.tell(what, &by, &outcome, None);
         self.follow(trial, by);
         Ok(outcome)
@@ -387,6 +385,7 @@ impl Swapper {
             waiting: deployed.handover.waits(),
             gate_ms: gate.as_millis() as u64,
             handover_ms: handover.as_millis() as u64,
+            watched: None,
         }
     }
 
@@ -452,35 +451,8 @@ impl Swapper {
 
     /// Whether a restart would bring another handler than the one that serves.
     pub fn drift(&self) -> Option<Drift> {
-        let mut configured = self.configured.lock();
-        let now = see(&configured.handler);
-        if now != configured.seen {
-            // The file that is there now is what a restart would run.
-            if let Some(Ok(bytes)) = configured.handler.file().map(std::fs::read) {
-                configured.digest = wasmill_wasm::digest(&bytes);
-            }
-            configured.seen = now;
-        }
-        let deployed = self.shared.deployed();
-        let serves = deployed.version.digest();
-        let runs = if deployed.version.epoch == 0 { "a restart runs" } else { "the configuration names" };
-        (configured.digest != serves).then(|| Drift {
-            configured: configured.digest.clone(),
-            other: serves.to_owned(),
-            reason: format!(
-                "{runs} {} of {}, not {} of {}; hint: put the handler that serves where wasmill.toml looks for it",
-                short(&configured.digest),
-                configured.handler,
-                short(serves),
-                deployed.version.source
-            ),
-        })
+        self.configured.lock().drift(&self.shared.name, &self.shared.deployed().version)
     }
-}
-
-/// A handler's file as it is now.
-fn see(handler: &config::Handler) -> Option<Look> {
-    handler.file().and_then(|path| look(path).ok())
 }
 
 /// A plan for a version that has just taken over.

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 
 use wasmill_core::partition::State;
+use wasmill_deploy::swap::drift::Cause;
 use wasmill_pipeline::conditions::Code;
 use wasmill_pipeline::status::PartitionStatus;
 
@@ -63,14 +64,17 @@ pub fn render(pipelines: &[PipelineStatus]) -> String {
             row(&trial.plugin, &trial.source, trial.rollout.as_str());
         }
     }
-    head(&mut text, "wasmill_drift", "1 while a restart would bring another handler than the one that serves");
+    head(
+        &mut text,
+        "wasmill_drift",
+        "1 while a restart would bring another handler than the one that serves: by a swap, or since its file changed",
+    );
     for pipeline in pipelines {
-        let _ = writeln!(
-            text,
-            "wasmill_drift{{pipeline=\"{}\"}} {}",
-            escaped(&pipeline.serving.name),
-            u8::from(pipeline.drift.is_some())
-        );
+        let name = escaped(&pipeline.serving.name);
+        for (cause, word) in [(Cause::Swap, "swap"), (Cause::File, "file")] {
+            let on = u8::from(pipeline.drift.as_ref().is_some_and(|drift| drift.cause == cause));
+            let _ = writeln!(text, "wasmill_drift{{pipeline=\"{name}\",cause=\"{word}\"}} {on}");
+        }
     }
     for (gauge, help, value) in OF_PARTITIONS {
         head(&mut text, gauge, help);

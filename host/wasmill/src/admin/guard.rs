@@ -22,20 +22,22 @@ use super::state::State;
 /// Bytes that a token's file may have.
 pub const TOKEN_BYTES: u64 = 64 << 10;
 
-/// Where the token is: as configured, else beside the configuration.
-pub fn token_path(config: &config::Config) -> PathBuf {
-    let configured = config.admin.as_ref().and_then(|admin| admin.token_file.clone());
-    configured.unwrap_or_else(|| config.directory.join(".wasmill").join("admin-token"))
+/// Where the token is: as configured, else in the folder of what the process keeps.
+pub fn token_path(admin: Option<&config::Admin>, state: &Path) -> PathBuf {
+    let configured = admin.and_then(|admin| admin.token_file.clone());
+    configured.unwrap_or_else(|| state.join("admin-token"))
 }
 
-/// The token in `path`; a new one, readable by its owner only, if there is no such file.
+/// The token in `path`; a new one, readable by its owner only, if there is no such file. Where it cannot be kept nobody
+/// knows it, and the process goes on: it may be meant to be looked at and never changed.
 pub fn load_token(path: &Path) -> anyhow::Result<String> {
     match config::file::read_text(path, TOKEN_BYTES) {
         Ok(token) => {
             let mode = fs::metadata(path)?.permissions().mode();
+            // A secret that is mounted has the mode 0440 and a group of its own.
             anyhow::ensure!(
-                mode & 0o077 == 0,
-                "token file {} can be read by others; hint: chmod 600 {}",
+                mode & 0o027 == 0,
+                "token file {} can be read by everybody or written by its group; hint: chmod 600 {}",
                 path.display(),
                 path.display()
             );
@@ -45,20 +47,25 @@ pub fn load_token(path: &Path) -> anyhow::Result<String> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>());
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            if let Err(error) = keep_token(path, &token) {
+                tracing::warn!(
+                    path = %path.display(), error = format!("{error:#}"),
+                    "the admin token cannot be kept, so calls that change something are refused; hint: set \
+                     admin.token_file to a file that is there, or state to a folder that can be written"
+                );
             }
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(|| format!("cannot write the admin token to {}", path.display()))?;
-            writeln!(file, "{token}")?;
             Ok(token)
         }
         Err(error) => Err(error).with_context(|| format!("cannot read the admin token from {}", path.display())),
     }
+}
+
+fn keep_token(path: &Path, token: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(writeln!(file, "{token}")?)
 }
 
 /// Whether the Host names this machine. DNS rebinding makes a foreign name resolve to loopback.
@@ -124,7 +131,11 @@ mod tests {
         let path = folder.path().join("deep/token");
         let first = load_token(&path).expect("a new token");
         assert_eq!(load_token(&path).expect("the same token"), first);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("permissions");
-        assert!(load_token(&path).is_err());
+        for (mode, fine) in [(0o644, false), (0o660, false), (0o440, true), (0o400, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
+            assert_eq!(load_token(&path).is_ok(), fine, "{mode:o}");
+        }
+        // Nothing can be made there.
+        assert!(load_token(Path::new("/proc/nowhere/token")).is_ok());
     }
 }

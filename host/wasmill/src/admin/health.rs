@@ -43,6 +43,10 @@ pub async fn ready(Shared(state): Shared<Arc<State>>, Query(Strict { strict }): 
             if condition.not_ready { not_ready.push(line) } else { degraded.push(line) }
         }
     }
+    for one in state.pipelines.waiting() {
+        let (name, reason, next) = (&one.settings.name, &one.reason, one.next_in().as_secs());
+        not_ready.push(format!("pipeline {name}: cannot start: {reason}; tried again in {next} s\n"));
+    }
     let strict = strict.is_some_and(|strict| strict != "0");
     let code = if not_ready.is_empty() && (degraded.is_empty() || !strict) {
         StatusCode::OK

@@ -101,6 +101,8 @@ mod tests {
             admin: None,
             memory_bytes: 0,
             pipelines: Vec::new(),
+            state: ".".into(),
+            on_start_failure: config::OnStartFailure::Exit,
             directory: ".".into(),
         };
         let (pipelines, _) = Pipelines::start(launch, &config, None).expect("no pipelines");

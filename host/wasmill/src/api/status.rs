@@ -2,7 +2,7 @@
 //! interface; units are in them.
 
 use serde::{Deserialize, Serialize};
-use wasmill_deploy::swap::swapper::Drift;
+use wasmill_deploy::swap::drift::Drift;
 use wasmill_pipeline::status::{ServingStatus, WorkStatus};
 
 /// Where it is asked for.
@@ -123,7 +123,12 @@ pub mod tests {
                     swaps: 1,
                 },
                 trial: Some(trial()),
-                drift: Some(Drift { configured: "a".to_owned(), other: "b".to_owned(), reason: "r".to_owned() }),
+                drift: Some(Drift {
+                    configured: "a".to_owned(),
+                    other: "b".to_owned(),
+                    reason: "r".to_owned(),
+                    cause: wasmill_deploy::swap::drift::Cause::Swap,
+                }),
                 control: Some(ControlStatus { process: "p".to_owned(), epoch: 3, agreed: 4 }),
                 work: work(),
             }],
@@ -208,7 +213,7 @@ pub mod tests {
     }
 
     /// As it is sent: fields in the order in which people look for them.
-    pub const STATUS: &str = r#"{"version":"1","uptime_seconds":5,"ready":false,"pipelines":[{"name":"orders","group":"g","topics":["in"],"plugin":"a","source":"a.wasm","swaps":1,"trial":{"plugin":"b","source":"b.wasm","rollout":"shadow","share":null,"messages":10,"given_up":1,"crashes":2,"differing":3},"drift":{"configured":"a","other":"b","reason":"r"},"control":{"process":"p","epoch":3,"agreed":4},"generations":2,"ready":false,"degraded":false,"conditions":[{"code":"breaker-open","subject":"","not_ready":true,"since_ms":9999999999999,"reason":"why"},{"code":"partition-stopped","subject":"in/2","not_ready":false,"since_ms":9999999999999,"reason":"why","hint":"x"}],"held":"h","producer":{"reason":"p","failures":3,"next_in_ms":1200},"topics_gone":["in"],"failed":{"messages":7,"last":{"topic":"in","partition":2,"offset":4,"class":"rejected","reason":"no","at_ms":1000}},"outputs_in_flight":3,"members":[{"member":0,"state":"polling","joined":true,"partitions":1,"commit_error":null,"commit_failures":0,"silent_ms":4}],"lanes":[{"lane":1,"partitions":1,"memory_bytes":65536,"recycled":0,"trouble":null}],"partitions":[{"topic":"in","partition":2,"member":0,"lane":1,"generation":1,"state":"stopped","position":5,"watermark":4,"committed":4,"end":null,"lag":null,"span_messages":1,"span_bytes":10,"failed_messages":7,"offset":4,"reason":"given up"}]}]}"#;
+    pub const STATUS: &str = r#"{"version":"1","uptime_seconds":5,"ready":false,"pipelines":[{"name":"orders","group":"g","topics":["in"],"plugin":"a","source":"a.wasm","swaps":1,"trial":{"plugin":"b","source":"b.wasm","rollout":"shadow","share":null,"messages":10,"given_up":1,"crashes":2,"differing":3},"drift":{"configured":"a","other":"b","reason":"r","cause":"swap"},"control":{"process":"p","epoch":3,"agreed":4},"generations":2,"ready":false,"degraded":false,"conditions":[{"code":"breaker-open","subject":"","not_ready":true,"since_ms":9999999999999,"reason":"why"},{"code":"partition-stopped","subject":"in/2","not_ready":false,"since_ms":9999999999999,"reason":"why","hint":"x"}],"held":"h","producer":{"reason":"p","failures":3,"next_in_ms":1200},"topics_gone":["in"],"failed":{"messages":7,"last":{"topic":"in","partition":2,"offset":4,"class":"rejected","reason":"no","at_ms":1000}},"outputs_in_flight":3,"members":[{"member":0,"state":"polling","joined":true,"partitions":1,"commit_error":null,"commit_failures":0,"silent_ms":4}],"lanes":[{"lane":1,"partitions":1,"memory_bytes":65536,"recycled":0,"trouble":null}],"partitions":[{"topic":"in","partition":2,"member":0,"lane":1,"generation":1,"state":"stopped","position":5,"watermark":4,"committed":4,"end":null,"lag":null,"span_messages":1,"span_bytes":10,"failed_messages":7,"offset":4,"reason":"given up"}]}]}"#;
 
     #[test]
     fn a_state_is_sent_in_the_word_that_people_see_and_read_again() {
@@ -250,7 +255,7 @@ pub mod tests {
         for field in [
             r#""share":null,"#,
             r#","differing":3"#,
-            r#","drift":{"configured":"a","other":"b","reason":"r"}"#,
+            r#","drift":{"configured":"a","other":"b","reason":"r","cause":"swap"}"#,
             r#","control":{"process":"p","epoch":3,"agreed":4}"#,
             r#","held":"h""#,
             r#","producer":{"reason":"p","failures":3,"next_in_ms":1200}"#,

@@ -49,7 +49,7 @@ pub enum Swapped {
 #[cfg(test)]
 pub mod tests {
     use axum::extract::Query;
-    use wasmill_deploy::swap::answer::{Boundary, Done, Named, Outcome, Pause};
+    use wasmill_deploy::swap::answer::{Boundary, Done, Named, Outcome, Pause, WatchedFor};
 
     use super::*;
     use crate::api::tests::round_trip;
@@ -76,11 +76,12 @@ pub mod tests {
             waiting: vec![1],
             gate_ms: 120,
             handover_ms: 3,
+            watched: Some(WatchedFor { messages: 1000, ms: 5000 }),
         }
     }
 
     /// As it is sent.
-    pub const OUTCOME: &str = r#"{"from":{"digest":"a","source":"a.wasm"},"gate_ms":120,"handover_ms":3,"lanes":[{"lane":0,"pause_us":80}],"outcome":"canary","partitions":[{"attempt":3,"first_offset":7,"partition":"in/0"},{"first_offset":9,"partition":"in/1","rewound_to":8}],"pipeline":"orders","serial":2,"share":"5%","to":{"digest":"b","source":"b.wasm"},"waiting":[1]}"#;
+    pub const OUTCOME: &str = r#"{"from":{"digest":"a","source":"a.wasm"},"gate_ms":120,"handover_ms":3,"lanes":[{"lane":0,"pause_us":80}],"outcome":"canary","partitions":[{"attempt":3,"first_offset":7,"partition":"in/0"},{"first_offset":9,"partition":"in/1","rewound_to":8}],"pipeline":"orders","serial":2,"share":"5%","to":{"digest":"b","source":"b.wasm"},"waiting":[1],"watched":{"messages":1000,"ms":5000}}"#;
 
     /// A swap of a group of which one partition has not told.
     pub fn of_group() -> lead::Swapped {

@@ -15,8 +15,7 @@ use wasmill_wasm::{InstanceSpec, LogLevel, LogSink};
 use super::global::Global;
 use super::output::answer;
 use crate::cache::cache_folder;
-use crate::config_file::file;
-use crate::config_file::unreadable;
+use crate::config_file::{self, unreadable};
 use crate::failure::{Exit, Failure};
 
 /// Check a configuration and its handlers without starting anything
@@ -43,7 +42,7 @@ impl LogSink for Quiet {
 impl Check {
     /// Checks. Exit 2: mistakes in the configuration; 3: a handler cannot be loaded or does not start.
     pub fn run(self, _: &Global) -> Result<Exit, Failure> {
-        let loaded = match config::load(&file(&self.config)) {
+        let loaded = match config_file::read(&self.config) {
             Ok(loaded) => loaded,
             Err(LoadError::Mistakes(mistakes)) => {
                 answer(self.json, &json!({ "ok": false, "findings": mistakes.0, "handlers": [] }), || {

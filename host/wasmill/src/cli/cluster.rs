@@ -7,7 +7,7 @@ use wasmill_config as config;
 use wasmill_kafka::admin::Admin;
 use wasmill_kafka::{ClientError, ClientSettings, reach};
 
-use crate::config_file::load;
+use crate::config_file::{load, load_cluster};
 use crate::failure::Failure;
 use crate::pipelines::launch::client_settings;
 
@@ -30,8 +30,12 @@ pub struct Cluster {
 impl Cluster {
     /// The configuration: `--config`, else wasmill.toml if it is there.
     pub fn loaded(&self) -> Result<Option<config::Loaded>, Failure> {
+        self.file().map(|path| load(&path)).transpose()
+    }
+
+    fn file(&self) -> Option<PathBuf> {
         let default = PathBuf::from("wasmill.toml");
-        self.config.clone().or_else(|| default.is_file().then_some(default)).map(|config| load(&config)).transpose()
+        self.config.clone().or_else(|| default.is_file().then_some(default))
     }
 
     /// Settings of a client for a cluster that answers: what keeps it from that is told here, once for all commands.
@@ -41,10 +45,10 @@ impl Cluster {
         Ok(settings)
     }
 
-    /// Settings of a client.
+    /// Settings of a client. Of a configuration only `[kafka]` is read.
     fn settings(&self) -> Result<ClientSettings, Failure> {
-        let mut settings = match self.loaded()? {
-            Some(loaded) => client_settings(&loaded.config.kafka),
+        let mut settings = match self.file().map(|path| load_cluster(&path)).transpose()? {
+            Some(kafka) => client_settings(&kafka),
             None => ClientSettings {
                 bootstrap: "localhost:9092".to_owned(),
                 client_id: "wasmill".to_owned(),

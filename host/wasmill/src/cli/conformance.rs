@@ -1,6 +1,5 @@
 //! `wasmill conformance`: whether a component does what the contract says, told by a reference handler made with its SDK.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use super::output::print;
 use super::test::difference;
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
+use crate::printed::put;
 
 const SUITE: &str = include_str!("../../../../plugins/conformance.toml");
 /// The topic that is granted beside the default output.
@@ -120,8 +120,7 @@ impl Conformance {
             let paint = Style::new().fg_color(Some(color.into()));
             let mut text = format!("  {paint}{word:5}{paint:#} {}\n", line.name);
             text.extend(line.trouble.as_deref());
-            // A reader that went away is no failure.
-            let _ = anstream::stdout().write_all(text.as_bytes());
+            put(&text);
         }
         lines.push(line);
     }

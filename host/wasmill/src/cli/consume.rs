@@ -10,6 +10,7 @@ use wasmill_kafka::plain::{Next, PlainConsumer};
 
 use super::cluster::{ANSWER, Cluster, failed};
 use crate::failure::{Exit, Failure};
+use crate::printed::wrote;
 
 /// How long one look for a message waits.
 const LOOK: Duration = Duration::from_millis(500);
@@ -53,7 +54,7 @@ impl Consume {
             match consumer.next(LOOK).map_err(failed)? {
                 Next::Message(message) => {
                     left -= 1;
-                    if writeln!(out, "{}", jsonl::print(&message)).is_err() {
+                    if !wrote(writeln!(out, "{}", jsonl::print(&message))) {
                         break;
                     }
                 }

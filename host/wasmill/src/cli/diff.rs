@@ -1,6 +1,5 @@
 //! `wasmill diff`: two versions of a handler over real messages, and where they do not agree.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ use super::output::print;
 use super::{alone, differences};
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
+use crate::printed::put;
 
 /// Messages of a sample if nothing else is said.
 const SAMPLE: u64 = 1000;
@@ -198,8 +198,7 @@ impl Diff {
             print(&format!("{told:#}\n"))?;
             return Ok(());
         }
-        // A reader that went away is no failure.
-        let _ = anstream::stdout().write_all(differences::text(report, refused, name).as_bytes());
+        put(&differences::text(report, refused, name));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `wasmill invoke`: messages into a handler, and what comes of them, without a cluster. What an answer means is judged by
 //! the rules of a pipeline.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::output::print;
 use super::{alone, invoked};
 use crate::cache::cache_folder;
 use crate::failure::{Exit, Failure};
+use crate::printed::put;
 use wasmill_deploy::messages::jsonl;
 
 const HELP: &str = "Each message is one call, all of one instance, so that what a handler remembers is there. After a \
@@ -230,6 +231,5 @@ impl Told {
 }
 
 fn show(text: &str) {
-    // A reader that went away is no failure.
-    let _ = anstream::stdout().write_all(text.as_bytes());
+    put(text);
 }

@@ -47,7 +47,7 @@ use wasmill_config as config;
 use crate::failure::{Exit, Failure};
 use global::Global;
 use output::print;
-pub use output::print_failure;
+pub use output::{print_failure, print_usage};
 
 /// Sandboxed WebAssembly handlers over Kafka topics.
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, everything settled and committed; 1 failed while running; 2 wrong command \
 line or configuration; 3 could not start (handler, cluster, admin port); 4 ended, but not everything was settled \
-and committed in time; 130 ended at once by a second signal.";
+and committed in time; 5 another process has its instance_id; 130 ended at once by a second signal.";
 
 /// What each does is said at its struct, from where help takes it.
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! What commands print.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -9,10 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
+use crate::printed::{all_written, wrote};
 
-/// Prints what was asked for; a reader that went away is no failure.
+/// Prints what was asked for.
 pub fn print(text: &str) -> Result<Exit, Failure> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = io::stdout().lock();
+    wrote(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     Ok(Exit::Done)
 }
 
@@ -30,6 +33,19 @@ pub fn print_failure(failure: &Failure) {
     let red = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
     // A closed standard error is no reason to panic.
     let _ = writeln!(anstream::stderr(), "{red}error{red:#}: {failure}");
+}
+
+/// Tells what clap has to say: a help text that was asked for, or what is wrong with the command line.
+pub fn print_usage(told: &clap::Error) -> ExitCode {
+    let printed = told.print();
+    if !told.use_stderr() {
+        wrote(printed);
+        if let Err(failure) = all_written() {
+            print_failure(&failure);
+            return failure.exit.into();
+        }
+    }
+    u8::try_from(told.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// A table for people.

@@ -12,6 +12,7 @@ use wasmill_kafka::plain::{PlainMessage, PlainProducer};
 use super::arguments;
 use super::cluster::{ANSWER, Cluster, failed};
 use crate::failure::{Exit, Failure};
+use crate::printed::wrote;
 
 /// Messages sent before their answers are waited for.
 const AT_ONCE: usize = 1000;
@@ -131,8 +132,8 @@ impl Sender {
         let mut out = std::io::stdout().lock();
         for (message, answer) in messages.iter().zip(self.producer.send(messages)) {
             let placed = answer.map_err(failed)?;
-            // A reader that went away does not keep the rest from being sent.
-            let _ = writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset);
+            // Nobody who reads it, or a full disk, keeps the rest from being sent.
+            wrote(writeln!(out, "{}/{} @{}", message.topic, placed.partition, placed.offset));
         }
         Ok(Exit::Done)
     }

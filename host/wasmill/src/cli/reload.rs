@@ -3,6 +3,7 @@
 use super::keys::{in_brackets, outside};
 use super::output::{Sent, answer};
 use super::target::{PATIENCE, Target};
+use super::versions::watched_for;
 use crate::api::Nothing;
 use crate::api::reload::{PATH, Reloaded, Row};
 use crate::failure::{Exit, Failure};
@@ -37,7 +38,9 @@ fn told(Reloaded { pipelines, process, .. }: &Reloaded) -> String {
         // One that takes over for some messages only says so.
         let done = swap.as_ref().map_or(done.as_str(), |swap| swap.outcome.as_str()).replace('-', " ");
         let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-        format!("{pipeline}: {done}{}{reason}", in_brackets(keys))
+        let watched = swap.as_ref().and_then(|swap| swap.watched.as_ref());
+        let watched = watched.map_or(String::new(), |watched| format!(", and {}", watched_for(watched)));
+        format!("{pipeline}: {done}{}{watched}{reason}", in_brackets(keys))
     };
     pipelines.iter().map(line).chain(outside(process)).collect::<Vec<_>>().join("\n")
 }
@@ -65,7 +68,7 @@ mod tests {
         assert_eq!(
             told(&reloaded),
             "a: unchanged\nb: swapped (handler, retry.attempts)\nc: not applied (members): no; hint: wasmill restart c\n\
-             d: canary (handler)\nnot applied: kafka.bootstrap; hint: restart the process"
+             d: canary (handler), and is being watched, for 1000 messages or 5s, and goes back by itself if it is worse\nnot applied: kafka.bootstrap; hint: restart the process"
         );
     }
 }

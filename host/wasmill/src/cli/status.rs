@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use wasmill_deploy::handler::digest::short;
+use wasmill_deploy::swap::drift::Cause;
 use wasmill_pipeline::status::PartitionStatus;
 
 use super::output::{Sent, answer, known};
@@ -54,7 +55,8 @@ fn pipeline(PipelineStatus { serving, trial, drift, work, .. }: &PipelineStatus)
         text += &format!("  {}\n", on_trial(trial));
     }
     if let Some(drift) = drift {
-        text += &format!("  drift: {}\n", drift.reason);
+        let word = if drift.cause == Cause::File { "file changed" } else { "drift" };
+        text += &format!("  {word}: {}\n", drift.reason);
     }
     let mut rows = Table::new();
     rows.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);

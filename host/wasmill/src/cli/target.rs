@@ -1,6 +1,6 @@
 //! The process that a command is about: its admin port, and the calls to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +12,7 @@ use ureq::http::Response;
 
 use crate::admin;
 use crate::api::error::Refusal;
-use crate::config_file::load;
+use crate::config_file::{file, unreadable};
 use crate::failure::Failure;
 
 /// How long the admin port may take; a resume waits for the lane.
@@ -34,19 +34,20 @@ pub struct Target {
 impl Target {
     /// Base address, and the token or why there is none.
     fn find(&self) -> Result<(String, Result<String, Failure>), Failure> {
+        let admin = wasmill_config::load_admin(&file(&self.config)).map_err(unreadable);
         if let Some(address) = &self.address {
-            let token = load(&self.config).and_then(|loaded| token(&loaded.config));
+            let token = admin.and_then(|(admin, state)| token(admin.as_ref(), &state));
             return Ok((format!("http://{address}"), token));
         }
-        let config = load(&self.config)?.config;
-        let Some(settings) = &config.admin else {
+        let (admin, state) = admin?;
+        let Some(settings) = &admin else {
             let hint = format!(
                 "{} has no [admin], so the process has no admin port; hint: add `[admin]` with `listen = \"127.0.0.1:9464\"`",
                 self.config.display()
             );
             return Err(Failure::usage(anyhow::anyhow!(hint)));
         };
-        Ok((format!("http://{}", settings.listen), token(&config)))
+        Ok((format!("http://{}", settings.listen), token(Some(settings), &state)))
     }
 
     fn agent() -> ureq::Agent {
@@ -115,8 +116,8 @@ fn understood<T: DeserializeOwned>(succeeded: bool, sent: Value) -> Result<T, Fa
 }
 
 /// The token that the process reads, too.
-fn token(config: &wasmill_config::Config) -> Result<String, Failure> {
-    let path = admin::token_path(config);
+fn token(settings: Option<&wasmill_config::Admin>, state: &Path) -> Result<String, Failure> {
+    let path = admin::token_path(settings, state);
     let text = wasmill_config::file::read_text(&path, admin::TOKEN_BYTES).with_context(|| {
         let hint =
             "`wasmill run` makes it when it opens the admin port; name the process's configuration with --config";

@@ -24,6 +24,7 @@ use crate::cache::cache_folder;
 use crate::config_file;
 use crate::dev;
 use crate::failure::{Exit, Failure};
+use crate::printed::put;
 use crate::project::{Kept, Project, Reporter, Terminal};
 
 const HELP: &str = "Cases are in cases/*.toml below the folder: messages, and what is expected of each; see the file that \
@@ -197,8 +198,7 @@ impl Test {
 
     fn show(&self, text: &str) {
         if !self.json {
-            // A reader that went away is no failure.
-            let _ = anstream::stdout().write_all(text.as_bytes());
+            put(text);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wasmill_deploy::group::lead;
 use wasmill_deploy::handler::digest::short;
-use wasmill_deploy::swap::answer::{Boundary, Done, Outcome};
-use wasmill_deploy::swap::history::Record;
+use wasmill_deploy::swap::answer::{Boundary, Done, Outcome, WatchedFor};
+use wasmill_deploy::swap::history::{Record, What};
 
 use super::output::{known, table};
 use crate::api::status::{Trial, TrialStatus};
@@ -30,12 +30,24 @@ pub fn boundaries(record: &Record) -> Vec<String> {
     record.partitions.iter().map(boundary).collect()
 }
 
-/// One event of the history, in a line.
+/// One event of the history, in a line: what it was about, and what serves since.
 pub fn event(one: &Record) -> String {
     let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let first = boundaries(one);
     let first = if first.is_empty() { String::new() } else { format!(", from {} on", first.join(", ")) };
-    format!("{}: {} of {} serves{first}{reason}", one.what.as_str(), short(&one.to.digest), one.to.source)
+    let (to, source) = (short(&one.to.digest), &one.to.source);
+    // Where the version that it is about is not the one that serves.
+    let serves = one.from.as_ref().map_or_else(String::new, |from| format!("{} serves", short(&from.digest)));
+    let told = match one.what {
+        What::Report => format!("{to} of {source} was a shadow and has ended{reason}; {serves}{first}"),
+        What::Shadow => format!("{to} of {source} runs beside, unheard; {serves}{first}{reason}"),
+        What::Canary => format!("{to} of {source} gets a share; {serves}{first}{reason}"),
+        What::Refused => format!("{to} of {source} was not let in{reason}; {serves}"),
+        What::Start | What::Swap | What::Confirmed | What::Rollback | What::Other(_) => {
+            format!("{to} of {source} serves{first}{reason}")
+        }
+    };
+    format!("{}: {}", one.what.as_str(), told.trim_end_matches("; "))
 }
 
 /// What a swap or a rollback answered, for people.
@@ -68,11 +80,20 @@ fn told_of_process(answer: &Outcome) -> String {
             "the longest pause of a lane was {longest} us; {gate_ms} ms at the gate, {handover_ms} ms to hand over\n"
         );
     }
+    if let Some(watched) = &answer.watched {
+        text += &format!("{to} {}; hint: wasmill swap --wait waits until that is over\n", watched_for(watched));
+    }
     let waiting = answer.waiting.len();
     if waiting > 0 {
         text += &format!("{waiting} lanes are still in a batch of {from} and pass on after it\n");
     }
     text
+}
+
+/// That a version which took over is not there for good yet.
+pub fn watched_for(WatchedFor { messages, ms }: &WatchedFor) -> String {
+    let time = humantime::format_duration(Duration::from_millis(*ms));
+    format!("is being watched, for {messages} messages or {time}, and goes back by itself if it is worse")
 }
 
 fn told_of_group(answer: &lead::Swapped) -> String {
@@ -144,6 +165,8 @@ mod tests {
                 "in/0 7 attempt 3",
                 "in/1 9",
                 "the longest pause of a lane was 80 us; 120 ms at the gate, 3 ms to hand over",
+                "b is being watched, for 1000 messages or 5s, and goes back by itself if it is worse; hint: wasmill swap --wait \
+                 waits until that is over",
                 "1 lanes are still in a batch of a and pass on after it",
             ];
             assert_eq!(lines(&text), expected);
@@ -168,6 +191,19 @@ mod tests {
         assert_eq!(event(&record()), "rollback: a of a.wasm serves, from in/0@7, in/1@9 on: worse");
         let bare = Record { partitions: Vec::new(), reason: None, ..record() };
         assert_eq!(event(&bare), "rollback: a of a.wasm serves");
+    }
+
+    #[test]
+    fn what_does_not_serve_is_not_said_to_serve() {
+        let of = |what| event(&Record { what, partitions: Vec::new(), ..record() });
+        // They lead from `b` to `a`.
+        assert_eq!(of(What::Report), "report: a of a.wasm was a shadow and has ended: worse; b serves");
+        assert_eq!(of(What::Shadow), "shadow: a of a.wasm runs beside, unheard; b serves: worse");
+        assert_eq!(of(What::Canary), "canary: a of a.wasm gets a share; b serves: worse");
+        assert_eq!(of(What::Refused), "refused: a of a.wasm was not let in: worse; b serves");
+        assert_eq!(of(What::Swap), "swap: a of a.wasm serves: worse");
+        let alone = Record { from: None, reason: None, partitions: Vec::new(), what: What::Refused, ..record() };
+        assert_eq!(event(&alone), "refused: a of a.wasm was not let in");
     }
 
     #[test]

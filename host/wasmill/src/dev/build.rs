@@ -108,7 +108,12 @@ pub fn watch(running: Running, directory: PathBuf, screen: Screen) -> anyhow::Re
                 screen.note("wasmill.toml has changed, which counts from the next `wasmill dev` on");
                 continue;
             }
-            if let Err(error) = swap(&running, &directory, &screen) {
+            let swapped = swap(&running, &directory, &screen);
+            // A build that ended because everything ends has nothing wrong with it.
+            if running.swapper.is_closed() {
+                return;
+            }
+            if let Err(error) = swapped {
                 screen.trouble(&format!("{error:#}; the handler of before goes on"));
             }
         }

@@ -18,6 +18,8 @@ use wasmill_core::{Batch, Emitted, GivenUp, NextOffset};
 use wasmill_kafka::TopicPartition;
 use wasmill_pipeline::shared::Observer;
 
+use crate::printed::wrote;
+
 /// Blocks of lines that may wait to be printed.
 const WAITING: usize = 4096;
 /// Characters of a key or value that are shown.
@@ -82,10 +84,10 @@ fn run(waiting: &Receiver<Option<String>>, dropped: &AtomicU64) {
     while let Ok(Some(text)) = waiting.recv() {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(out, "{DIM}... {lost} not shown: they came faster than they could be printed{DIM:#}");
+            wrote(writeln!(out, "{DIM}... {lost} not shown: they came faster than they could be printed{DIM:#}"));
         }
         // Nobody reads any more: the messages go on.
-        let _ = writeln!(out, "{text}");
+        wrote(writeln!(out, "{text}"));
     }
 }
 

@@ -12,5 +12,7 @@ mod reload;
 mod restart;
 pub mod running;
 mod shares;
+mod starting;
 mod status;
 pub mod table;
+pub mod unstarted;

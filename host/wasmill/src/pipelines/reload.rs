@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use wasmill_config as config;
 use wasmill_deploy::explain;
+use wasmill_deploy::handler::digest::short;
 use wasmill_pipeline::End;
 
 use super::launch::Prepared;
@@ -16,12 +17,16 @@ use super::refused::Refused;
 use super::running::Running;
 use super::shares::Share;
 use super::table::Pipelines;
+use super::unstarted::Unstarted;
 use crate::api::reload::{Done, Reloaded, Row};
+use crate::config_file;
 
 /// What is to become of one pipeline of the file.
 enum Step {
     /// Said already.
     Nothing(Row),
+    /// It runs what the file names, whatever the file named before.
+    Agree(Row, Running, Box<config::Pipeline>, String),
     Swap(Row, Box<Change>),
     Start(Box<Prepared>),
     /// Its clients have to be made again.
@@ -33,6 +38,8 @@ struct Change {
     ready: Ready,
     before: config::Pipeline,
     now: config::Pipeline,
+    /// The digest of the handler that the file names; `None`: that is not for the file to say.
+    digest: Option<String>,
 }
 
 impl Pipelines {
@@ -43,7 +50,7 @@ impl Pipelines {
     pub fn reload(&self, by: &str) -> Result<Reloaded, Refused> {
         let _change = self.begin();
         let file = self.file()?;
-        let new = config::load(&file.path)?.config;
+        let new = config_file::read(&file.path)?.config;
         let process =
             config::process_changes(&file.config, &new).into_iter().map(|change| change.key.to_owned()).collect();
         let running = self.handles();
@@ -53,6 +60,11 @@ impl Pipelines {
         // From here on the running pipelines are touched. What leaves leaves first: what starts may be the same under
         // another name, and must not find the old one in its group.
         let gone = self.remove(&removed);
+        for Unstarted { settings, .. } in self.waiting() {
+            if new.pipelines.iter().all(|pipeline| *pipeline != settings) {
+                self.waiting.forget(&settings.name);
+            }
+        }
         let mut pipelines: Vec<Row> = steps.into_iter().map(|step| self.take(step)).collect();
         pipelines.extend(gone);
         let done = |row: &Row| !matches!(row.done, Done::NotApplied | Done::Failed);
@@ -77,7 +89,11 @@ impl Pipelines {
         by: &str,
     ) -> Result<Vec<Step>, Refused> {
         let runs = |name: &str| running.iter().find(|one| one.name() == name);
-        let added: Vec<_> = new.pipelines.iter().filter(|pipeline| runs(&pipeline.name).is_none()).collect();
+        // Those that are tried again by themselves keep nothing else from being taken up.
+        let waiting = self.waiting();
+        let waits = |pipeline: &config::Pipeline| waiting.iter().find(|one| one.settings == *pipeline);
+        let added: Vec<_> =
+            new.pipelines.iter().filter(|one| runs(&one.name).is_none() && waits(one).is_none()).collect();
         let mut errors = Vec::new();
         let topics = self.launch.ask_for_topics(&added).map_err(|error| errors.push(explain(&error))).ok();
         let removed: Vec<&str> = removed.iter().map(String::as_str).collect();
@@ -87,9 +103,13 @@ impl Pipelines {
         let rules = topics.as_ref().map_or(&none, |topics| &topics.rules);
         let mut steps = Vec::new();
         for pipeline in &new.pipelines {
-            let step = match runs(&pipeline.name) {
-                Some(running) => self.plan_change(running, pipeline, by),
-                None => {
+            let step = match (runs(&pipeline.name), waits(pipeline)) {
+                (Some(running), _) => self.plan_change(running, pipeline, by),
+                (None, Some(unstarted)) => {
+                    let reason = format!("it cannot start and is tried again: {}", unstarted.reason);
+                    Ok(Step::Nothing(Row { reason: Some(reason), ..Row::new(&pipeline.name, Done::Failed) }))
+                }
+                (None, None) => {
                     let partitions = partitions.next().copied().unwrap_or_default();
                     let share = Share::beside(self.launch.memory_bytes, &shares, partitions);
                     shares.push(share);
@@ -106,7 +126,8 @@ impl Pipelines {
 
     /// What is to become of a pipeline that runs.
     fn plan_change(&self, running: &Running, new: &config::Pipeline, by: &str) -> anyhow::Result<Step> {
-        let before = live::settings(running);
+        // As the file had it, and not as it serves: what was taken back is not brought again.
+        let before = running.swapper.configured();
         let mut changes = config::changes(&before, new);
         let fixed: Vec<_> = changes.iter().filter(|change| !change.live).map(|change| change.key.to_owned()).collect();
         if !fixed.is_empty() {
@@ -123,17 +144,24 @@ impl Pipelines {
             row.keys.extend(changes.iter().map(|change| change.key.to_owned()));
             return Ok(Step::Restart(row, Box::new(self.prepare_again(new)?)));
         }
-        let bytes = live::other_handler(running, new)?;
+        let live::Named { digest, bytes } = live::named(running, new)?;
         if bytes.is_some() && changes.iter().all(|change| change.key != "handler") {
             changes.push(config::Change { key: "handler", live: true });
         }
+        let other = other_serves(running, new, digest.as_deref().filter(|_| bytes.is_none()));
         if changes.is_empty() {
-            return Ok(Step::Nothing(Row::new(&new.name, Done::Unchanged)));
+            let mut row = Row::new(&new.name, Done::Unchanged);
+            row.reason = other;
+            return Ok(match digest {
+                Some(digest) => Step::Agree(row, running.clone(), Box::new(new.clone()), digest),
+                None => Step::Nothing(row),
+            });
         }
         let ready = live::prepare(running, new, bytes, by)?;
         let mut row = Row::new(&new.name, Done::Swapped);
+        row.reason = other;
         row.keys = changes.iter().map(|change| change.key.to_owned()).collect();
-        Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone() })))
+        Ok(Step::Swap(row, Box::new(Change { ready, before, now: new.clone(), digest })))
     }
 
     /// Has pipelines drain and leave, all at a time, and waits for them.
@@ -152,12 +180,16 @@ impl Pipelines {
     fn take(&self, step: Step) -> Row {
         match step {
             Step::Nothing(row) => row,
+            Step::Agree(row, running, settings, digest) => {
+                running.swapper.configure(&settings, Some(&digest));
+                row
+            }
             Step::Swap(mut row, change) => {
-                let Change { ready, before, now } = *change;
+                let Change { ready, before, now, digest } = *change;
                 let running = ready.running().clone();
                 let switched = ready.switch().and_then(|swap| {
                     row.swap = Some(swap);
-                    self.reconfigured(&running, &before, &now)
+                    self.reconfigured(&running, &before, &now, digest.as_deref())
                 });
                 if let Err(error) = switched {
                     (row.done, row.reason) = (Done::Failed, Some(explain(&error)));
@@ -205,6 +237,20 @@ impl Pipelines {
     }
 }
 
+/// That another handler serves than the file names, and goes on: `named` is the digest of the file's.
+fn other_serves(running: &Running, settings: &config::Pipeline, named: Option<&str>) -> Option<String> {
+    let deployed = running.pipeline.shared.deployed();
+    let (serves, named) = (&deployed.version, named.filter(|named| *named != deployed.version.digest())?);
+    let (name, handler) = (&settings.name, &settings.handler);
+    Some(format!(
+        "{} of {} goes on: the file names {} of {handler} as before, in whose place it was put; hint: wasmill swap \
+         {name} {handler}",
+        short(serves.digest()),
+        serves.source,
+        short(named)
+    ))
+}
+
 /// What a pipeline left behind that was asked to end, if it left something.
 pub(super) fn unsettled(end: Option<End>) -> Option<String> {
     match end {
@@ -212,7 +258,7 @@ pub(super) fn unsettled(end: Option<End>) -> Option<String> {
         Some(End::Overdue) => {
             Some("not everything was settled in time; it is handled again by the next owner".to_owned())
         }
-        Some(End::Failed(reason)) => Some(format!("it failed while it ended: {reason}")),
+        Some(End::Fenced(reason) | End::Failed(reason)) => Some(format!("it failed while it ended: {reason}")),
         None => Some("the process is ending".to_owned()),
     }
 }

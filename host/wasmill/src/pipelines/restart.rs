@@ -10,6 +10,7 @@ use super::reload::unsettled;
 use super::shares::Share;
 use super::table::Pipelines;
 use crate::api::restart::{Left, Restarted};
+use crate::config_file;
 
 impl Pipelines {
     /// Starts a pipeline again. The new one has passed everything before the old one is asked to leave.
@@ -22,7 +23,7 @@ impl Pipelines {
         let Some(old) = self.handle(name) else {
             return Err(Refused::of(format!("no pipeline `{name}` runs; there is {}", self.names())));
         };
-        let new = config::load(&file.path)?.config;
+        let new = config_file::read(&file.path)?.config;
         let Some(settings) = new.pipelines.iter().find(|pipeline| pipeline.name == name) else {
             return Err(Refused::of(format!(
                 "pipeline `{name}` is not in {} any more; hint: wasmill reload removes it",

@@ -14,6 +14,7 @@ use super::launch::{Launch, Prepared};
 use super::refused::Refused;
 use super::running::{Running, Task};
 use super::shares::Share;
+use super::unstarted::{Unstarted, Waiting};
 use wasmill_deploy::swap::watch::Watch;
 use wasmill_pipeline::End;
 
@@ -41,6 +42,8 @@ pub struct Pipelines {
     /// One change of the pipelines at a time: a second one waits, and then sees what the first one left.
     turn: Mutex<()>,
     orders: mpsc::UnboundedSender<Order>,
+    /// Those that could not start and are tried again.
+    pub(super) waiting: Waiting,
 }
 
 #[derive(Default)]
@@ -76,8 +79,21 @@ impl Pipelines {
         file: Option<File>,
     ) -> anyhow::Result<(Arc<Self>, mpsc::UnboundedReceiver<Order>)> {
         let (orders, obeyed) = mpsc::unbounded_channel();
-        let registry = Self { launch, file, entries: Mutex::default(), turn: Mutex::default(), orders };
+        let registry = Self {
+            launch,
+            file,
+            entries: Mutex::default(),
+            turn: Mutex::default(),
+            orders,
+            waiting: Waiting::default(),
+        };
         let pipelines: Vec<_> = config.pipelines.iter().collect();
+        if config.on_start_failure == config::OnStartFailure::StartOthers {
+            registry.start_what_can(&pipelines)?;
+            let registry = Arc::new(registry);
+            registry.clone().try_again()?;
+            return Ok((registry, obeyed));
+        }
         let topics = registry.launch.ask_for_topics(&pipelines)?;
         let shares = Share::of_all(config.memory_bytes, &topics.partitions);
         for (settings, share) in pipelines.into_iter().zip(shares) {
@@ -96,6 +112,11 @@ impl Pipelines {
         self.entries.lock().running.iter().find(|entry| entry.running.name() == name).map(|one| one.running.clone())
     }
 
+    /// The pipelines that could not start and are tried again.
+    pub fn waiting(&self) -> Vec<Unstarted> {
+        self.waiting.all()
+    }
+
     /// The settings of every client of the process.
     pub fn client(&self) -> &ClientSettings {
         &self.launch.client
@@ -105,6 +126,7 @@ impl Pipelines {
     pub fn shut_down(&self) {
         let mut entries = self.entries.lock();
         entries.closing = true;
+        self.waiting.close();
         entries.running.iter().for_each(|entry| entry.running.shut_down());
     }
 
@@ -123,7 +145,7 @@ impl Pipelines {
     /// Whether nothing runs and nothing is about to.
     pub fn is_over(&self) -> bool {
         let entries = self.entries.lock();
-        entries.running.is_empty() && (entries.closing || !entries.changing)
+        entries.running.is_empty() && (entries.closing || !entries.changing && self.waiting.is_empty())
     }
 
     /// Hands a prepared pipeline to the loop of the process.
@@ -149,14 +171,15 @@ impl Pipelines {
     }
 
     /// A pipeline that goes on has other settings: from now on it is that handler that a restart would run, and that is
-    /// watched if any is.
+    /// watched if any is. `digest`: of the handler that the file names.
     pub(super) fn reconfigured(
         &self,
         running: &Running,
         before: &config::Pipeline,
         now: &config::Pipeline,
+        digest: Option<&str>,
     ) -> anyhow::Result<()> {
-        running.swapper.configure(&now.handler);
+        running.swapper.configure(now, digest);
         if (before.swap.watch, &before.handler) == (now.swap.watch, &now.handler) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::tools::{Missing, on_path, succeeds, tool};
+use super::tools::{Missing, absolute, on_path, own, succeeds, tool};
 use crate::project::folder::Project;
 use crate::project::language::Language;
 use crate::project::step::{self, Reporter};
@@ -71,17 +71,18 @@ pub fn compile_zig(project: &Project, reporter: &dyn Reporter) -> anyhow::Result
     Ok(project.directory.join("zig-out/bin/handler.wasm"))
 }
 
-/// `zig` itself, or the one that pip installs.
+/// The project's own `zig`, the machine's, or the one that pip installs.
 fn zig(project: &Project) -> anyhow::Result<Command> {
-    if on_path("zig").is_some() {
-        return Ok(tool("zig", project));
+    if let Some(zig) = own(project, "zig").or_else(|| on_path("zig")) {
+        return Ok(tool(absolute(&zig)?, project));
     }
-    let pythons = [project.directory.join(".venv/bin/python"), "python3".into(), "python".into()];
-    let python = pythons.into_iter().find(|python| succeeds(python, &["-c", "import ziglang"]));
+    let pythons = [own(project, "python"), Some("python3".into()), Some("python".into())];
+    let python = pythons.into_iter().flatten().find(|python| succeeds(python, &["-c", "import ziglang"]));
     let Some(python) = python else {
         return Err(Missing { language: project.language, tool: "zig", install: INSTALL }.into());
     };
-    let python = python.canonicalize().ok().filter(|_| python.components().count() > 1).unwrap_or(python);
+    // A bare name is looked up by the system.
+    let python = if python.components().count() > 1 { absolute(&python)? } else { python };
     let mut command = tool(python, project);
     command.args(["-m", "ziglang"]);
     Ok(command)
@@ -117,6 +118,24 @@ fn sources(project: &Project, endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An environment's `python` is a link to the machine's; what it is called by tells it where its packages are.
+    #[test]
+    fn a_tool_of_the_project_s_environment_is_run_by_its_own_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project { directory: folder.path().to_owned(), language: Language::Zig };
+        let bin = folder.path().join(".venv/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let elsewhere = folder.path().join("machine-python");
+        std::fs::write(&elsewhere, "#!/bin/sh\ncase $0 in */.venv/bin/python) exit 0;; esac\nexit 1\n").unwrap();
+        std::fs::set_permissions(&elsewhere, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, bin.join("python")).unwrap();
+        if on_path("zig").is_none() {
+            assert_eq!(zig(&project).unwrap().get_program(), bin.join("python"));
+        }
+        std::os::unix::fs::symlink(&elsewhere, bin.join("zig")).unwrap();
+        assert_eq!(zig(&project).unwrap().get_program(), bin.join("zig"));
+    }
 
     #[test]
     fn sources_are_found_and_tests_stay_out() {

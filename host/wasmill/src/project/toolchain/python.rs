@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::tools::{Missing, on_path, tool};
+use super::tools::{Missing, absolute, on_path, own, tool};
 use crate::project::folder::Project;
 use crate::project::step::{self, Reporter};
 
 /// The project's own, or the machine's.
 pub fn program(project: &Project) -> Option<PathBuf> {
-    let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin/componentize-py"));
-    own.into_iter().find(|path| path.is_file()).or_else(|| on_path("componentize-py"))
+    own(project, "componentize-py").or_else(|| on_path("componentize-py"))
 }
 
 pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<PathBuf> {
@@ -17,8 +16,7 @@ pub fn compile(project: &Project, reporter: &dyn Reporter) -> anyhow::Result<Pat
         let install = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1, in the project's folder";
         return Err(Missing { language: project.language, tool: "componentize-py", install }.into());
     };
-    let program = program.canonicalize().unwrap_or(program);
-    let mut componentize = tool(program, project);
+    let mut componentize = tool(absolute(&program)?, project);
     let sdk = project.sdk();
     // A mistake in the handler is shown with Python's traceback; the tool's own says nothing more.
     componentize.env("RUST_BACKTRACE", "0").arg("-q");

@@ -3,12 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
+
 use crate::project::folder::Project;
 use crate::project::language::Language;
 
 /// A program in a folder of `PATH`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// A program of the project's own Python environment.
+pub fn own(project: &Project, program: &str) -> Option<PathBuf> {
+    let own = [".venv", "venv"].map(|folder| project.directory.join(folder).join("bin").join(program));
+    own.into_iter().find(|path| path.is_file())
+}
+
+/// The path as it is called from another folder. Links stay as they are: a program of an environment is often a link to
+/// the machine's, and finds its packages by the path that it was called by.
+pub fn absolute(program: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(program).with_context(|| format!("cannot find {}", program.display()))
 }
 
 /// A tool that is not there.
