@@ -114,7 +114,7 @@ fn attempt(clients: Clients, tables: &[&Field<Pairs>], library: &dyn Library, re
     for one in &refused {
         let named = |name: &str| {
             // The last one: of the table that wins.
-            pairs().filter(|pair| pair.value.0 == name).last().map(|pair| pair.place.clone())
+            pairs().rfind(|pair| pair.value.0 == name).map(|pair| pair.place.clone())
         };
         let (name, message, hint) = match one {
             RefusedProperty::Unknown { name } => {

@@ -29,7 +29,7 @@ impl Credentials {
     /// and nothing that worked is given up for it.
     pub fn replaced(&self, now: &Self) -> Vec<String> {
         let differs = |name: &&'static str| now.0[name].is_some() && self.0.get(name) != now.0.get(name);
-        now.0.keys().copied().filter(|name| differs(&name)).map(|name| format!("kafka.properties.{name}")).collect()
+        now.0.keys().copied().filter(|name| differs(name)).map(|name| format!("kafka.properties.{name}")).collect()
     }
 }
 
