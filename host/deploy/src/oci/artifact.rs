@@ -126,6 +126,8 @@ impl Draft {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -161,5 +163,75 @@ mod tests {
         }
         let long = vec![b' '; MANIFEST_BYTES + 1];
         assert!(Artifact::read(&long).unwrap_err().to_string().contains("more than"));
+    }
+
+    /// A text, a number or nothing, in the place of a part.
+    fn leaf() -> impl Strategy<Value = serde_json::Value> + Clone {
+        let texts = [MANIFEST, CONFIG, LAYER, "", "sha256:", "sha256:../../etc/passwd", "\u{202e}\u{1b}[2J"];
+        let numbers =
+            [json!(0), json!(1), json!(2), json!(-1), json!(u64::MAX), json!(1e300), json!(null), json!(true)];
+        prop_oneof![
+            prop::sample::select(texts.to_vec()).prop_map(|text| json!(text)),
+            Just(json!(digest_of(b"a"))),
+            any::<String>().prop_map(|text| json!(text)),
+            prop::sample::select(numbers.to_vec()),
+        ]
+    }
+
+    /// Any JSON, with the names that a manifest has.
+    fn answer() -> impl Strategy<Value = serde_json::Value> {
+        let names = ["schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "size", "x"];
+        let key = prop::sample::select(names.to_vec()).prop_map(str::to_owned);
+        leaf().prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|list| json!(list)),
+                prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    /// A manifest with one of its places taken by something else.
+    fn manifest() -> impl Strategy<Value = serde_json::Value> {
+        let places = [
+            "/schemaVersion",
+            "/mediaType",
+            "/config",
+            "/layers",
+            "/layers/0",
+            "/layers/0/mediaType",
+            "/layers/0/digest",
+            "/layers/0/size",
+        ];
+        (prop::sample::select(places.to_vec()), prop_oneof![3 => leaf(), 1 => answer()]).prop_map(|(place, value)| {
+            let one = json!({ "mediaType": LAYER, "digest": digest_of(b"a"), "size": 1 });
+            let mut manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": one, "layers": [one] });
+            *manifest.pointer_mut(place).expect("a place of it") = value;
+            manifest
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+        #[test]
+        fn whatever_a_registry_answers_no_manifest_leads_anywhere_but_to_a_digest(
+            text in prop_oneof![
+                5 => manifest().prop_map(|json| json.to_string().into_bytes()),
+                1 => answer().prop_map(|json| json.to_string().into_bytes()),
+                1 => prop::collection::vec(any::<u8>(), 0..200),
+                1 => (1usize..4000).prop_map(|deep| "[".repeat(deep).into_bytes()),
+            ],
+        ) {
+            match Artifact::read(&text) {
+                Ok(artifact) => {
+                    let digits = artifact.digest.strip_prefix("sha256:").expect("a digest of SHA-256");
+                    prop_assert!(digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+                }
+                Err(error) => {
+                    let shown = format!("{error:#}");
+                    prop_assert!(!shown.is_empty() && !shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
+                }
+            }
+        }
     }
 }

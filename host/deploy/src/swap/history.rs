@@ -1,9 +1,11 @@
 //! What became of a pipeline's handlers: one line of JSON for each event, in `.wasmill/history/PIPELINE.jsonl` beside
 //! wasmill.toml. Nothing depends on it but people, and the answer to whether a restart brought an older handler back.
+//! A shadow's report quotes messages, so the file is for its owner alone.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -18,6 +20,10 @@ use super::answer::{Boundary, Named};
 const MAX_RECENT_RECORDS: usize = 200;
 /// A file of so many bytes is put aside, in the place of the one that was put aside before.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Of a file that has more, written by somebody else, nothing is read.
+const MAX_READ_BYTES: u64 = 64 << 20;
+/// Its owner reads and writes it.
+const FILE_MODE: u32 = 0o600;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +132,7 @@ impl History {
     /// Reads what there is of this pipeline in `folder`. `None`: nothing is kept behind the process.
     pub fn open(folder: Option<&Path>, pipeline: &str) -> Self {
         let path = folder.map(|folder| folder.join(format!("{pipeline}.jsonl")));
-        let text = path.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let text = path.as_ref().map(|path| read(path)).unwrap_or_default();
         let lines = text.lines().rev().take(MAX_RECENT_RECORDS);
         // A line that was cut by a crash, or that a later version wrote, is nobody's concern.
         let known = |record: &Record| !matches!(record.what, What::Other(_));
@@ -166,17 +172,38 @@ impl History {
     }
 }
 
+/// What is in a history's file; nothing if it cannot be read, which is told of unless there is none.
+fn read(path: &Path) -> String {
+    match wasmill_config::file::read_text(path, MAX_READ_BYTES) {
+        Ok(text) => text,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %error, "the history of swaps is not read");
+            }
+            String::new()
+        }
+    }
+}
+
 fn append(path: &Path, record: &Record) -> anyhow::Result<()> {
     let name = || path.display().to_string();
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(name)?;
     }
-    if fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_FILE_BYTES) {
-        fs::rename(path, path.with_extension("jsonl.1")).with_context(name)?;
+    if let Ok(meta) = fs::metadata(path) {
+        // Opening a pipe would wait for its reader.
+        anyhow::ensure!(meta.is_file(), "{} is no regular file", name());
+        // Versions before 0600 left files that others can read.
+        if meta.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE)).with_context(name)?;
+        }
+        if meta.len() > MAX_FILE_BYTES {
+            fs::rename(path, path.with_extension("jsonl.1")).with_context(name)?;
+        }
     }
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
-    let mut file: File = OpenOptions::new().append(true).create(true).open(path).with_context(name)?;
+    let mut file: File = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path).with_context(name)?;
     // In one write: a second process with the same configuration appends to the same file.
     file.write_all(&line).with_context(name)
 }
@@ -206,6 +233,41 @@ mod tests {
         assert_eq!(next.served_last().map(|named| named.digest).as_deref(), Some("b"));
         assert_eq!(next.recent().len(), 3);
         assert_eq!(History::open(Some(folder.path()), "other").recent(), []);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("a file").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_history_is_read_by_its_owner_alone_and_so_is_one_of_an_earlier_version() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("orders.jsonl");
+        History::open(Some(folder.path()), "orders").add(record(What::Start, "a"));
+        assert_eq!(mode(&path), FILE_MODE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("permissions");
+        let history = History::open(Some(folder.path()), "orders");
+        history.add(record(What::Swap, "b"));
+        assert_eq!((mode(&path), history.recent().len()), (FILE_MODE, 2));
+        // What is put aside, too.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("permissions");
+        File::options().write(true).open(&path).and_then(|file| file.set_len(MAX_FILE_BYTES + 1)).expect("a file");
+        history.add(record(What::Swap, "c"));
+        assert_eq!([mode(&path), mode(&path.with_extension("jsonl.1"))], [FILE_MODE; 2]);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_history_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("orders.jsonl");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        let (done, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let history = History::open(Some(folder.path()), "orders");
+            history.add(record(What::Start, "a"));
+            done.send(history.recent().len())
+        });
+        assert_eq!(wait.recv_timeout(std::time::Duration::from_secs(30)), Ok(1));
     }
 
     #[test]
