@@ -94,6 +94,9 @@ impl ClientSettings {
         }
         self.set_authorities(&mut config, |name| std::env::var_os(name).is_some());
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", &self.client_id);
+        // librdkafka's producers ask brokers to make a topic that is not there, with its first message or question. It
+        // would have the broker's defaults: one partition instead of six, and deleted where it was compacted.
+        config.set("allow.auto.create.topics", "false");
         if all_localhost(&self.bootstrap) {
             // `localhost` resolves to ::1 first, where a broker started with defaults does not listen: every connection
             // would begin with a refusal. A machine with IPv6 alone can say `[::1]:9092` or set the property.
