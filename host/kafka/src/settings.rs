@@ -14,6 +14,12 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use crate::error::ClientError;
 use crate::token::TokenSource;
 
+/// The property of the interval below.
+pub(crate) const METADATA_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
+/// How often members and producers ask what their topics are like, in milliseconds: partitions that were added are known
+/// that much later at most. librdkafka's default is five minutes.
+pub(crate) const METADATA_INTERVAL_MS: &str = "5000";
+
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientSettings {
@@ -184,6 +190,7 @@ impl MemberSettings {
         self.client.set_default(&mut config, "isolation.level", "read_committed");
         self.client.set_default(&mut config, "fetch.min.bytes", "1");
         self.client.set_default(&mut config, "fetch.wait.max.ms", "100");
+        self.client.set_default(&mut config, METADATA_INTERVAL, METADATA_INTERVAL_MS);
         Ok(config)
     }
 }
@@ -263,8 +270,14 @@ mod tests {
         let member = MemberSettings { client: settings.clone(), instance_id, ..MemberSettings::default() };
         let compression = Some("lz4".into());
         let (linger, buffer_bytes) = (Duration::from_millis(5), 64 << 20);
-        let producer =
-            ProducerSettings { client: settings.clone(), linger, compression, buffer_bytes, buffer_messages: 1000 };
+        let producer = ProducerSettings {
+            client: settings.clone(),
+            linger,
+            compression,
+            buffer_bytes,
+            buffer_messages: 1000,
+            restamps: true,
+        };
         [
             (Clients::Consumer, member.config().unwrap()),
             (Clients::Producer, producer.config()),
