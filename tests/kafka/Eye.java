@@ -101,6 +101,7 @@ public final class Eye {
             case "unguard": GUARDED.remove(request.get("pid").asLong()); return JSON.createObjectNode();
             case "create_topic": return createTopic(request);
             case "delete_topic": admin(request).deleteTopics(List.of(topic(request))).all().get(); return JSON.createObjectNode();
+            case "alter_topic": return Change.alterTopic(request);
             case "delete_records": return deleteRecords(request);
             case "delete_group": admin(request).deleteConsumerGroups(List.of(request.get("group").asText())).all().get(); return JSON.createObjectNode();
             case "produce": return produce(request);

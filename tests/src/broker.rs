@@ -267,8 +267,8 @@ fn write_properties(folder: &Path, port: u16, ports: &[u16], seat: &Seat, option
         // A test waits for what it asked for, not for members that may come.
         ("group.initial.rebalance.delay.ms", "0".into()),
         ("group.min.session.timeout.ms", "1000".into()),
-        // wasmill does not rely on it, so it must not be there to rely on.
-        ("auto.create.topics.enable", "false".into()),
+        // Kafka's default. Nothing that wasmill asks or sends may make a topic of it.
+        ("auto.create.topics.enable", "true".into()),
         ("num.partitions", "1".into()),
         ("log.cleaner.dedupe.buffer.size", "4194304".into()),
         ("log.cleaner.backoff.ms", "500".into()),

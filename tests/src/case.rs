@@ -74,7 +74,8 @@ impl Case {
             ("session_timeout", "session_timeout = \"6s\"\n".to_owned()),
         ];
         for (key, line) in defaults {
-            if !lines.contains(key) {
+            let replaced = key == "on_exhausted" && lines.contains("dead_letter");
+            if !lines.contains(key) && !replaced {
                 text.push_str(&line);
             }
         }

@@ -3,6 +3,8 @@
 //! One JVM per test process answers all tests (`tests/kafka/Eye.java`; lines of JSON both ways). It also kills what
 //! was put under its guard when the test process ends.
 
+mod change;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Stdio};

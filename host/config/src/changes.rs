@@ -66,6 +66,7 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
         span,
         retry,
         on_exhausted,
+        oversized,
         breaker,
         limits,
         swap,
@@ -96,6 +97,7 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
         _ => "on_exhausted",
     };
     found.fixed(exhausted_key, (&old.on_exhausted, on_exhausted));
+    found.fixed("dead_letter.oversized", (&old.oversized, oversized));
     found.fixed("commit", (&old.commit, commit));
     found.fixed("batch.messages", (&old.batch_messages, batch_messages));
     found.fixed("batch.bytes", (&old.batch_bytes, batch_bytes));
@@ -115,12 +117,14 @@ pub fn changes(old: &Pipeline, new: &Pipeline) -> Vec<Change> {
 }
 
 fn of_output(found: &mut Found, old: &Output, new: &Output) {
-    let Output { default, granted, linger, compression, properties, digest_header } = new;
+    let Output { default, granted, linger, compression, properties, digest_header, timestamp, timestamp_refused } = new;
     found.fixed("output.topic", (&old.default, default));
     found.fixed("output.topics", (&old.granted, granted));
     found.fixed("output.linger", (&old.linger, linger));
     found.fixed("output.compression", (&old.compression, compression));
     found.fixed("output.digest_header", (&old.digest_header, digest_header));
+    found.fixed("output.timestamp", (&old.timestamp, timestamp));
+    found.fixed("output.timestamp_refused", (&old.timestamp_refused, timestamp_refused));
     found.fixed("output.properties", (&old.properties, properties));
 }
 

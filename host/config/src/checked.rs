@@ -145,6 +145,8 @@ pub struct Pipeline {
     pub retry: RetryPolicy,
     /// What happens to a message that is given up.
     pub on_exhausted: OnExhausted,
+    /// What happens to a dead letter that its topic refuses as it is.
+    pub oversized: Oversized,
     /// `None`: `breaker = false`.
     pub breaker: Option<BreakerPolicy>,
     /// What a handler may use.
@@ -170,6 +172,10 @@ pub struct Output {
     pub linger: Duration,
     /// Each emitted message names the handler's digest.
     pub digest_header: bool,
+    /// Of a message whose handler gives it none.
+    pub timestamp: Timestamp,
+    /// What happens to a message whose timestamp its topic does not take.
+    pub timestamp_refused: TimestampRefused,
     /// `gzip`, `snappy`, `lz4` or `zstd`; `None`: not compressed.
     pub compression: Option<String>,
     /// For the producer of this pipeline.
@@ -185,6 +191,33 @@ pub enum OnExhausted {
     Stop,
     /// Counted and logged, nothing else: it is lost.
     Skip,
+}
+
+/// What happens to a dead letter that its topic refuses as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversized {
+    /// Nothing is published, and its partition holds.
+    Stop,
+    /// It is published without its value.
+    Strip,
+}
+
+/// The timestamp of an output whose handler gives it none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamp {
+    /// That of the message it came from.
+    Message,
+    /// The present.
+    Now,
+}
+
+/// What happens to an output whose timestamp its topic does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampRefused {
+    /// It goes out with the present time.
+    Now,
+    /// The message that it came from is given up.
+    Fail,
 }
 
 /// What a handler may use.

@@ -78,6 +78,7 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
     let batch = raw.batch.value.as_ref()?;
     let span = raw.span.value.as_ref()?;
     let retry = raw.retry.value.as_ref()?;
+    let dead_letter = raw.dead_letter.value.as_ref()?;
     let session_timeout = raw.session_timeout.value?;
     Some(Pipeline {
         name: name.to_owned(),
@@ -106,7 +107,8 @@ fn convert_pipeline(name: &str, raw: &RawPipeline, directory: &Path) -> Option<P
             backoff: retry.backoff.value?,
             max_delay: retry.max_delay.value?,
         },
-        on_exhausted: match (&raw.dead_letter.value, raw.on_exhausted.value) {
+        oversized: dead_letter.oversized.value?,
+        on_exhausted: match (&dead_letter.topic.value, raw.on_exhausted.value) {
             (Some(topic), None) => OnExhausted::DeadLetter(topic.clone()),
             (None, Some(Exhausted::Stop)) => OnExhausted::Stop,
             (None, Some(Exhausted::Skip)) => OnExhausted::Skip,
@@ -130,6 +132,8 @@ fn convert_output(raw: &RawOutput) -> Option<Output> {
         granted: raw.topics.value.as_deref().map(values).unwrap_or_default(),
         linger: raw.linger.value?,
         digest_header: raw.digest_header.value?,
+        timestamp: raw.timestamp.value?,
+        timestamp_refused: raw.timestamp_refused.value?,
         compression: Some(raw.compression.value?).filter(|codec| *codec != "none").map(str::to_owned),
         properties: pairs(&raw.properties),
     })

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 pub use changes::{Change, changes, process_changes};
 pub use checked::{
     Admin, Backtest, Canary, CanaryBy, Config, Dev, Grant, History, Kafka, Limits, Loaded, OnExhausted, OnStartFailure,
-    Output, Pipeline, Rollout, Shadow, Swap, Token, UnknownRollout, Watched,
+    Output, Oversized, Pipeline, Rollout, Shadow, Swap, Timestamp, TimestampRefused, Token, UnknownRollout, Watched,
 };
 pub use finding::{Finding, LoadError, Mistakes, Severity};
 pub use handler::{BadReference, Handler, OciReference};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wasmill_core::{Assignor, Order, OutOfRange, Share, Start};
 
-use crate::checked::{CanaryBy, Grant, OnStartFailure, Rollout};
+use crate::checked::{CanaryBy, Grant, OnStartFailure, Oversized, Rollout, Timestamp, TimestampRefused};
 use crate::compound::{At, Either, List, Named, OneOf, Scalars};
 use crate::handler::Handler;
 use crate::kind::{Choice, Count, Flag, Off, Percent, Size, Text, Time};
@@ -205,7 +205,7 @@ table! {
         /// Where emitted messages go.
         output: RawOutput = Sub::<RawOutput>::or_just("topic"), section;
         /// The topic for messages that are given up. Either this or `on_exhausted` must be written.
-        dead_letter: String = OUTPUT_TOPIC, optional("`on_exhausted` must be written");
+        dead_letter: RawDeadLetter = Sub::<RawDeadLetter>::or_just("topic"), section;
         /// What to do with a message that is given up when there is no dead-letter topic: `"stop"` holds its partition,
         /// `"skip"` loses it.
         on_exhausted: Exhausted = Choice {
@@ -247,6 +247,19 @@ table! {
         linger: Duration = Time(0, MINUTE), default("5ms", "hardly felt, and requests are well filled");
         /// Put the digest of the handler into each message that it emits, as the header `wasmill.plugin`.
         digest_header: bool = Flag, default(false, "64 bytes for each message");
+        /// The timestamp of a message whose handler gives it none: `"message"` is that of the message it came from, `"now"`
+        /// the present. A topic whose retention is shorter than its messages are old deletes them as they come.
+        timestamp: Timestamp = Choice {
+            words: &[("message", Timestamp::Message), ("now", Timestamp::Now)],
+            later: &[],
+        }, default("message", "it is when things happened, which joins and windows need");
+        /// What becomes of a message whose timestamp its topic does not take (`message.timestamp.after.max.ms` and
+        /// `before`): `"now"` publishes it with the present time and the refused one in the header `wasmill.timestamp`,
+        /// `"fail"` gives up the message that it came from.
+        timestamp_refused: TimestampRefused = Choice {
+            words: &[("now", TimestampRefused::Now), ("fail", TimestampRefused::Fail)],
+            later: &[],
+        }, default("now", "somebody else's clock is no reason to fail a message that was handled");
         /// How requests are compressed.
         compression: &'static str = Choice {
             words: &[("none", "none"), ("gzip", "gzip"), ("snappy", "snappy"), ("lz4", "lz4"), ("zstd", "zstd")],
@@ -254,6 +267,21 @@ table! {
         }, default("none", "it is Kafka's own; what pays depends on the messages");
         /// librdkafka properties of this pipeline's producer, over those in `[kafka]`.
         properties: Pairs = PROPERTIES, optional("librdkafka's defaults");
+    }
+}
+
+table! {
+    /// Where messages go that are given up. A string in its place is the `topic`.
+    RawDeadLetter {
+        /// The topic.
+        topic: String = OUTPUT_TOPIC, optional("`on_exhausted` must be written");
+        /// What becomes of a message that its dead-letter topic refuses as it is, because it is too large: `"stop"` publishes
+        /// nothing and holds its partition, `"strip"` publishes it without value and headers of its own. The header
+        /// `wasmill.stripped` then says how many bytes the value had.
+        oversized: Oversized = Choice {
+            words: &[("stop", Oversized::Stop), ("strip", Oversized::Strip)],
+            later: &[],
+        }, default("stop", "no payload is dropped unless somebody said so");
     }
 }
 

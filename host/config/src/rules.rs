@@ -107,7 +107,20 @@ fn watch(raw: &RawPipeline, report: &mut Report<'_>) {
 
 /// Exactly one of `dead_letter` and `on_exhausted`: that a message may be lost must have been written by somebody.
 fn exhaustion(raw: &RawPipeline, place: &Place, report: &mut Report<'_>) {
-    match (raw.dead_letter.written, raw.on_exhausted.written) {
+    if let Some(dead_letter) = raw.dead_letter.chosen()
+        && dead_letter.oversized.written
+        && !dead_letter.topic.written
+        && raw.on_exhausted.written
+    {
+        let hint = "add `dead_letter.topic = \"TOPIC\"`, or take it out";
+        report.error(
+            &dead_letter.oversized.key,
+            "`dead_letter.oversized` is for a dead-letter topic, and none is named",
+            hint,
+        );
+    }
+    let named = raw.dead_letter.written && raw.dead_letter.value.as_ref().is_none_or(|dead| dead.topic.written);
+    match (named, raw.on_exhausted.written) {
         (true, true) => report.error(
             &raw.on_exhausted.key,
             "`on_exhausted` contradicts `dead_letter`: messages that are given up go to the dead-letter topic",
@@ -290,7 +303,8 @@ fn written_topics(raw: &RawPipeline) -> Vec<(&str, &Place)> {
     let output = raw.output.value.as_ref();
     let default = output.and_then(|output| Some((output.topic.value.as_deref()?, &output.topic.key)));
     let granted = output.and_then(|output| output.topics.value.as_deref()).unwrap_or_default();
-    let dead_letter = raw.dead_letter.value.as_deref().map(|topic| (topic, &raw.dead_letter.key));
+    let dead_letter = raw.dead_letter.value.as_ref();
+    let dead_letter = dead_letter.and_then(|dead| Some((dead.topic.value.as_deref()?, &dead.topic.key)));
     let granted = granted.iter().map(|topic| (topic.value.as_str(), &topic.place));
     default.into_iter().chain(granted).chain(dead_letter).collect()
 }
@@ -318,11 +332,12 @@ fn topics(raw: &RawPipeline, report: &mut Report<'_>) {
             report.error(&topic.place, message, "take it out: a message that names no topic goes there");
         }
     }
-    let Some(dead_letter) = &raw.dead_letter.value else { return };
-    let is_output = |(topic, place): &(&str, &Place)| topic == dead_letter && **place != raw.dead_letter.key;
+    let Some(dead) = &raw.dead_letter.value else { return };
+    let Some(dead_letter) = &dead.topic.value else { return };
+    let is_output = |(topic, place): &(&str, &Place)| topic == dead_letter && **place != dead.topic.key;
     if written_topics(raw).iter().any(is_output) {
         let message = format!("`{dead_letter}` is an output too: its readers could not tell dead letters from results");
-        report.error(&raw.dead_letter.key, message, "write a topic of its own");
+        report.error(&dead.topic.key, message, "write a topic of its own");
     }
 }
 

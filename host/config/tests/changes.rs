@@ -53,6 +53,12 @@ fn what_members_lanes_and_producer_are_made_with_is_not() {
         ("output = \"out\"", vec!["output.topic"]),
         ("output = { topic = \"out\", linger = \"7ms\" }", vec!["output.topic", "output.linger"]),
         ("dead_letter = \"other\"", vec!["dead_letter"]),
+        ("dead_letter = { topic = \"dead\", oversized = \"strip\" }", vec!["dead_letter.oversized"]),
+        ("output.timestamp = \"now\"\noutput.topic = \"out\"", vec!["output.topic", "output.timestamp"]),
+        (
+            "output = { topic = \"out\", timestamp_refused = \"fail\" }",
+            vec!["output.topic", "output.timestamp_refused"],
+        ),
         ("on_exhausted = \"stop\"", vec!["on_exhausted"]),
         ("commit.sync = true", vec!["commit"]),
         ("span.messages = 1000", vec!["span.messages"]),

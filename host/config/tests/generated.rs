@@ -25,7 +25,7 @@ impl Draft {
         draft.set("pipelines.orders.topics", "[\"in\"]");
         draft.set("pipelines.orders.group", "\"g\"");
         draft.set("pipelines.orders.handler", "\"h.wasm\"");
-        draft.set("pipelines.orders.dead_letter", "\"dead\"");
+        draft.set("pipelines.orders.dead_letter.topic", "\"dead\"");
         draft.set("pipelines.orders.output.topic", "\"out\"");
         draft
     }
@@ -169,7 +169,7 @@ fn names_every_unknown_key_and_the_one_that_is_meant() {
         let mut expected: Vec<Expectation> = vec![Box::new(move |draft| (draft.place(&typed).0, 1, typed.clone()))];
         // A dead letter or its alternative must be written, and an output must name a topic.
         let needed = match path.as_str() {
-            "pipelines.orders.dead_letter" => Some("pipelines.orders"),
+            "pipelines.orders.dead_letter" | "pipelines.orders.dead_letter.topic" => Some("pipelines.orders"),
             "pipelines.orders.output.topic" => None,
             _ => key.required.then(|| path.rsplit_once('.').map_or("", |(table, _)| table)),
         };
@@ -177,7 +177,7 @@ fn names_every_unknown_key_and_the_one_that_is_meant() {
         if let Some(table) = needed.map(str::to_owned) {
             expected.push(Box::new(move |draft| {
                 let (line, column) = draft.place(&table);
-                (line, column, if path.ends_with("dead_letter") { table.clone() } else { path.clone() })
+                (line, column, if path.contains("dead_letter") { table.clone() } else { path.clone() })
             }));
         }
         if typo.ends_with("output.ttopic") {

@@ -137,7 +137,7 @@ pub const OWNED_PROPERTIES: &[OwnedProperty] = &[
     ),
     owned(
         "allow.auto.create.topics",
-        CONSUMER,
+        ALL,
         "a misspelt topic must be a mistake, not a new topic",
         "make the topic first",
     ),

@@ -32,7 +32,8 @@ pub use member::{
 };
 pub use produce_error::{DeliveryError, ProduceErrorClass, SendError};
 pub use producer::{
-    CLOSE_TIMEOUT, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, TopicRules,
+    CLOSE_TIMEOUT, DeliverySink, Outgoing, OutputTopic, Producer, ProducerSettings, Report, RulesQuestion,
+    TIMESTAMP_HEADER, TopicRules,
 };
 pub use queue::{PartitionQueue, QueueProblem, Taken, Wake};
 pub use reach::reach;

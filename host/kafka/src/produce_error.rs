@@ -16,6 +16,9 @@ pub enum ProduceErrorClass {
     /// Nobody refused the message. It was dropped by [`Producer::purge`](crate::Producer::purge) or the end of the
     /// producer, and may or may not have been written. Never a reason to give up on it.
     Purged,
+    /// Nobody refused the message: the partition that it waited for went away, with its topic or because the topic was made
+    /// again with fewer. To be sent again, to what is there then.
+    Moved,
     /// Passes by itself: the buffer is full.
     Transient,
     /// The client can do nothing any more. As with `Purged`, no message is to blame.
@@ -58,7 +61,7 @@ impl ProduceErrorClass {
     pub fn is_refusal(self) -> bool {
         match self {
             Self::Message | Self::Topic => true,
-            Self::Purged | Self::Transient | Self::Fatal => false,
+            Self::Purged | Self::Moved | Self::Transient | Self::Fatal => false,
         }
     }
 }
@@ -66,6 +69,17 @@ impl ProduceErrorClass {
 /// Whether the message is only in the same batch as a bad one.
 pub(crate) fn is_bystander(code: Code) -> bool {
     code.is(BYSTANDER)
+}
+
+/// Whether a report says that the partition of a message is no more. Librdkafka destroys it with what waits in its queue, or
+/// fails what it has put aside for it. Of a producer that is not ending.
+pub(crate) fn is_partition_gone(code: Code) -> bool {
+    code.is(E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) || code.is(E::RD_KAFKA_RESP_ERR__DESTROY)
+}
+
+/// Whether a topic does not take the message's timestamp.
+pub(crate) fn is_bad_timestamp(code: Code) -> bool {
+    code.is(E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP)
 }
 
 /// Why a message was not accepted. No report follows.
@@ -99,8 +113,18 @@ impl SendError {
             ProduceErrorClass::Transient => Self::QueueFull,
             _ if fatal => Self::Fatal { text },
             ProduceErrorClass::Fatal => Self::Fatal { text },
+            // librdkafka has the broker's words for it, which was never asked.
+            class if code.is(E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) => {
+                let text = "larger than the client's message.max.bytes".to_owned();
+                Self::Refused { class, code: code.name(), text }
+            }
             class => Self::Refused { class, code: code.name(), text: code.text() },
         }
+    }
+
+    /// Whether it was refused with this code.
+    pub(crate) fn is_refusal_with(&self, err: E) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == Code(err as i32).name())
     }
 
     /// A refusal of ours, with librdkafka's explanation.

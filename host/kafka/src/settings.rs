@@ -14,6 +14,12 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use crate::error::ClientError;
 use crate::token::TokenSource;
 
+/// The property of the interval below.
+pub(crate) const METADATA_INTERVAL: &str = "topic.metadata.refresh.interval.ms";
+/// How often members and producers ask what their topics are like, in milliseconds: partitions that were added are known
+/// that much later at most. librdkafka's default is five minutes.
+pub(crate) const METADATA_INTERVAL_MS: &str = "5000";
+
 /// What every client needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientSettings {
@@ -97,6 +103,9 @@ impl ClientSettings {
         }
         self.set_authorities(&mut config, |name| std::env::var_os(name).is_some());
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", &self.client_id);
+        // librdkafka's producers ask brokers to make a topic that is not there, with its first message or question. It
+        // would have the broker's defaults: one partition instead of six, and deleted where it was compacted.
+        config.set("allow.auto.create.topics", "false");
         if all_localhost(&self.bootstrap) {
             // `localhost` resolves to ::1 first, where a broker started with defaults does not listen: every connection
             // would begin with a refusal. A machine with IPv6 alone can say `[::1]:9092` or set the property.
@@ -187,6 +196,7 @@ impl MemberSettings {
         self.client.set_default(&mut config, "isolation.level", "read_committed");
         self.client.set_default(&mut config, "fetch.min.bytes", "1");
         self.client.set_default(&mut config, "fetch.wait.max.ms", "100");
+        self.client.set_default(&mut config, METADATA_INTERVAL, METADATA_INTERVAL_MS);
         Ok(config)
     }
 }
@@ -266,8 +276,14 @@ mod tests {
         let member = MemberSettings { client: settings.clone(), instance_id, ..MemberSettings::default() };
         let compression = Some("lz4".into());
         let (linger, buffer_bytes) = (Duration::from_millis(5), 64 << 20);
-        let producer =
-            ProducerSettings { client: settings.clone(), linger, compression, buffer_bytes, buffer_messages: 1000 };
+        let producer = ProducerSettings {
+            client: settings.clone(),
+            linger,
+            compression,
+            buffer_bytes,
+            buffer_messages: 1000,
+            restamps: true,
+        };
         [
             (Clients::Consumer, member.config().unwrap()),
             (Clients::Producer, producer.config()),

@@ -44,6 +44,7 @@ const SKIPPED: &str = "wasmill_skipped_messages_total";
 const CRASHED: &str = "wasmill_handler_crashes_total";
 const RECYCLED: &str = "wasmill_instances_recycled_total";
 const DROPPED_LOG_LINES: &str = "wasmill_handler_log_lines_dropped_total";
+const RESTAMPED: &str = "wasmill_restamped_messages_total";
 const REWINDS: &str = "wasmill_rewinds_total";
 const STALE: &str = "wasmill_stale_completions_total";
 const COMMITS: &str = "wasmill_commits_total";
@@ -64,6 +65,7 @@ pub fn describe() {
     describe_counter!(CRASHED, "Calls ended by a trap, a deadline, a limit or a broken contract");
     describe_counter!(RECYCLED, "Instances replaced between two batches because their memory only grew");
     describe_counter!(DROPPED_LOG_LINES, "Log lines of the handler dropped because it wrote too many in a second");
+    describe_counter!(RESTAMPED, "Outputs published with the present time, since their topic refused their own");
     describe_counter!(REWINDS, "Returns of a partition to its watermark");
     describe_counter!(STALE, "Completions dropped because their generation or epoch was over");
     describe_counter!(COMMITS, "Commits sent to the coordinator");
@@ -96,6 +98,11 @@ pub struct CommitCounters {
     pub failed: Counter,
     /// Seconds of a commit.
     pub seconds: Histogram,
+}
+
+/// Counts an output that went out with another timestamp. Registered at the first: few pipelines ever have one.
+pub fn restamped(pipeline: &str, topic: &str) {
+    counter!(RESTAMPED, "pipeline" => pipeline.to_owned(), "topic" => topic.to_owned()).increment(1);
 }
 
 impl CommitCounters {

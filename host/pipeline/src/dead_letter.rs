@@ -50,6 +50,10 @@ pub fn headers(
     let mut add = |name: &str, value: String| {
         headers.push((format!("{PREFIX}{name}").into_bytes(), Some(value.into_bytes())));
     };
+    // What tells it from a tombstone, which has no value either.
+    if let (DeadLetterStage::HeadersOnly, Some(value)) = (stage, message.value()) {
+        add("stripped", value.len().to_string());
+    }
     add("topic", from.id.topic.to_string());
     add("partition", from.id.partition.to_string());
     add("offset", message.offset.to_string());

@@ -4,14 +4,16 @@
 //! report needs no allocation, no pointer and no lock of its own: one lock for each batch sent and one for each batch
 //! of reports.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use slab::Slab;
 use wasmill_core::partition::{Event, Refused};
 use wasmill_core::{Fence, Messages, RunId};
-use wasmill_kafka::{DeliveryError, DeliverySink, ProduceErrorClass, Report};
+use wasmill_kafka::{DeliveryError, DeliverySink, ProduceErrorClass, Report, TIMESTAMP_HEADER};
 
+use crate::counters;
 use crate::partition::Partition;
 
 /// The sender's own hold on a ticket while it is still sending: reports may come before the last send.
@@ -33,6 +35,10 @@ struct Ticket {
 pub struct Flight {
     tickets: Mutex<Slab<Ticket>>,
     on_fatal: Box<dyn Fn(&str) + Send + Sync>,
+    /// The pipeline's name.
+    pipeline: String,
+    /// Topics that refused a timestamp, which was said once.
+    restamped: Mutex<BTreeSet<String>>,
 }
 
 /// The number of an open ticket.
@@ -50,7 +56,13 @@ impl TicketId {
 impl Flight {
     /// No tickets. `on_fatal` hears of a producer that can send nothing any more.
     pub fn new(on_fatal: Box<dyn Fn(&str) + Send + Sync>) -> Self {
-        Self { tickets: Mutex::new(Slab::new()), on_fatal }
+        Self { tickets: Mutex::new(Slab::new()), on_fatal, pipeline: String::new(), restamped: Mutex::default() }
+    }
+
+    /// Those of this pipeline, for what is counted and logged.
+    #[must_use]
+    pub fn of(self, pipeline: &str) -> Self {
+        Self { pipeline: pipeline.to_owned(), ..self }
     }
 
     /// Opens a ticket for the outputs of a call. It stays open until [`Flight::sent`] said how many there were.
@@ -105,6 +117,7 @@ impl Ticket {
             let refused = refused.into_iter().map(|(offset, error)| Refused {
                 offset,
                 topic_wide: error.class == ProduceErrorClass::Topic,
+                again: error.class == ProduceErrorClass::Moved,
                 reason: format!("{}: {}", error.code, error.text),
             });
             partition.apply(Event::Refused { fence, messages: &messages, refused: refused.collect() });
@@ -126,7 +139,7 @@ impl DeliverySink for Flight {
             let Some(ticket) = tickets.get_mut(slot) else { continue };
             for report in now {
                 if let Some(error) = &report.error {
-                    if error.class.is_refusal() {
+                    if error.class.is_refusal() || error.class == ProduceErrorClass::Moved {
                         let offset = ticket.messages.first() + (report.token & 0xffff_ffff) as i64;
                         ticket.refused.push((offset, (**error).clone()));
                     } else {
@@ -145,5 +158,19 @@ impl DeliverySink for Flight {
 
     fn fatal(&self, text: &str) {
         (self.on_fatal)(text);
+    }
+
+    fn restamped(&self, topic: &str, timestamp: i64) {
+        counters::restamped(&self.pipeline, topic);
+        if self.restamped.lock().insert(topic.to_owned()) {
+            tracing::warn!(
+                pipeline = self.pipeline,
+                topic,
+                timestamp,
+                "the topic does not take the timestamps of some outputs: these go out with the present time, and with the \
+                 refused one in the header {TIMESTAMP_HEADER}; hint: message.timestamp.after.max.ms and \
+                 message.timestamp.before.max.ms of the topic, or output.timestamp = \"now\""
+            );
+        }
     }
 }

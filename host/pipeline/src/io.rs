@@ -7,6 +7,9 @@ use wasmill_core::{Batch, Emitted, Failure, NextOffset};
 use wasmill_kafka::{CommitEntry, CommitError, CommitRefusal, SendError, Taken};
 use wasmill_wasm::{CallError, Canceller, InstanceSpec, Plugin, StartError};
 
+/// How often it is asked what output topics take: a limit that was raised is seen within two of these.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
 /// One partition's messages. It has one reader, the lane.
 pub trait Source: Send {
     /// Appends what is there to `into`, without waiting: at most so many messages, ending before the one with which the
@@ -65,6 +68,9 @@ pub trait Sink: Send + Sync {
     fn purge(&self);
     /// Messages not reported yet.
     fn in_flight(&self) -> usize;
+    /// Looks whether topics take something else now than when it was asked last. Called every [`LOOK_AGAIN`], does not
+    /// wait for an answer: that is found by the next call.
+    fn look_again(&self) {}
     /// Whether there is a topic with this number.
     fn has_topic(&self, number: u32) -> bool;
     /// Whether there is a dead-letter topic.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use wasmill_config as config;
 use wasmill_core::{Batch, NextOffset};
 use wasmill_kafka::{
     ClientError, ClientSettings, CommitEntry, CommitError, CommitRefusal, MemberHandle, OutputTopic, PartitionQueue,
-    ProduceErrorClass, Producer, ProducerSettings, SendError, Taken, TopicRules,
+    ProduceErrorClass, Producer, ProducerSettings, RulesQuestion, SendError, Taken, TopicRules,
 };
 
 use crate::flight::Flight;
@@ -51,6 +52,10 @@ pub struct ProducerSink {
     /// By topic number; 0 is the default output and may be missing.
     topics: Vec<Option<OutputTopic>>,
     dead_letter: Option<OutputTopic>,
+    /// Topics whose configuration may be seen.
+    ruled: Vec<String>,
+    /// Asked and not answered yet.
+    question: Mutex<Option<RulesQuestion>>,
 }
 
 impl ProducerSink {
@@ -65,7 +70,7 @@ impl ProducerSink {
         rules: &BTreeMap<String, TopicRules>,
         on_fatal: Box<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Publisher, ClientError> {
-        let flight = Arc::new(Flight::new(on_fatal));
+        let flight = Arc::new(Flight::new(on_fatal).of(&pipeline.name));
         let mut client = client.clone();
         client.client_id = format!("{}-{}", client.client_id, pipeline.name);
         client.properties.extend(pipeline.output.properties.clone().into_inner());
@@ -75,15 +80,16 @@ impl ProducerSink {
             compression: pipeline.output.compression.clone(),
             buffer_bytes,
             buffer_messages: BUFFER_MESSAGES,
+            restamps: pipeline.output.timestamp_refused == config::TimestampRefused::Now,
         };
         let producer = Producer::open(&settings, flight.clone())?;
         // What a topic is sure to refuse is refused here: a broker refuses whole batches, neighbours included.
         let named = |name: &String| -> Result<OutputTopic, ClientError> {
             let topic = producer.topic(name)?;
-            Ok(match rules.get(name) {
-                Some(rules) => topic.with_rules(*rules),
-                None => topic,
-            })
+            if let Some(rules) = rules.get(name) {
+                topic.set_rules(*rules);
+            }
+            Ok(topic)
         };
         let mut topics = vec![pipeline.output.default.as_ref().map(named).transpose()?];
         for name in &pipeline.output.granted {
@@ -93,7 +99,9 @@ impl ProducerSink {
             config::OnExhausted::DeadLetter(topic) => Some(named(topic)?),
             config::OnExhausted::Stop | config::OnExhausted::Skip => None,
         };
-        Ok(Publisher::new(Box::new(Self { producer, topics, dead_letter }), flight))
+        let ruled = rules.keys().filter(|name| topics.iter().flatten().chain(&dead_letter).any(|t| t.name() == **name));
+        let ruled = ruled.cloned().collect();
+        Ok(Publisher::new(Box::new(Self { producer, topics, dead_letter, ruled, question: Mutex::default() }), flight))
     }
 
     fn topic(&self, target: Target) -> Option<&OutputTopic> {
@@ -131,6 +139,20 @@ impl Sink for ProducerSink {
 
     fn in_flight(&self) -> usize {
         self.producer.in_flight()
+    }
+
+    fn look_again(&self) {
+        if self.ruled.is_empty() {
+            return;
+        }
+        let mut question = self.question.lock();
+        for (name, rules) in question.take().and_then(|asked| asked.answer()).unwrap_or_default() {
+            for topic in self.topics.iter().flatten().chain(&self.dead_letter).filter(|topic| topic.name() == name) {
+                topic.set_rules(rules);
+            }
+        }
+        // Without an answer what was known goes on counting.
+        *question = self.producer.ask_rules(&self.ruled).ok();
     }
 
     fn has_topic(&self, number: u32) -> bool {

@@ -13,6 +13,7 @@ use wasmill_kafka::{ClientError, ClientSettings, MemberSettings, TopicRules};
 use wasmill_wasm::Plugin;
 
 use crate::handle::Handle;
+use crate::io::LOOK_AGAIN;
 use crate::kafka::ProducerSink;
 use crate::lane::Command;
 use crate::lanes::Lanes;
@@ -161,6 +162,7 @@ impl Pipeline {
     pub async fn run(mut self, closing: impl FnOnce() + Send) -> End {
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut limits = tokio::time::interval(LOOK_AGAIN);
         let failure = loop {
             if let Err(failure) = self.join_due().await {
                 break Some(failure.into());
@@ -177,6 +179,7 @@ impl Pipeline {
                         break Some(failure);
                     }
                 }
+                _ = limits.tick() => self.handle.shared.publisher().sink().look_again(),
                 () = sleep_until(next) => {}
                 _ = look.tick() => drop(self.handle.conditions()),
             }

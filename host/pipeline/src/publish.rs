@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use wasmill_config::OnExhausted;
+use wasmill_config::{OnExhausted, Oversized, Timestamp};
 use wasmill_core::partition::{DeadLetterStage, Event, StopClass};
 use wasmill_core::{Batch, Call, Emitted, EmittedRow, ErrorClass, GivenUp};
 
@@ -172,18 +172,26 @@ impl<'a> Sender<'_, 'a> {
             key: call.emitted.bytes(input, row.key),
             value: call.emitted.bytes(input, row.value),
             headers: &headers,
-            timestamp: row.timestamp.or(message.timestamp),
+            timestamp: row.timestamp.or(match call.shared.started_with.output.timestamp {
+                Timestamp::Message => message.timestamp,
+                Timestamp::Now => None,
+            }),
             token: sending.token(token_of),
         };
         sending.send(&outgoing)
     }
 
     /// Dead-letters a message, or skips it where the pipeline says so. A refused dead letter goes once more with
-    /// headers only.
+    /// headers only if the pipeline allows that; else nothing of it is published.
     fn give_up(&mut self, lost: &GivenUp, stage: DeadLetterStage) -> Result<(), Unsent> {
         let call = self.call;
         let message = call.batch.message(lost.message);
         let offset = message.offset;
+        let strips = call.shared.started_with.oversized == Oversized::Strip;
+        if stage == DeadLetterStage::HeadersOnly && !strips {
+            // The broker refused it whole.
+            return Err(Unsent::Refused(self.with_hint(&lost.reason)));
+        }
         call.partition.counters.given_up.increment(1);
         call.partition.failed.fetch_add(1, Ordering::Relaxed);
         let dead_letters = match &call.shared.started_with.on_exhausted {
@@ -223,9 +231,23 @@ impl<'a> Sender<'_, 'a> {
                 token: sending.token(offset),
             };
             match sending.send(&outgoing) {
-                Err(Unsent::Refused(_)) if whole => stage = DeadLetterStage::HeadersOnly,
+                Err(Unsent::Refused(_)) if whole && strips => stage = DeadLetterStage::HeadersOnly,
+                Err(Unsent::Refused(reason)) => return Err(Unsent::Refused(self.with_hint(&reason))),
                 other => return other,
             }
         }
+    }
+
+    /// Why a dead letter is not taken, and what to do where that is known.
+    fn with_hint(&self, reason: &str) -> String {
+        let started = &self.call.shared.started_with;
+        let OnExhausted::DeadLetter(topic) = &started.on_exhausted else { return reason.to_owned() };
+        if !reason.contains("SIZE_TOO_LARGE") || started.oversized == Oversized::Strip {
+            return reason.to_owned();
+        }
+        format!(
+            "{reason}; hint: raise max.message.bytes of {topic} and resume, or publish without the value: \
+             dead_letter.oversized = \"strip\""
+        )
     }
 }

@@ -65,9 +65,10 @@ impl Publisher {
                         ProduceErrorClass::Topic => Unsent::TopicRefused(reason),
                         ProduceErrorClass::Message => Unsent::Refused(reason),
                         // Nobody refused it.
-                        ProduceErrorClass::Purged | ProduceErrorClass::Transient | ProduceErrorClass::Fatal => {
-                            Unsent::Abandoned
-                        }
+                        ProduceErrorClass::Purged
+                        | ProduceErrorClass::Moved
+                        | ProduceErrorClass::Transient
+                        | ProduceErrorClass::Fatal => Unsent::Abandoned,
                     });
                 }
                 // The sink's owner hears of it too; the control loop makes a new client and rewinds every partition.

@@ -15,6 +15,7 @@ pub fn consumer(bootstrap: &str, group: &str) -> Properties {
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("enable.partition.eof", "false"),
+        ("topic.metadata.refresh.interval.ms", "5000"),
         ("fetch.min.bytes", "1"),
         ("fetch.wait.max.ms", "100"),
         ("fetch.message.max.bytes", "4194304"),
@@ -38,6 +39,9 @@ pub fn producer(bootstrap: &str) -> Properties {
         ("partitioner", "murmur2_random"),
         ("linger.ms", "5"),
         ("batch.size", "262144"),
+        ("message.max.bytes", "104792064"),
+        ("topic.metadata.refresh.interval.ms", "5000"),
+        ("allow.auto.create.topics", "false"),
         ("queue.buffering.max.messages", "500000"),
         // A quarter of 512 MiB.
         ("queue.buffering.max.kbytes", "131072"),

@@ -25,6 +25,7 @@ mod novice;
 mod operator;
 mod orders;
 mod out_of_range;
+mod outputs;
 mod parts;
 mod plain;
 mod projects;

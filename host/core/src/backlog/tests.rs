@@ -103,7 +103,7 @@ impl Hand {
 
     /// The broker refuses an output, or the dead letter, of `offset`, and the partition goes back.
     fn refuse(&mut self, messages: &Messages, offset: i64) {
-        let refused = vec![Refused { offset, topic_wide: false, reason: "too large".to_owned() }];
+        let refused = vec![Refused { offset, topic_wide: false, again: false, reason: "too large".to_owned() }];
         let fence = self.partition.fence();
         self.partition.apply(Event::Refused { fence, messages, refused }, Instant::now());
         self.partition.rewind(Instant::now());

@@ -23,6 +23,8 @@ pub struct Refused {
     pub offset: i64,
     /// The topic takes nothing: this says nothing about the message.
     pub topic_wide: bool,
+    /// Nobody refused it, and it is not there: the message is delivered again.
+    pub again: bool,
     /// The broker's reason.
     pub reason: String,
 }
@@ -73,8 +75,11 @@ impl Refusals {
     /// The broker refused some of what came of a call's messages.
     pub(super) fn note(&mut self, call: &Messages, refused: Vec<Refused>) {
         self.complete.extend(call.complete_beside(refused.iter().map(|one| one.offset)));
-        for Refused { offset, topic_wide, reason } in refused {
+        for Refused { offset, topic_wide, again, reason } in refused {
             let stage = self.dead_letters.remove(&offset);
+            if again {
+                continue;
+            }
             if topic_wide {
                 // To fail message after message would only move all of them to the dead letters.
                 if self.topic.as_ref().is_none_or(|(first, _)| offset < *first) {

@@ -64,7 +64,7 @@ fn refuse(partition: &mut Partition, opened: Opened, first: i64, refused: &[i64]
 }
 
 fn refusal(offset: i64, topic_wide: bool) -> Refused {
-    Refused { offset, topic_wide, reason: "MSG_SIZE_TOO_LARGE: no".to_owned() }
+    Refused { offset, topic_wide, again: false, reason: "MSG_SIZE_TOO_LARGE: no".to_owned() }
 }
 
 fn retry(offset: i64, attempt: u32, until: Instant) -> Event<'static> {

@@ -21,8 +21,8 @@ use crate::settings::ClientSettings;
 use crate::token;
 pub use group::{GroupDescription, GroupMember, GroupPartition};
 pub use metadata::{PartitionDescription, TopicDescription};
-pub(crate) use topics::partition_count;
 pub use topics::{ConfigEntry, NewTopic};
+pub(crate) use topics::{ConfigQuestion, partition_count};
 
 /// How often a request is repeated that has to wait for the cluster, such as for a new topic to be known.
 const RETRY_DELAY: Duration = Duration::from_millis(50);

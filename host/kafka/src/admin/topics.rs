@@ -1,6 +1,6 @@
 //! Making, deleting and describing topics.
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 use std::ptr::{NonNull, null};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::metadata::{Metadata, TopicDescription};
 use super::{Admin, RETRY_DELAY, check, slice};
 use crate::TopicPartition;
 use crate::error::{ClientError, Code, text_of};
-use crate::native::{Client, c_string, text_in};
+use crate::native::{AdminOptions, Client, Event, Queue, c_string, text_in};
 use crate::offsets::{EARLIEST, LATEST};
 
 /// A topic to make.
@@ -143,19 +143,83 @@ impl Admin {
         let answer = answer?;
         // SAFETY: as in `create_topic`; entries and their texts live as long as the event.
         unsafe {
-            let result = sys::rd_kafka_event_DescribeConfigs_result(answer.ptr());
-            let mut count = 0;
-            let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
             let mut entries = Vec::new();
-            for &resource in slice(resources, count) {
+            for resource in config_resources(&answer) {
                 let code = Code(sys::rd_kafka_ConfigResource_error(resource) as i32);
                 check(&what, code, sys::rd_kafka_ConfigResource_error_string(resource))
                     .map_err(|error| error.needing("DescribeConfigs", "topic", name))?;
-                let configs = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
-                entries.extend(slice(configs, count).iter().map(|&entry| config_entry(entry)));
+                entries.extend(config_entries(resource));
             }
             Ok(entries)
         }
+    }
+}
+
+/// A question for the configuration of some topics, under way. Nobody waits for the answer: it is there or not yet.
+pub(crate) struct ConfigQuestion(Queue);
+
+impl ConfigQuestion {
+    /// Asks. `timeout`: how long brokers may take.
+    pub(crate) fn ask(client: &Client, names: &[String], timeout: Duration) -> Result<Self, ClientError> {
+        let names: Vec<_> = names.iter().map(|name| c_string(name, "topic name")).collect::<Result<_, _>>()?;
+        let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        let queue = client.as_ref().new_queue();
+        let options = AdminOptions::new(client.as_ref(), Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
+        // SAFETY: each name lives during its call.
+        let new = |name: &CString| unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) };
+        let mut resources: Vec<_> = names.iter().map(new).collect();
+        // SAFETY: client, options and queue live; the request copies the resources, which are ours and given back once.
+        unsafe {
+            sys::rd_kafka_DescribeConfigs(
+                client.ptr(),
+                resources.as_mut_ptr(),
+                resources.len(),
+                options.ptr(),
+                queue.ptr(),
+            );
+            sys::rd_kafka_ConfigResource_destroy_array(resources.as_mut_ptr(), resources.len());
+        }
+        Ok(Self(queue))
+    }
+
+    /// The configuration of each topic that may be seen; `None` while there is no answer.
+    pub(crate) fn answer(&self) -> Option<Vec<(String, Vec<ConfigEntry>)>> {
+        let answer = self.0.poll(Duration::ZERO)?;
+        if answer.error().0.is_error() {
+            return Some(Vec::new());
+        }
+        // SAFETY: the event is the answer to `ask`; what is in it lives as long.
+        let seen = unsafe {
+            let fine = |resource: &*const sys::rd_kafka_ConfigResource_t| {
+                !Code(sys::rd_kafka_ConfigResource_error(*resource) as i32).is_error()
+            };
+            let named = |resource| (text_of(sys::rd_kafka_ConfigResource_name(resource)), config_entries(resource));
+            config_resources(&answer).into_iter().filter(fine).map(named).collect()
+        };
+        Some(seen)
+    }
+}
+
+/// # Safety
+/// `answer` is one to DescribeConfigs; the pointers are good as long as it.
+unsafe fn config_resources(answer: &Event) -> Vec<*const sys::rd_kafka_ConfigResource_t> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeConfigs_result(answer.ptr());
+        let mut count = 0;
+        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        slice(resources, count).to_vec()
+    }
+}
+
+/// # Safety
+/// `resource` lives during the call.
+unsafe fn config_entries(resource: *const sys::rd_kafka_ConfigResource_t) -> Vec<ConfigEntry> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let mut count = 0;
+        let configs = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
+        slice(configs, count).iter().map(|&entry| config_entry(entry)).collect()
     }
 }
 

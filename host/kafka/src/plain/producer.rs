@@ -10,7 +10,7 @@ use super::message::PlainMessage;
 use crate::error::{ClientError, Code, text_of};
 use crate::native::{Client, Event, Queue, Topic};
 use crate::produce_error::{ProduceErrorClass, SendError, reason};
-use crate::producer::{Fields, Headers, produce};
+use crate::producer::{Fields, Headers, REQUEST_BYTES, produce};
 use crate::settings::ClientSettings;
 use crate::token;
 
@@ -143,6 +143,7 @@ impl PlainProducer {
 /// What a producer is made with that sends at once and waits.
 pub(crate) fn producing(settings: &ClientSettings, patience: Duration) -> ClientConfig {
     let mut config = settings.base();
+    settings.set_default(&mut config, "message.max.bytes", REQUEST_BYTES.to_string());
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")

@@ -16,13 +16,13 @@ use parking_lot::Mutex;
 use rdkafka::bindings as sys;
 use rdkafka::config::ClientConfig;
 
-use super::record::produce;
-use super::report::{DeliverySink, Report};
-use super::room::Room;
+use super::record::{Headers, produce};
+use super::report::{DeliverySink, Report, TIMESTAMP_HEADER};
+use super::room::{Room, weight_of};
 use super::settled::Settled;
 use crate::error::ClientError;
 use crate::native::{Client, Event, Queue};
-use crate::produce_error::{ProduceErrorClass, SendError, is_bystander};
+use crate::produce_error::{ProduceErrorClass, SendError, is_bad_timestamp, is_bystander, is_partition_gone};
 use crate::token::{self, TokenSource};
 
 /// How long a dropped producer waits for its delivery thread before it leaves it behind.
@@ -47,9 +47,12 @@ impl Running {
         config: ClientConfig,
         tokens: Option<TokenSource>,
         buffer_bytes: u64,
+        restamps: bool,
         sink: Arc<dyn DeliverySink>,
     ) -> Result<Self, ClientError> {
         Self::start(Delivery {
+            restamps,
+            largest_value: largest_value(&config),
             room: Room::new(buffer_bytes),
             client: open_client(&config, tokens.clone())?,
             sink,
@@ -109,6 +112,10 @@ pub(crate) struct Delivery {
     sink: Arc<dyn DeliverySink>,
     stop: AtomicBool,
     fatal_told: Arc<AtomicBool>,
+    /// A timestamp that a topic does not take is replaced by the present.
+    restamps: bool,
+    /// Bytes of the largest value that the buffer can hold.
+    largest_value: usize,
 }
 
 /// The client for messages that were refused in company.
@@ -124,6 +131,12 @@ enum Alone {
     Itself,
 }
 
+/// What librdkafka's buffer holds, in bytes.
+fn largest_value(config: &ClientConfig) -> usize {
+    let kib = config.get("queue.buffering.max.kbytes").and_then(|kib| kib.parse::<usize>().ok());
+    kib.map_or(usize::MAX, |kib| kib.saturating_mul(1024))
+}
+
 fn open_client(config: &ClientConfig, tokens: Option<TokenSource>) -> Result<Client, ClientError> {
     let events = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR;
     token::open(sys::rd_kafka_type_t::RD_KAFKA_PRODUCER, config, events, tokens)
@@ -136,6 +149,18 @@ impl Delivery {
         // What the first client is done with may have gone to the second, never back.
         self.client.flush(timeout)
             && self.second().is_none_or(|alone| alone.flush(deadline.saturating_duration_since(Instant::now())))
+    }
+
+    pub(crate) fn restamps(&self) -> bool {
+        self.restamps
+    }
+
+    pub(crate) fn largest_value(&self) -> usize {
+        self.largest_value
+    }
+
+    pub(crate) fn tell_restamped(&self, topic: &str, timestamp: i64) {
+        self.sink.restamped(topic, timestamp);
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -157,6 +182,10 @@ impl Delivery {
         }
     }
 
+    fn is_second(&self) -> bool {
+        matches!(self.alone, Alone::Itself)
+    }
+
     /// The second client, made if need be; None if it cannot be made or this is it.
     fn second_or_new(&self) -> Option<&Arc<Delivery>> {
         let Alone::Later { config, tokens, buffer_bytes, running } = &self.alone else { return None };
@@ -167,6 +196,8 @@ impl Delivery {
                 alone: Alone::Itself,
                 room: Room::new(*buffer_bytes),
                 client,
+                restamps: self.restamps,
+                largest_value: self.largest_value,
                 sink: Arc::clone(&self.sink),
                 stop: AtomicBool::new(false),
                 fatal_told: Arc::clone(&self.fatal_told),
@@ -181,11 +212,24 @@ impl Delivery {
 
     /// Sends a message again, alone in its batch, to the partition it was for. Waits for room in the second client: the
     /// buffer of the first is not given back meanwhile, so refused batches cannot pile up.
-    fn send_alone(&self, message: Settled<'_>) -> Second {
+    /// With `restamp` it gets the present time, and the one it had in a header.
+    fn send_alone(&self, message: Settled<'_>, restamp: bool) -> Second {
         let Some(alone) = self.second_or_new() else { return Second::Impossible };
-        let weight = message.weight();
-        let headers = message.take_headers();
-        let fields = message.fields(headers.as_ref());
+        let timestamp = message.timestamp();
+        let refused = restamp.then(|| timestamp.to_string());
+        let mut bytes = message.key_and_header_bytes();
+        let mut headers = message.take_headers();
+        if let Some(refused) = &refused {
+            let header = (TIMESTAMP_HEADER.as_bytes(), Some(refused.as_bytes()));
+            bytes += header.0.len() + refused.len();
+            match &headers {
+                Some(headers) => headers.add(header.0, header.1),
+                None => headers = Headers::of(&[header]),
+            }
+        }
+        let weight = weight_of(bytes);
+        // 0 is "now" for librdkafka.
+        let fields = message.fields(if restamp { 0 } else { timestamp }, headers.as_ref());
         let mut headers = Some(headers);
         loop {
             let outcome = alone.room.admit(weight, || {
@@ -198,7 +242,12 @@ impl Delivery {
                 outcome
             });
             match outcome {
-                Ok(()) => return Second::Sent,
+                Ok(()) => {
+                    if restamp {
+                        self.tell_restamped(&message.topic(), timestamp);
+                    }
+                    return Second::Sent;
+                }
                 Err(SendError::QueueFull) if self.stop.load(Ordering::SeqCst) => return Second::Stopped,
                 Err(SendError::QueueFull) => {
                     alone.room.wait(IDLE_POLL_TIMEOUT);
@@ -321,12 +370,21 @@ impl Reader {
                 continue;
             }
             // After a fatal error nothing that fails is the message's fault: it is sent again by a new client.
-            let class = if dead { ProduceErrorClass::Purged } else { ProduceErrorClass::of(code) };
-            let to_blame = !in_company || class != ProduceErrorClass::Message || (named && !is_bystander(code));
+            let class = match code {
+                _ if dead => ProduceErrorClass::Purged,
+                // Nor is it when its partition went away behind its back: what the topic has now decides where it goes, and
+                // a partition that a handler names and that is not there is refused at the send.
+                _ if is_partition_gone(code) && !delivery.stop.load(Ordering::SeqCst) => ProduceErrorClass::Moved,
+                _ => ProduceErrorClass::of(code),
+            };
+            let blamed = !in_company || class != ProduceErrorClass::Message || (named && !is_bystander(code));
+            // The second client's answer is final, so nothing is given another time twice.
+            let restamp = blamed && !dead && delivery.restamps() && !delivery.is_second() && is_bad_timestamp(code);
+            let to_blame = blamed && !restamp;
             let error = if to_blame {
                 message.error(class)
             } else {
-                match delivery.send_alone(message) {
+                match delivery.send_alone(message, restamp) {
                     Second::Sent => continue,
                     Second::Stopped => message.error(ProduceErrorClass::Purged),
                     Second::Impossible => message.error(class),

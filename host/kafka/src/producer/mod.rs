@@ -20,26 +20,33 @@ mod settled;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::bindings::rd_kafka_resp_err_t as E;
 use rdkafka::config::ClientConfig;
 
+use crate::admin::ConfigQuestion;
 use crate::error::ClientError;
 use crate::native::Client;
 use crate::produce_error::SendError;
-use crate::settings::ClientSettings;
+use crate::settings::{ClientSettings, METADATA_INTERVAL, METADATA_INTERVAL_MS};
 pub use delivery::CLOSE_TIMEOUT;
 use delivery::Running;
 pub(crate) use record::{Fields, Headers, produce};
-pub use report::{DeliverySink, Report};
+pub use report::{DeliverySink, Report, TIMESTAMP_HEADER};
 pub use rules::TopicRules;
 pub use send::{Outgoing, OutputTopic};
 
+/// Of a message for a partition that the topic does not have.
+const NO_PARTITION: E = E::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
 /// How long [`Producer::partitions`] waits for an answer.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes librdkafka puts in one batch by default. A topic whose `max.message.bytes` is lower refuses full batches, which
 /// then go out again one message at a time: set the property `batch.size` for such topics.
 const BATCH_BYTES: u32 = 262_144;
-/// librdkafka's default of `message.max.bytes`.
-const MESSAGE_BYTES: u64 = 1_000_000;
+/// The client's own bound on a message: what brokers take as a request (`socket.request.max.bytes`, 100 MiB by default), less
+/// what a request holds beside it. The bounds that count are those of the topics, which the client does not know.
+pub(crate) const REQUEST_BYTES: u64 = (100 << 20) - (64 << 10);
+/// The buffer holds two of these whatever is set: the default of `message.max.bytes` in Kafka's own producer.
+const MESSAGE_BYTES: u64 = 1 << 20;
 
 /// What a producer is made from.
 #[derive(Debug, Clone)]
@@ -54,6 +61,9 @@ pub struct ProducerSettings {
     pub buffer_bytes: u64,
     /// The same in messages.
     pub buffer_messages: u32,
+    /// A timestamp that a topic does not take is replaced by the present time, and goes along in a header; else the
+    /// message is refused.
+    pub restamps: bool,
 }
 
 /// Sends messages; clones share one client. Dropping the last clone, and the last [`OutputTopic`], purges what is left.
@@ -69,7 +79,8 @@ impl Producer {
     /// # Errors
     /// A property that librdkafka refuses, or no memory or threads for a client.
     pub fn open(settings: &ProducerSettings, sink: Arc<dyn DeliverySink>) -> Result<Self, ClientError> {
-        let running = Running::open(settings.config(), settings.client.tokens(), settings.buffer_bytes, sink)?;
+        let tokens = settings.client.tokens();
+        let running = Running::open(settings.config(), tokens, settings.buffer_bytes, settings.restamps, sink)?;
         let compressed = settings.compression.as_deref().is_some_and(|codec| codec != "none");
         Ok(Self { inner: Arc::new(running), compressed })
     }
@@ -88,7 +99,17 @@ impl Producer {
     /// # Errors
     /// See [`SendError`].
     pub fn send(&self, message: &Outgoing<'_>) -> Result<(), SendError> {
-        message.send(&self.inner)
+        match message.send(&self.inner) {
+            Err(error) if message.names_a_partition() && error.is_refusal_with(NO_PARTITION) => {
+                // The client knows the topic as it was seconds ago, and partitions are added.
+                match self.partitions(message.topic.name()) {
+                    Ok(count) if message.partition < Some(count) => message.send(&self.inner),
+                    Err(error) if error.is_transient() => Err(SendError::QueueFull),
+                    Ok(_) | Err(_) => Err(error),
+                }
+            }
+            other => other,
+        }
     }
 
     /// Waits until every message is reported, `timeout` at most; linger is over meanwhile. True if all are. Others may go
@@ -108,6 +129,15 @@ impl Producer {
     /// The topic does not exist, or no broker answered within ten seconds.
     pub fn partitions(&self, topic: &str) -> Result<i32, ClientError> {
         crate::admin::partition_count(self.client(), topic, METADATA_TIMEOUT)
+    }
+
+    /// Asks for the rules of topics. Does not wait for the answer.
+    ///
+    /// # Errors
+    /// A name that no topic can have; no memory for the question.
+    pub fn ask_rules(&self, topics: &[String]) -> Result<RulesQuestion, ClientError> {
+        let question = ConfigQuestion::ask(self.client(), topics, METADATA_TIMEOUT)?;
+        Ok(RulesQuestion { question, _client: Arc::clone(&self.inner) })
     }
 
     /// Messages accepted and not yet reported, counting some events too: 0 means none.
@@ -136,6 +166,21 @@ impl Producer {
     }
 }
 
+/// A question for the rules of topics, under way.
+pub struct RulesQuestion {
+    // Before the client: its queue has to be given back first.
+    question: ConfigQuestion,
+    _client: Arc<Running>,
+}
+
+impl RulesQuestion {
+    /// The rules of each topic whose configuration may be seen, by name; `None` while there is no answer. Once.
+    pub fn answer(&self) -> Option<Vec<(String, TopicRules)>> {
+        let topics = self.question.answer()?;
+        Some(topics.into_iter().map(|(name, config)| (name, TopicRules::of(&config))).collect())
+    }
+}
+
 impl std::fmt::Debug for Producer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Producer").field("in_flight", &self.in_flight()).finish()
@@ -149,6 +194,8 @@ impl ProducerSettings {
         self.client.set_default(&mut config, "batch.size", BATCH_BYTES.to_string());
         // The default is ten seconds: that much longer lanes would stand still after an outage.
         self.client.set_default(&mut config, "reconnect.backoff.max.ms", "2000");
+        self.client.set_default(&mut config, "message.max.bytes", REQUEST_BYTES.to_string());
+        self.client.set_default(&mut config, METADATA_INTERVAL, METADATA_INTERVAL_MS);
         let of_user = self.client.properties.get("message.max.bytes");
         let largest = of_user.and_then(|bytes| bytes.parse().ok()).unwrap_or(MESSAGE_BYTES);
         // A buffer smaller than a message would answer "full" to it for ever.

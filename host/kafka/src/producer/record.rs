@@ -123,20 +123,25 @@ impl Headers {
         // SAFETY: a new list, owned by the value made of it.
         let list = Self(NonNull::new(unsafe { sys::rd_kafka_headers_new(headers.len()) })?);
         for (name, value) in headers {
-            let (bytes, len) = value.map_or((null_mut(), 0), |value| (value.as_ptr().cast_mut(), value.len()));
-            // SAFETY: the list is ours; name and value live during the call, which copies them by the given lengths (no
-            // NUL is looked for unless a length is -1). A NULL value is an absent one.
-            unsafe {
-                sys::rd_kafka_header_add(
-                    list.0.as_ptr(),
-                    name.as_ptr().cast(),
-                    name.len().cast_signed(),
-                    bytes.cast_const().cast(),
-                    len.cast_signed(),
-                );
-            }
+            list.add(name, *value);
         }
         Some(list)
+    }
+
+    /// Adds one at the end.
+    pub(crate) fn add(&self, name: &[u8], value: Option<&[u8]>) {
+        let (bytes, len) = value.map_or((null_mut(), 0), |value| (value.as_ptr().cast_mut(), value.len()));
+        // SAFETY: the list is ours; name and value live during the call, which copies them by the given lengths (no
+        // NUL is looked for unless a length is -1). A NULL value is an absent one.
+        unsafe {
+            sys::rd_kafka_header_add(
+                self.0.as_ptr(),
+                name.as_ptr().cast(),
+                name.len().cast_signed(),
+                bytes.cast_const().cast(),
+                len.cast_signed(),
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! stops *all* partitions of the producer for about half a second, and the batch's other messages are written late (see
 //! `delivery.rs`). Worth knowing beforehand, then. Only what the broker is sure to refuse is refused here.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
@@ -47,17 +47,53 @@ impl TopicRules {
     }
 }
 
-/// Rules in use: with the latest time that was looked up, so that the clock is not read for every message.
+/// Rules in use: with the latest time that was looked up, so that the clock is not read for every message. They can be
+/// replaced while messages are sent; a message may then meet some of the old and some of the new ones.
 #[derive(Debug)]
 pub(super) struct Checks {
-    rules: TopicRules,
+    key_required: AtomicBool,
+    /// `usize::MAX`: no bound; in the two below `i64::MAX`.
+    max_message_bytes: AtomicUsize,
+    past_ms: AtomicI64,
+    future_ms: AtomicI64,
     compressed: bool,
+    /// How far the clocks of host and broker may differ, in milliseconds.
+    skew_ms: i64,
     seen_ms: AtomicI64,
 }
 
 impl Checks {
-    pub(super) fn new(rules: TopicRules, compressed: bool) -> Self {
-        Self { rules, compressed, seen_ms: AtomicI64::new(i64::MIN) }
+    /// `restamps`: a timestamp that is refused here is replaced, not failed. Then nothing speaks for trying it first.
+    pub(super) fn new(rules: TopicRules, compressed: bool, restamps: bool) -> Self {
+        let checks = Self {
+            key_required: AtomicBool::new(false),
+            max_message_bytes: AtomicUsize::new(usize::MAX),
+            past_ms: AtomicI64::new(i64::MAX),
+            future_ms: AtomicI64::new(i64::MAX),
+            compressed,
+            skew_ms: if restamps { 0 } else { CLOCK_SKEW_MS },
+            seen_ms: AtomicI64::new(i64::MIN),
+        };
+        checks.replace(rules);
+        checks
+    }
+
+    /// From now on these.
+    pub(super) fn replace(&self, rules: TopicRules) {
+        self.key_required.store(rules.key_required, Ordering::Relaxed);
+        self.max_message_bytes.store(rules.max_message_bytes.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.past_ms.store(rules.past_ms.unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.future_ms.store(rules.future_ms.unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    fn rules(&self) -> TopicRules {
+        let bound = |bound: &AtomicI64| Some(bound.load(Ordering::Relaxed)).filter(|&bound| bound < i64::MAX);
+        TopicRules {
+            key_required: self.key_required.load(Ordering::Relaxed),
+            max_message_bytes: Some(self.max_message_bytes.load(Ordering::Relaxed)).filter(|&max| max < usize::MAX),
+            past_ms: bound(&self.past_ms),
+            future_ms: bound(&self.future_ms),
+        }
     }
 
     /// `bytes`: of key, value and headers.
@@ -72,7 +108,7 @@ impl Checks {
         timestamp: Option<i64>,
         now_ms: impl Fn() -> i64,
     ) -> Result<(), SendError> {
-        let rules = &self.rules;
+        let rules = self.rules();
         if rules.key_required && !keyed {
             return Err(refused(
                 E::RD_KAFKA_RESP_ERR_INVALID_RECORD,
@@ -88,7 +124,7 @@ impl Checks {
         }
         let Some(timestamp) = timestamp else { return Ok(()) };
         if let Some(future) = rules.future_ms {
-            let latest = |now: i64| now.saturating_add(future).saturating_add(CLOCK_SKEW_MS);
+            let latest = |now: i64| now.saturating_add(future).saturating_add(self.skew_ms);
             // Time only goes on: what was not too far in the future then is not now.
             if timestamp > latest(self.seen_ms.load(Ordering::Relaxed)) {
                 let now = now_ms();
@@ -102,7 +138,7 @@ impl Checks {
             }
         }
         if let Some(past) = rules.past_ms
-            && timestamp < now_ms().saturating_sub(past).saturating_sub(CLOCK_SKEW_MS)
+            && timestamp < now_ms().saturating_sub(past).saturating_sub(self.skew_ms)
         {
             return Err(refused(E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, format!("{timestamp} is too far in the past")));
         }
@@ -151,7 +187,7 @@ mod tests {
     #[test]
     fn refuses_what_the_broker_is_sure_to_refuse_and_nothing_more() {
         let code = |rules: TopicRules, compressed: bool, keyed: bool, timestamp: Option<i64>| match Checks::new(
-            rules, compressed,
+            rules, compressed, false,
         )
         .check_at(keyed, 1000, timestamp, || NOW)
         {
@@ -182,8 +218,8 @@ mod tests {
     #[test]
     fn a_topic_with_rules_refuses_at_the_send() {
         let f = fixture(|_| {});
-        let topic = f.topic.clone().with_rules(TopicRules { key_required: true, ..TopicRules::default() });
-        let message = Outgoing { topic: &topic, ..f.outgoing(b"x", 0) };
+        f.topic.set_rules(TopicRules { key_required: true, ..TopicRules::default() });
+        let message = f.outgoing(b"x", 0);
         assert!(matches!(f.producer.send(&message), Err(SendError::Refused { .. })));
         assert_eq!(f.producer.in_flight(), 0);
         assert_eq!(f.producer.send(&Outgoing { key: Some(b"k"), ..message }), Ok(()));

@@ -6,6 +6,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use super::delivery::Running;
 use super::record::{Fields, Headers, produce};
+use super::report::TIMESTAMP_HEADER;
 use super::room::weight_of;
 use super::rules::{Checks, TopicRules};
 use crate::error::ClientError;
@@ -18,15 +19,15 @@ pub struct OutputTopic {
     // Before `inner`: the handle has to be given back before the client goes.
     topic: Arc<Topic>,
     name: Arc<str>,
-    checks: Option<Arc<Checks>>,
-    compressed: bool,
+    checks: Arc<Checks>,
     inner: Arc<Running>,
 }
 
 impl OutputTopic {
     pub(super) fn open(inner: &Arc<Running>, name: &str, compressed: bool) -> Result<Self, ClientError> {
         let topic = Arc::new(inner.delivery().client.topic(name)?);
-        Ok(Self { topic, name: name.into(), checks: None, compressed, inner: Arc::clone(inner) })
+        let checks = Arc::new(Checks::new(TopicRules::default(), compressed, inner.delivery().restamps()));
+        Ok(Self { topic, name: name.into(), checks, inner: Arc::clone(inner) })
     }
 
     /// The topic's name.
@@ -34,9 +35,9 @@ impl OutputTopic {
         &self.name
     }
 
-    /// The same topic with rules that are checked at each send.
-    pub fn with_rules(self, rules: TopicRules) -> Self {
-        Self { checks: Some(Arc::new(Checks::new(rules, self.compressed))), ..self }
+    /// From now on these rules are checked at each send, through this handle and its clones.
+    pub fn set_rules(&self, rules: TopicRules) {
+        self.checks.replace(rules);
     }
 }
 
@@ -69,12 +70,42 @@ impl Outgoing<'_> {
     /// Checks the message and puts it into the buffer of `producer`.
     pub(super) fn send(&self, producer: &Arc<Running>) -> Result<(), SendError> {
         debug_assert!(Arc::ptr_eq(producer, &self.topic.inner), "a topic of another producer");
-        if let Some(checks) = &self.topic.checks {
-            let bytes = self.value.map_or(0, <[u8]>::len) + self.key_and_header_bytes();
-            checks.check(self.key.is_some(), bytes, self.timestamp)?;
+        let bytes = self.value.map_or(0, <[u8]>::len) + self.key_and_header_bytes();
+        match (self.topic.checks.check(self.key.is_some(), bytes, self.timestamp), self.timestamp) {
+            (Err(error), Some(refused))
+                if producer.delivery().restamps() && error.is_refusal_with(E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP) =>
+            {
+                self.restamped(refused, |message| message.put(producer))?;
+                producer.delivery().tell_restamped(&self.topic.name, refused);
+                Ok(())
+            }
+            (checked, _) => checked.and_then(|()| self.put(producer)),
         }
+    }
+
+    fn put(&self, producer: &Arc<Running>) -> Result<(), SendError> {
         let delivery = producer.delivery();
+        if let Some(value) = self.value.filter(|value| value.len() > delivery.largest_value()) {
+            // The buffer would be "full" for it for ever.
+            let (bytes, most) = (value.len(), delivery.largest_value());
+            let text = format!("{bytes} bytes, and the buffer for outputs holds {most}; hint: raise `memory`");
+            return Err(SendError::refused_because(E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, text));
+        }
         delivery.room.admit(self.weight(), || enqueue(&delivery.client, &self.topic.topic, self))
+    }
+
+    /// The same message with the present time, and the time that was refused in a header.
+    fn restamped<T>(&self, refused: i64, then: impl FnOnce(&Outgoing<'_>) -> T) -> T {
+        let text = refused.to_string();
+        let mut headers: Vec<_> =
+            self.headers.iter().copied().filter(|(name, _)| *name != TIMESTAMP_HEADER.as_bytes()).collect();
+        headers.push((TIMESTAMP_HEADER.as_bytes(), Some(text.as_bytes())));
+        then(&Outgoing { headers: &headers, timestamp: None, ..*self })
+    }
+
+    /// A number below 0 names none and is refused.
+    pub(super) fn names_a_partition(&self) -> bool {
+        self.partition.is_some_and(|partition| partition >= 0)
     }
 
     /// What the message weighs in the buffer beside its value.

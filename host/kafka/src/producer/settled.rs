@@ -8,7 +8,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as E;
 
 use super::record::{Fields, Headers};
 use super::room::weight_of;
-use crate::error::Code;
+use crate::error::{Code, text_of};
 use crate::native::{Event, bytes, each_header};
 use crate::produce_error::{DeliveryError, ProduceErrorClass};
 
@@ -36,7 +36,7 @@ impl Settled<'_> {
 
     /// The timestamp the message was sent with. librdkafka answers -1 for a message with an error, and sent again with that it
     /// would have none: so the error is put away while asking.
-    fn timestamp(self) -> i64 {
+    pub(super) fn timestamp(self) -> i64 {
         // SAFETY: the message lives as long as the event and no other thread looks at it. The field is written with a value
         // of its type and put back as it was, by number, since it may be one that the enum does not have.
         unsafe {
@@ -55,11 +55,16 @@ impl Settled<'_> {
 
     /// The same figure as `Outgoing::weight` gave when it was sent.
     pub(super) fn weight(self) -> u64 {
+        weight_of(self.key_and_header_bytes())
+    }
+
+    /// Bytes of key and headers.
+    pub(super) fn key_and_header_bytes(self) -> usize {
         // SAFETY: the message lives as long as the event and belongs to this thread.
         let mut bytes = unsafe { (*self.0).key_len };
         // SAFETY: as above.
         unsafe { each_header(self.0, |name, value| bytes += name.len() + value.map_or(0, <[u8]>::len)) };
-        weight_of(bytes)
+        bytes
     }
 
     /// Takes the headers from the message. Once: it has none afterwards.
@@ -71,8 +76,14 @@ impl Settled<'_> {
         (code == E::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| NonNull::new(list)).flatten().map(Headers::owned)
     }
 
-    /// The message as it was sent, with the headers that were taken from it.
-    pub(super) fn fields(self, headers: Option<&Headers>) -> Fields {
+    /// The name of its topic.
+    pub(super) fn topic(self) -> String {
+        // SAFETY: the message and its topic live as long as the event; the name is copied.
+        unsafe { text_of(sys::rd_kafka_topic_name((*self.0).rkt)) }
+    }
+
+    /// The message as it was sent, with this timestamp (0: now) and the headers that were taken from it.
+    pub(super) fn fields(self, timestamp: i64, headers: Option<&Headers>) -> Fields {
         let mut fields = Fields::new();
         // SAFETY: the message and its topic live as long as the event. Value and key are described by pointer and length of
         // the same message.
@@ -82,7 +93,7 @@ impl Settled<'_> {
             fields.partition((*message).partition);
             fields.value(bytes((*message).payload, (*message).len));
             fields.key(bytes((*message).key, (*message).key_len));
-            fields.timestamp(self.timestamp());
+            fields.timestamp(timestamp);
         }
         fields.token(self.token());
         if let Some(headers) = headers {

@@ -96,6 +96,7 @@ fn settings(broker: &MockBroker) -> ProducerSettings {
         compression: None,
         buffer_bytes: 32 << 20,
         buffer_messages: 10_000,
+        restamps: true,
     }
 }
 
@@ -314,7 +315,9 @@ fn a_missing_permission_that_shows_at_the_send_is_of_the_topic_too() {
 
 #[test]
 fn what_can_never_be_sent_is_refused_before_it_spoils_a_batch() {
-    let f = fixture(|_| {});
+    let f = fixture(|settings| {
+        settings.client.properties.insert("message.max.bytes".into(), "1000000".into());
+    });
     let code = |message: &Outgoing<'_>| match f.producer.send(message) {
         Err(SendError::Refused { code, .. }) => code,
         other => panic!("{other:?}"),

@@ -1,8 +1,8 @@
 //! What the broker refuses after a batch has left the lane.
 
-use wasmill_kafka::ProduceErrorClass::{Message, Purged, Topic};
+use wasmill_kafka::ProduceErrorClass::{Message, Moved, Purged, Topic};
 
-use super::rig::Rig;
+use super::rig::{Rig, STRIP};
 
 #[test]
 fn a_refused_message_fails_without_another_call_and_its_neighbours_are_not_delivered_again() {
@@ -44,8 +44,17 @@ fn the_partition_drains_before_it_goes_back() {
 }
 
 #[test]
-fn a_dead_letter_that_the_broker_refuses_goes_once_more_with_headers_only_and_then_the_partition_stops() {
+fn a_dead_letter_that_the_broker_refuses_stops_its_partition_and_nothing_of_it_is_published() {
     let mut rig = Rig::reading(["reject", "ack"]);
+    rig.run();
+    rig.producer.refuse("dead 5", Message);
+    rig.run();
+    assert_eq!((rig.state(), rig.producer.sent().len()), ("stopped 5: dead letter refused: CODE: no".to_owned(), 1));
+}
+
+#[test]
+fn where_that_is_allowed_it_goes_once_more_with_headers_only_and_then_the_partition_stops() {
+    let mut rig = Rig::new(STRIP).read(["reject", "ack"]);
     rig.run();
     rig.producer.refuse("dead 5", Message);
     rig.run();
@@ -62,7 +71,7 @@ fn a_dead_letter_that_the_broker_refuses_goes_once_more_with_headers_only_and_th
 
 #[test]
 fn a_bare_dead_letter_that_is_taken_settles_its_message() {
-    let mut rig = Rig::reading(["reject", "ack"]);
+    let mut rig = Rig::new(STRIP).read(["reject", "ack"]);
     rig.run();
     rig.producer.refuse("dead 5", Message);
     rig.settle();
@@ -103,6 +112,17 @@ fn a_topic_that_takes_messages_again_needs_no_operator() {
     rig.settle();
     assert_eq!((rig.watermark(), rig.state()), (8, "running".to_owned()));
     assert_eq!(rig.partition(0).lock().output_waits().count, 0);
+}
+
+#[test]
+fn a_message_whose_output_lost_its_partition_is_delivered_again_alone_and_nothing_is_given_up() {
+    let mut rig = Rig::reading(["echo", "echo"]);
+    rig.run();
+    rig.producer.confirm_one("out 6");
+    rig.producer.refuse("out 5", Moved);
+    rig.settle();
+    assert_eq!(rig.producer.sent(), ["out 5", "out 6", "out 5"]);
+    assert_eq!((rig.calls(), rig.watermark()), (["5 6", "5"].map(str::to_owned).to_vec(), 7));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use wasmill_kafka::ProduceErrorClass::{Message, Topic};
 
-use super::rig::Rig;
+use super::rig::{Rig, STRIP};
 
 #[test]
 fn outputs_go_in_order_and_dead_letters_behind_them() {
@@ -129,20 +129,29 @@ fn a_topic_number_that_is_not_granted_fails_the_message() {
 }
 
 #[test]
-fn a_refused_dead_letter_goes_once_more_with_headers_only() {
+fn a_dead_letter_that_is_refused_whole_is_not_published_in_part_and_stops_its_partition() {
     let mut rig = Rig::reading(["reject", "ack"]);
+    rig.producer.refuses("dead 5", Message, 1);
+    rig.run();
+    assert_eq!((rig.state(), rig.producer.sent()), ("stopped 5: dead letter refused: CODE: no".to_owned(), vec![]));
+}
+
+#[test]
+fn a_refused_dead_letter_goes_once_more_with_headers_only_where_that_is_allowed() {
+    let mut rig = Rig::new(STRIP).read(["reject", "ack"]);
     rig.producer.refuses("dead 5", Message, 1);
     rig.settle();
     assert_eq!(rig.producer.sent(), ["dead 5 bare"]);
     let dead = rig.producer.get(0);
     assert_eq!((dead.header("traceparent"), dead.header("wasmill.reason")), ("", "never"));
+    assert_ne!(dead.header("wasmill.stripped"), "", "it is told from a tombstone");
     assert_eq!(rig.coordinator.last(), "0@7");
 }
 
 #[test]
 fn a_partition_stops_at_a_message_whose_dead_letter_is_not_taken_at_all() {
     let mut rig = Rig::reading(["echo", "reject", "echo"]);
-    rig.producer.refuses("dead 6", Message, 2);
+    rig.producer.refuses("dead 6", Message, 1);
     rig.run();
     assert_eq!(rig.state(), "stopped 6: dead letter refused: CODE: no");
     rig.producer.confirm();

@@ -49,6 +49,9 @@ const SETTINGS: [(&str, &str); 4] = [
     ("breaker", "breaker = false"),
 ];
 
+/// Dead letters that are too large go without their value.
+pub const STRIP: &str = "dead_letter = { topic = \"dead\", oversized = \"strip\" }";
+
 /// A pipeline's settings, with these lines in its table.
 pub fn settings(lines: &str) -> config::Pipeline {
     let mut text = "[kafka]\nbootstrap = \"broker:9092\"\n[pipelines.test]\n".to_owned();
@@ -61,7 +64,7 @@ pub fn settings(lines: &str) -> config::Pipeline {
             text += "\n";
         }
     }
-    if !lines.contains("on_exhausted") {
+    if !lines.contains("on_exhausted") && !lines.contains("dead_letter") {
         text += "dead_letter = \"dead\"\n";
     }
     config::parse("wasmill.toml", &text).expect("a good configuration").config.pipelines.remove(0)

@@ -45,7 +45,7 @@ impl World {
                 let is_refused = if self.quiet { self.poison & bit(offset) != 0 } else { self.dice.one_in(2) };
                 if is_refused {
                     incomplete |= bit(offset);
-                    refused.push(Refused { offset, topic_wide, reason: "too large".to_owned() });
+                    refused.push(Refused { offset, topic_wide, again: false, reason: "too large".to_owned() });
                 }
             }
         }
@@ -395,7 +395,8 @@ impl World {
         self.apply(Event::Close(closed));
         let (watermark, fence) = (self.partition.tracker().watermark(), self.partition.fence());
         for Ticket { fence, run, messages, .. } in std::mem::take(&mut self.tickets) {
-            let refused = vec![Refused { offset: messages.first(), topic_wide: false, reason: String::new() }];
+            let refused =
+                vec![Refused { offset: messages.first(), topic_wide: false, again: false, reason: String::new() }];
             let late = if self.dice.one_in(2) {
                 Event::Settled { fence, run, ticket: true }
             } else {
