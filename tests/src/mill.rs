@@ -326,13 +326,28 @@ impl Mill {
     /// # Errors
     /// There is no answer, or it is not JSON.
     pub fn post(&self, path: &str, body: &[u8]) -> Result<(u16, Value)> {
-        let token =
-            std::fs::read_to_string(self.folder.path().join(".wasmill/admin-token")).context("no admin token")?;
         let url = self.url(path);
-        let request = ureq::post(&url).header("Authorization", format!("Bearer {}", token.trim())).config();
+        let request = ureq::post(&url).header("Authorization", self.bearer()?).config();
         let request = request.http_status_as_error(false).timeout_global(Some(Duration::from_secs(120))).build();
         let mut answer = request.send(body).with_context(|| format!("no answer from {url}"))?;
         Ok((answer.status().as_u16(), answer.body_mut().read_json().with_context(|| format!("{url} answers no JSON"))?))
+    }
+
+    /// Code and answer of a page that needs the token.
+    ///
+    /// # Errors
+    /// There is no answer, or it is not JSON.
+    pub fn get_private(&self, path: &str) -> Result<(u16, Value)> {
+        let url = self.url(path);
+        let request = ureq::get(&url).header("Authorization", self.bearer()?).config();
+        let request = request.http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).build();
+        let mut answer = request.call().with_context(|| format!("no answer from {url}"))?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_json().with_context(|| format!("{url} answers no JSON"))?))
+    }
+
+    fn bearer(&self) -> Result<String> {
+        let path = self.folder.path().join(".wasmill/admin-token");
+        Ok(format!("Bearer {}", std::fs::read_to_string(path).context("no admin token")?.trim()))
     }
 
     /// Address of a page of the admin port.

@@ -137,6 +137,12 @@ impl ClientSettings {
         self.token.clone().or_else(unsecured)
     }
 
+    /// What was damaged on a disk or on its way must not be handled as data. Who would rather have the time sets
+    /// `check.crcs` to false.
+    pub(crate) fn verify_checksums(&self, config: &mut ClientConfig) {
+        self.set_default(config, "check.crcs", "true");
+    }
+
     /// Sets what a user may set too, unless the user did.
     pub(crate) fn set_default(&self, config: &mut ClientConfig, name: &str, value: impl Into<String>) {
         if !self.properties.contains_key(name) {
@@ -166,6 +172,7 @@ impl MemberSettings {
             }
         }
         let mut config = self.client.base();
+        self.client.verify_checksums(&mut config);
         let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128).to_string();
         config
             .set("group.id", &self.group)

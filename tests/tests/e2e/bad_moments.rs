@@ -91,8 +91,7 @@ impl Scene {
     }
 
     fn history(&self) -> Result<Vec<Value>> {
-        let (_, text) = self.mill.get(&format!("/api/v1/pipelines/{}/history", self.name))?;
-        let mut history: Value = serde_json::from_str(&text)?;
+        let (_, mut history) = self.mill.get_private(&format!("/api/v1/pipelines/{}/history", self.name))?;
         Ok(serde_json::from_value(history["history"].take())?)
     }
 

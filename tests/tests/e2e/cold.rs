@@ -2,6 +2,7 @@
 //! decoded, brokers that are away. Whatever the cluster can give back is named and waited for, and nobody has to do anything.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -227,5 +228,65 @@ fn failed_messages_are_seen_without_looking_for_them() -> Result<()> {
     ensure!(lines == 1, "one line for seven: {log}");
     ensure!(log.contains(&case.dead), "it says where they are: {log}");
     ensure!(mill.stop()?.success());
+    Ok(())
+}
+
+/// The segment of partition 0.
+fn segment(folder: &Path, topic: &str) -> Result<PathBuf> {
+    let wanted = format!("{topic}-0");
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| entry.path().is_dir()) {
+            if entry.file_name().to_str() == Some(&wanted) {
+                return Ok(entry.path().join("00000000000000000000.log"));
+            }
+            folders.push(entry.path());
+        }
+    }
+    anyhow::bail!("no partition 0 of {topic} below {}", folder.display())
+}
+
+#[test]
+fn a_batch_that_is_damaged_is_waited_for_with_its_place_and_is_never_handled_as_data() -> Result<()> {
+    let _place = Place::take();
+    let broker = wasmill_tests::broker::Broker::start(&BrokerOptions::default())?;
+    let eye = broker.eye()?;
+    let (packed, plain) = (Case::new(&eye, "packed", 1)?, Case::new(&eye, "plain", 1)?);
+    for (case, codec) in [(&packed, "gzip"), (&plain, "none")] {
+        let properties = serde_json::json!({ "compression.type": codec });
+        for value in ["first", "damaged damaged damaged damaged damaged", "last"] {
+            // A batch each.
+            eye.produce_with(&case.input, &[Message::new("k", value).on(0)], &properties, false)?;
+        }
+    }
+    ensure!(broker.stop()?.success());
+    let folder = broker.log().parent().context("a folder")?.to_owned();
+    for case in [&packed, &plain] {
+        let path = segment(&folder, &case.input)?;
+        let mut bytes = std::fs::read(&path)?;
+        // A batch is 12 bytes longer than it says behind its offset. What is at the end of the second one is its record.
+        let length = |at: usize, bytes: &[u8]| {
+            12 + u32::from_be_bytes([bytes[at + 8], bytes[at + 9], bytes[at + 10], bytes[at + 11]]) as usize
+        };
+        let second = length(0, &bytes);
+        let end = second + length(second, &bytes);
+        bytes[end - 12..end - 4].iter_mut().for_each(|byte| *byte ^= 0x15);
+        std::fs::write(&path, bytes)?;
+    }
+    broker.start_again()?;
+    for case in [&packed, &plain] {
+        let mut mill = Mill::start(&case.options(&broker.bootstrap(), "echo", "")?)?;
+        wait_condition(&mill, "partition-waits", &["cannot be read at offset 1"])?;
+        wait_committed(&eye, case, &[1])?;
+        let (code, page) = mill.get("/readyz")?;
+        ensure!(code == 200 && page.contains("cannot be read at offset 1"), "/readyz says {code}: {page}");
+        let tries = mill.log().lines().filter(|line| line.contains("cannot be read at offset")).count();
+        ensure!(tries <= 2, "told once, not at each try: {}", mill.log());
+        mill.command(&["seek", &case.name, "--to", "2"])?;
+        wait_committed(&eye, case, &[3])?;
+        wait_well(&mill)?;
+        ensure!(mill.stop()?.success());
+        ensure!(case.outputs(&eye)? == ["first", "last"], "{:?}", case.outputs(&eye)?);
+    }
     Ok(())
 }

@@ -318,3 +318,34 @@ fn under_another_name_a_pipeline_goes_on_where_it_was() -> Result<()> {
     ensure!(mill.stop()?.success());
     Ok(())
 }
+
+#[test]
+fn a_handler_that_is_no_regular_file_holds_no_reload_up_and_moves_nothing() -> Result<()> {
+    let shared = &shared()?;
+    let case = Case::new(&shared.eye, "irregular", 1)?;
+    let table = case.table("echo", "")?;
+    let options = |handler: &str| {
+        let table = table.replace(&guest("echo").unwrap_or_default(), handler);
+        Options::new(&shared.broker.bootstrap(), table)
+    };
+    let mut mill = Mill::start(&options(&guest("echo")?))?;
+    let pipe = mill.folder().join("pipe.wasm");
+    ensure!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
+    for irregular in [pipe.display().to_string(), "/dev/zero".to_owned(), mill.folder().display().to_string()] {
+        mill.configure(&options(&irregular))?;
+        let done = mill.output(&["reload"])?;
+        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        ensure!(!done.status.success() && said.contains("regular file"), "{irregular}: {said}");
+        let swap = mill.output(&["swap", &case.name, &irregular])?;
+        let said = String::from_utf8_lossy(&swap.stderr);
+        ensure!(!swap.status.success() && said.contains("regular file"), "{irregular}: {said}");
+    }
+    // Neither is anything left behind that a later reload waits for.
+    mill.configure(&options(&guest("echo")?))?;
+    let (applied, answer) = reload(&mill)?;
+    ensure!(applied, "{answer:#}");
+    produce(shared, &case, &["a"])?;
+    committed(shared, &case, 1)?;
+    ensure!(mill.stop()?.success());
+    Ok(())
+}

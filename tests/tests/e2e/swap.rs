@@ -152,6 +152,37 @@ fn an_interrupt_while_a_handler_is_compiled_ends_dev_in_good_order_and_refuses_n
     Ok(())
 }
 
+#[test]
+fn a_compiler_ends_with_the_process_that_waits_for_it_however_that_ends() -> Result<()> {
+    let _place = Place::take();
+    let mut dev = Dev::start("echo")?;
+    dev.bootstrap()?;
+    let other = dev.path("handler.wasm.new");
+    std::fs::write(&other, crate::compiling::long_function(1_000_000))?;
+    std::fs::rename(other, dev.path("handler.wasm"))?;
+    let end = Instant::now() + SOON;
+    let compiler = loop {
+        if let Some(compiler) = compiler_of(dev.child.id()) {
+            break compiler;
+        }
+        ensure!(Instant::now() < end, "nothing is compiled: {}", dev.printed());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    dev.child.kill()?;
+    dev.child.wait()?;
+    // One that has ended and that nobody has waited for yet takes nothing any more.
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{compiler}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    };
+    let end = Instant::now() + SOON;
+    while runs() {
+        ensure!(Instant::now() < end, "it compiles on for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 fn tail(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }

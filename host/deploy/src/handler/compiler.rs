@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getppid, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 use wasmill_config as config;
 use wasmill_wasm::{Engine, EngineOptions, Limits, LoadError, LoadKind};
 
@@ -117,6 +117,7 @@ fn run_apart(
         .arg(COMMAND)
         .arg("--cache")
         .arg(cache)
+        .args(["--parent", &std::process::id().to_string()])
         .args(["--memory", &memory.to_string()])
         .args(["--instance-memory", &limits.memory_bytes.to_string()])
         .args(["--init-time", &limits.init_time.as_millis().to_string()])
@@ -169,7 +170,8 @@ fn this_program() -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// There was no answer: the bounds could not be set, nothing could be read, or there is no engine.
-pub fn compile_here(cache: PathBuf, bounds: &Bounds) -> anyhow::Result<bool> {
+pub fn compile_here(cache: PathBuf, parent: i32, bounds: &Bounds) -> anyhow::Result<bool> {
+    end_with(parent)?;
     bounds.set().context("cannot set the limits of the compiler")?;
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes).context("cannot read the handler")?;
@@ -184,6 +186,15 @@ pub fn compile_here(cache: PathBuf, bounds: &Bounds) -> anyhow::Result<bool> {
     // In what it lacks, then by itself and in full: whoever asked adds which handler it is.
     let _ = write!(std::io::stderr(), "{}\n{:#}", error.kind().as_str(), anyhow::Error::from(error));
     Ok(false)
+}
+
+/// Ends this process with its parent, however that ends: a compiler that nobody waits for would go on taking what it may.
+fn end_with(parent: i32) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be told of the end of who asked")?;
+    // It may have ended before.
+    let now = getppid().map(|pid| pid.as_raw_nonzero().get());
+    anyhow::ensure!(now == Some(parent), "who asked for it has ended");
+    Ok(())
 }
 
 /// What a compiler may take.

@@ -163,6 +163,7 @@ impl std::fmt::Debug for PlainConsumer {
 /// What a [`PlainConsumer`] is made with.
 pub(crate) fn reading(settings: &ClientSettings) -> ClientConfig {
     let mut config = without_group(settings);
+    settings.verify_checksums(&mut config);
     config.set("auto.offset.reset", "error");
     settings.set_default(&mut config, "fetch.wait.max.ms", "100");
     config

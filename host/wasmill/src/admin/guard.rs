@@ -1,4 +1,4 @@
-//! Who may change something. A web page can make a browser post to a loopback port, so a call that changes something
+//! Who may change something, or see what messages said. A web page can make a browser talk to a loopback port, so such a call
 //! needs the token, a Host that names this machine, and no Origin.
 
 use std::fs;

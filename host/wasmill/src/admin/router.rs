@@ -23,8 +23,10 @@ struct Route {
 /// Who may call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Access {
-    /// It looks: whoever reaches the port may, by GET.
+    /// It looks at what says nothing of messages: whoever reaches the port may, by GET.
     Reading,
+    /// It looks at what messages said, by GET: the guard stands before it as before a change.
+    Private,
     /// It changes something, by POST: the guard stands before everything of the request but its head.
     Mutating,
 }
@@ -36,7 +38,7 @@ fn routes() -> Vec<Route> {
         reading("/readyz", health::ready),
         reading("/metrics", metrics::metrics),
         reading(api::status::PATH, status::status),
-        reading(api::history::PATH, history::history),
+        private(api::history::PATH, history::history),
         mutating(api::operate::RESUME, operate::resume),
         mutating(api::operate::PAUSE, operate::pause),
         mutating(api::operate::SKIP, operate::skip),
@@ -52,6 +54,10 @@ fn reading<H: Handler<T, Arc<State>>, T: 'static>(path: &'static str, handler: H
     Route { path, access: Access::Reading, handler: get(handler) }
 }
 
+fn private<H: Handler<T, Arc<State>>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route { path, access: Access::Private, handler: get(handler) }
+}
+
 fn mutating<H: Handler<T, Arc<State>>, T: 'static>(path: &'static str, handler: H) -> Route {
     Route { path, access: Access::Mutating, handler: post(handler) }
 }
@@ -61,7 +67,7 @@ pub fn router(state: Arc<State>) -> Router {
     let router = routes().into_iter().fold(Router::new(), |router, Route { path, access, handler }| {
         let handler = match access {
             Access::Reading => handler,
-            Access::Mutating => handler.layer(from_fn_with_state(state.clone(), guard::guard)),
+            Access::Private | Access::Mutating => handler.layer(from_fn_with_state(state.clone(), guard::guard)),
         };
         router.route(path, handler)
     });
@@ -139,8 +145,20 @@ mod tests {
         let (status, text) = ask(&port, "GET", api::status::PATH, None, "");
         let read: api::status::Status = serde_json::from_str(&text).expect("a status");
         assert!(status == 200 && read.ready && read.pipelines.is_empty(), "{text}");
-        let (status, text) = ask(&port, "GET", &of_pipeline(api::history::PATH, "orders"), None, "");
-        assert_eq!((status, text.as_str()), (404, r#"{"error":"no pipeline `orders`; there is "}"#));
+    }
+
+    #[test]
+    fn what_messages_said_needs_the_token() {
+        let port = port();
+        for path in paths(Access::Private) {
+            let path = of_pipeline(path, "orders");
+            for token in [None, Some("another token")] {
+                assert_eq!(ask(&port, "GET", &path, token, "").0, 401, "{path}");
+            }
+            let (status, text) = ask(&port, "GET", &path, Some(TOKEN), "");
+            assert_eq!((status, text.as_str()), (404, r#"{"error":"no pipeline `orders`; there is "}"#));
+            assert_eq!(ask(&port, "POST", &path, Some(TOKEN), "{}").0, 405, "{path}");
+        }
     }
 
     fn paths(access: Access) -> impl Iterator<Item = &'static str> {

@@ -13,6 +13,9 @@ pub struct CompileHandler {
     /// The folder of compiled handlers
     #[arg(long)]
     cache: PathBuf,
+    /// The process that waits for it
+    #[arg(long)]
+    parent: i32,
     /// Bytes of memory that it may take
     #[arg(long)]
     memory: u64,
@@ -32,7 +35,7 @@ impl CompileHandler {
     pub fn run(self) -> Result<Exit, Failure> {
         let (instance_memory, init_time) = (self.instance_memory, Duration::from_millis(self.init_time));
         let bounds = Bounds { memory: self.memory, time: self.time, instance_memory, init_time };
-        let compiled = compile_here(self.cache, &bounds)?;
+        let compiled = compile_here(self.cache, self.parent, &bounds)?;
         Ok(if compiled { Exit::Done } else { Exit::Start })
     }
 }

@@ -28,7 +28,7 @@ impl History {
     /// Asks and prints.
     pub fn run(self) -> Result<Exit, Failure> {
         let path = of_pipeline(history::PATH, &self.pipeline);
-        let mut all: history::History<Sent<Record>> = self.target.get(&path)?;
+        let mut all: history::History<Sent<Record>> = self.target.get_private(&path)?;
         keep_last(&mut all, self.last);
         answer(self.json, &all, || told(&all))
     }

@@ -118,7 +118,8 @@ impl Swap {
                 unsaid_since = None;
                 continue;
             }
-            let history: History<Sent<Record>> = self.target.get(&of_pipeline(history::PATH, &self.pipeline))?;
+            let history: History<Sent<Record>> =
+                self.target.get_private(&of_pipeline(history::PATH, &self.pipeline))?;
             let waited = unsaid_since.get_or_insert_with(Instant::now).elapsed();
             // Where nothing is watched (swap.rollback = false) a canary ends with taking over.
             let watch = self.wait && !(waited > UNWATCHED && serves(&status, &self.pipeline, version));

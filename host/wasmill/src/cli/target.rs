@@ -54,6 +54,13 @@ impl Target {
         ureq::Agent::config_builder().timeout_global(Some(ANSWER)).http_status_as_error(false).build().into()
     }
 
+    /// Looks at what needs the token, since it shows what messages said.
+    pub fn get_private<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let (base, token) = self.find()?;
+        let request = Self::agent().get(format!("{base}{path}")).header("Authorization", format!("Bearer {}", token?));
+        read(request.call().map_err(|error| unreachable(&base, &error))?)
+    }
+
     /// Looks.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let (base, _) = self.find()?;
