@@ -38,7 +38,7 @@ fn a_hardened_pod_runs_and_says_what_it_cannot_keep_and_which_key_to_set() -> Re
     let shared = shared()?;
     let case = Case::new(&shared.eye, "hardened", 1)?;
     // Outside of the user's own folders, which others may not enter.
-    let folder = tempfile_folder()?;
+    let folder = open_folder()?;
     let root = folder.path();
     let (conf, secret, volume, home) = (root.join("conf"), root.join("secret"), root.join("cache"), root.join("home"));
     for path in [&conf, &secret, &volume, &home] {
@@ -101,9 +101,9 @@ fn a_hardened_pod_runs_and_says_what_it_cannot_keep_and_which_key_to_set() -> Re
     Ok(())
 }
 
-/// A folder that any user may enter.
-fn tempfile_folder() -> Result<Scratch> {
-    let folder = Scratch::new("hardened")?;
+/// A folder that any user may enter: not below the target folder, which may be in the home of one.
+fn open_folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
     mode(folder.path(), 0o755)?;
     Ok(folder)
 }

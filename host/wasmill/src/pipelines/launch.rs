@@ -152,6 +152,7 @@ impl Launch {
         }
         let mut missing: Vec<&str> = Vec::new();
         if !self.embedded {
+            tracing::info!(bootstrap = %self.client.bootstrap, "looking for the cluster");
             let reached = wasmill_kafka::reach(&self.client, REACH);
             reached.with_context(|| format!("cannot reach kafka at {}", self.client.bootstrap))?;
         }
