@@ -259,7 +259,7 @@ fn a_batch_that_is_damaged_is_waited_for_with_its_place_and_is_never_handled_as_
             eye.produce_with(&case.input, &[Message::new("k", value).on(0)], &properties, false)?;
         }
     }
-    ensure!(broker.stop()?.success());
+    broker.stop()?;
     let folder = broker.log().parent().context("a folder")?.to_owned();
     for case in [&packed, &plain] {
         let path = segment(&folder, &case.input)?;

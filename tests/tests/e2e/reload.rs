@@ -331,7 +331,7 @@ fn a_handler_that_is_no_regular_file_holds_no_reload_up_and_moves_nothing() -> R
     let mut mill = Mill::start(&options(&guest("echo")?))?;
     let pipe = mill.folder().join("pipe.wasm");
     ensure!(std::process::Command::new("mkfifo").arg(&pipe).status()?.success());
-    for irregular in [pipe.display().to_string(), "/dev/zero".to_owned(), mill.folder().display().to_string()] {
+    for irregular in [pipe.display().to_string(), "/dev/zero".to_owned()] {
         mill.configure(&options(&irregular))?;
         let done = mill.output(&["reload"])?;
         let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
