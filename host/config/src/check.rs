@@ -36,6 +36,7 @@ fn open<'a>(
     let substitution = Substitution::apply(document.get_mut(), lookup);
     let mut source = Source::new(name, text);
     source.secrets = substitution.secrets;
+    source.replaced = substitution.replaced;
     let mut report = Report::new(source, tables_with);
     for error in &syntax {
         report.syntax(error.span().unwrap_or_default(), error.message());

@@ -1,5 +1,7 @@
 //! `${NAME}` in strings: secrets come from the environment, not from the file.
 
+use std::cell::RefCell;
+
 use toml::de::{DeTable, DeValue};
 
 use crate::properties::is_secret;
@@ -14,6 +16,8 @@ pub(crate) struct Substitution<'a> {
     lookup: Lookup<'a>,
     /// Values that must not be shown. All are known before the first finding is made.
     pub secrets: Vec<Span>,
+    /// Names that were replaced, and what they stand for.
+    pub replaced: Vec<(String, String)>,
     /// Values that could not be replaced: place, message, hint.
     pub mistakes: Vec<(Place, String, String)>,
 }
@@ -21,7 +25,7 @@ pub(crate) struct Substitution<'a> {
 impl<'a> Substitution<'a> {
     /// Replaces `${NAME}` in every string below `table`, and notes which values are secrets.
     pub(crate) fn apply(table: &mut DeTable<'_>, lookup: Lookup<'a>) -> Self {
-        let mut this = Self { lookup, secrets: Vec::new(), mistakes: Vec::new() };
+        let mut this = Self { lookup, secrets: Vec::new(), replaced: Vec::new(), mistakes: Vec::new() };
         this.table(table, "", None);
         this
     }
@@ -54,7 +58,15 @@ impl<'a> Substitution<'a> {
                 if foreign.is_some_and(is_secret) {
                     self.secrets.push(span.clone());
                 }
-                match expand(text, self.lookup) {
+                let replaced = RefCell::new(Vec::new());
+                let noting = |name: &str| {
+                    let value = (self.lookup)(name)?;
+                    replaced.borrow_mut().push((name.to_owned(), value.clone()));
+                    Some(value)
+                };
+                let expanded = expand(text, &noting);
+                self.replaced.append(&mut replaced.into_inner());
+                match expanded {
                     Ok(Some(expanded)) => *text = expanded.into(),
                     Ok(None) => {}
                     Err((message, hint)) => {

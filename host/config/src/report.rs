@@ -73,6 +73,11 @@ impl<'a> Report<'a> {
 
     fn push(&mut self, severity: Severity, place: &Place, message: String, hint: Option<String>, syntax: bool) {
         let at = self.source.locate(&place.span, syntax);
+        // What to write instead is made of the value, which may come from the environment.
+        let hint = hint.map(|hint| match self.source.tells_of(&place.span, &hint) {
+            Some(name) => format!("look at what the environment holds for `{name}`"),
+            None => hint,
+        });
         let same_line = |known: &Finding| known.key.is_empty() && known.line == at.line;
         if self.partial && self.findings.iter().any(same_line) {
             return;

@@ -18,6 +18,8 @@ pub(crate) struct Source<'a> {
     pub text: &'a str,
     /// Values that must not be shown.
     pub secrets: Vec<Span>,
+    /// Names of the environment that stand in the text, and their values, which are shown nowhere.
+    pub replaced: Vec<(String, String)>,
 }
 
 /// Where a span begins, for people.
@@ -30,7 +32,7 @@ pub(crate) struct Located {
 
 impl<'a> Source<'a> {
     pub(crate) fn new(name: &'a str, text: &'a str) -> Self {
-        Self { name, text, secrets: Vec::new() }
+        Self { name, text, secrets: Vec::new(), replaced: Vec::new() }
     }
 
     /// `unparsed`: the line could not be parsed, so where a secret in it begins is not known and the name alone
@@ -55,6 +57,20 @@ impl<'a> Source<'a> {
         let shown_width = source.chars().count().saturating_sub(column - 1);
         let width = self.text[from.min(to)..to].chars().count().min(shown_width).max(1);
         Located { line: self.text[..from].matches('\n').count() + 1, column, width, source }
+    }
+
+    /// The name of the environment whose value, or a part of it, a text about this span tells.
+    pub(crate) fn tells_of(&self, span: &Span, text: &str) -> Option<&str> {
+        let (from, to) = (self.floor(span.start), self.floor(span.end));
+        if !self.text[from..to.max(from)].contains("${") {
+            return None;
+        }
+        let text = text.to_lowercase();
+        let tells = |value: &str| {
+            let pieces = value.split(|c: char| !c.is_alphanumeric()).filter(|piece| piece.len() >= 3);
+            pieces.map(str::to_lowercase).any(|piece| text.contains(&piece))
+        };
+        self.replaced.iter().find(|(_, value)| tells(value)).map(|(name, _)| name.as_str())
     }
 
     /// Whether a value that does not parse could be a secret.

@@ -1,12 +1,13 @@
 //! Whatever a file says, reading it ends with a configuration or with mistakes that lie within the file.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use wasmill_config::{Finding, parse_with};
 
 const FILE: &str = r#"
 [kafka]
 bootstrap = "localhost:9092"
-properties = { "sasl.password" = "${SECRET}", "client.id" = "a" }
+properties = { "sasl.password" = "${SECRET}", "client.rack" = "a" }
 [admin]
 listen = "127.0.0.1:9464"
 [pipelines.a]
@@ -101,7 +102,7 @@ fn is_within(finding: &Finding, text: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
     fn a_file_is_read_or_its_mistakes_are_where_they_are_said_to_be(text in changed()) {
@@ -119,4 +120,13 @@ proptest! {
             prop_assert!(!format!("{finding:?}").contains("hunter2"), "{finding:?}");
         }
     }
+}
+
+#[test]
+fn a_hint_that_is_made_of_a_value_of_the_environment_names_the_variable_instead() {
+    let lookup = |name: &str| (name == "SECRET").then(|| "Hunter2".to_owned());
+    let text = FILE.replace("localhost:9092", "localho${SECRET}9092");
+    let mistakes = parse_with("wasmill.toml", &text, &lookup).expect_err("no port").0;
+    let [mistake] = &mistakes[..] else { panic!("one mistake, not {mistakes:?}") };
+    assert_eq!(mistake.hint.as_deref(), Some("look at what the environment holds for `SECRET`"));
 }
