@@ -181,9 +181,23 @@ impl<'a> Sender<'_, 'a> {
         sending.send(&outgoing)
     }
 
-    /// Dead-letters a message, or skips it where the pipeline says so. A refused dead letter goes once more with
-    /// headers only if the pipeline allows that; else nothing of it is published.
+    /// Dead-letters a message, or skips it where the pipeline says so, and counts it once that has worked: one whose
+    /// dead-letter topic takes nothing comes here again and again.
     fn give_up(&mut self, lost: &GivenUp, stage: DeadLetterStage) -> Result<(), Unsent> {
+        self.dead_letter(lost, stage)?;
+        let (shared, partition) = (self.call.shared, self.call.partition);
+        partition.failed.fetch_add(1, Ordering::Relaxed);
+        let to = match &shared.started_with.on_exhausted {
+            OnExhausted::DeadLetter(topic) => Some(topic.as_str()),
+            OnExhausted::Stop | OnExhausted::Skip => None,
+        };
+        let offset = self.call.batch.message(lost.message).offset;
+        shared.failures.add(&shared.name, &partition.id, offset, lost, to, clock::now());
+        Ok(())
+    }
+
+    /// A refused dead letter goes once more with headers only if the pipeline allows that; else nothing of it is published.
+    fn dead_letter(&mut self, lost: &GivenUp, stage: DeadLetterStage) -> Result<(), Unsent> {
         let call = self.call;
         let message = call.batch.message(lost.message);
         let offset = message.offset;
@@ -193,15 +207,13 @@ impl<'a> Sender<'_, 'a> {
             return Err(Unsent::Refused(self.with_hint(&lost.reason)));
         }
         call.partition.counters.given_up.increment(1);
-        call.partition.failed.fetch_add(1, Ordering::Relaxed);
-        let dead_letters = match &call.shared.started_with.on_exhausted {
-            OnExhausted::DeadLetter(topic) => Some(topic.as_str()),
-            OnExhausted::Stop | OnExhausted::Skip => None,
-        };
-        let shared = call.shared;
-        shared.failures.add(&shared.name, &call.partition.id, offset, lost, dead_letters, clock::now());
         if !call.publisher.sink().has_dead_letter() {
             call.partition.counters.skipped.increment(1);
+            // Each of them: this line is all that is left of the message.
+            tracing::warn!(
+                pipeline = %call.shared.name, partition = %call.partition.id, offset,
+                error = lost.class.as_str(), reason = %lost.reason, "message skipped"
+            );
             return Ok(());
         }
         let retry = call.partition.lock().retry().filter(|retry| retry.offset == offset);

@@ -124,22 +124,27 @@ fn compiler_of(process: u32) -> Option<u32> {
     })
 }
 
+/// Gives it a handler that takes long to compile. The process that compiles it.
+fn compiles_for_long(dev: &Dev) -> Result<u32> {
+    let other = dev.path("handler.wasm.new");
+    std::fs::write(&other, crate::compiling::long_function(1_000_000))?;
+    std::fs::rename(other, dev.path("handler.wasm"))?;
+    let end = Instant::now() + SOON;
+    loop {
+        if let Some(compiler) = compiler_of(dev.child.id()) {
+            return Ok(compiler);
+        }
+        ensure!(Instant::now() < end, "nothing is compiled: {}", dev.printed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn an_interrupt_while_a_handler_is_compiled_ends_dev_in_good_order_and_refuses_nobody() -> Result<()> {
     let _place = Place::take();
     let mut dev = Dev::start("echo")?;
     dev.bootstrap()?;
-    let other = dev.path("handler.wasm.new");
-    std::fs::write(&other, crate::compiling::long_function(1_000_000))?;
-    std::fs::rename(other, dev.path("handler.wasm"))?;
-    let end = Instant::now() + SOON;
-    let compiler = loop {
-        if let Some(compiler) = compiler_of(dev.child.id()) {
-            break compiler;
-        }
-        ensure!(Instant::now() < end, "nothing is compiled: {}", dev.printed());
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let compiler = compiles_for_long(&dev)?;
     let kill = |signal: &str, whom: &str| Command::new("kill").args([signal, "--", whom]).status();
     // Ctrl-C.
     ensure!(kill("-INT", &format!("-{}", dev.child.id()))?.success());
@@ -157,17 +162,7 @@ fn a_compiler_ends_with_the_process_that_waits_for_it_however_that_ends() -> Res
     let _place = Place::take();
     let mut dev = Dev::start("echo")?;
     dev.bootstrap()?;
-    let other = dev.path("handler.wasm.new");
-    std::fs::write(&other, crate::compiling::long_function(1_000_000))?;
-    std::fs::rename(other, dev.path("handler.wasm"))?;
-    let end = Instant::now() + SOON;
-    let compiler = loop {
-        if let Some(compiler) = compiler_of(dev.child.id()) {
-            break compiler;
-        }
-        ensure!(Instant::now() < end, "nothing is compiled: {}", dev.printed());
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let compiler = compiles_for_long(&dev)?;
     dev.child.kill()?;
     dev.child.wait()?;
     // One that has ended and that nobody has waited for yet takes nothing any more.

@@ -135,6 +135,19 @@ fn a_dead_letter_topic_that_takes_nothing_is_named() {
 }
 
 #[test]
+fn a_failed_message_is_counted_once_however_often_its_dead_letter_is_tried() {
+    let mut rig = Rig::reading(["reject"]);
+    rig.producer.refuses("dead 5", Topic, 2);
+    for _ in 0..2 {
+        let again = rig.run().expect("it is tried again");
+        assert_eq!(rig.shared.failures.status().messages, 0, "nothing of it is published yet");
+        rig.wait_until(again);
+    }
+    rig.settle();
+    assert_eq!((rig.shared.failures.status().messages, rig.watermark()), (1, 6));
+}
+
+#[test]
 fn a_purged_output_is_nobodys_fault_and_nobodys_completion() {
     let mut rig = Rig::reading(["echo", "echo"]);
     rig.run();
